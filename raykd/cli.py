@@ -1,0 +1,251 @@
+"""The commands. The only module that prints or exits; what is heavy is imported inside the command that needs it."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raykd import __version__
+from raykd.errors import ConfigError, RaykdError
+
+if TYPE_CHECKING:
+    from raykd.config.sweep import SweepConfig
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0, 1 where something failed while running, 2 where nothing was started."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if getattr(options, "verbose", False) else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return options.run(options)
+    except RaykdError as error:
+        for line in error.problems:
+            print(f"raykd: {line}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        print("raykd: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="raykd", description="Distil multilingual models over generations on a Ray cluster.")
+    parser.add_argument("--version", action="version", version=f"raykd {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    plan = commands.add_parser("plan", help="show what a sweep file would run: points, passes, steps, time, disk")
+    plan.add_argument("file", type=Path, help="the sweep file")
+    plan.add_argument("--tokens-per-second", type=float, metavar="N", help="speed of one point's training, for the time estimate")
+    plan.add_argument("--points", action="store_true", help="list every point")
+    plan.set_defaults(run=_plan)
+
+    sweep = commands.add_parser("sweep", help="run a sweep file, or go on with it")
+    sweep.add_argument("file", type=Path, help="the sweep file")
+    sweep.add_argument("--storage", type=Path, metavar="DIR", help="folder of the results, in place of the file's")
+    sweep.add_argument("--fail-fast", action="store_true", help="stop at the first point that fails")
+    sweep.add_argument("--verbose", "-v", action="store_true", help="log what workers and Ray say")
+    sweep.set_defaults(run=_sweep)
+
+    board = commands.add_parser("leaderboard", help="mean and deviation over seeds of every configuration of a sweep")
+    board.add_argument("folder", type=Path, metavar="DIR", help="the sweep's folder")
+    board.add_argument("--format", choices=("markdown", "csv", "json"), default="markdown")
+    board.add_argument("--cells", action="store_true", help="add the G-XLT matrix of the best point")
+    board.set_defaults(run=_leaderboard)
+
+    evaluate = commands.add_parser("evaluate", help="score any QA model folder on a data set")
+    evaluate.add_argument("model", help="a model folder, or a Hub id")
+    evaluate.add_argument(
+        "--data", required=True, metavar="PATH",
+        help="SQuAD-format files: a path with {language}, or with {question} and {context}, or one file",
+    )  # fmt: skip
+    evaluate.add_argument("--languages", default="en", help="comma-separated; every pair of them is a cell (default: en)")
+    evaluate.add_argument("--diagonal", action="store_true", help="question and context in the same language only")
+    evaluate.add_argument("--max-items", type=int, metavar="N", help="a fixed sample of so many questions of each cell")
+    evaluate.add_argument("--normalization", choices=("squad", "mlqa"), default="mlqa")
+    evaluate.add_argument("--max-length", type=int, default=384, metavar="TOKENS")
+    evaluate.add_argument("--stride", type=int, default=128, metavar="TOKENS")
+    evaluate.add_argument("--json", action="store_true", help="print scores as JSON")
+    evaluate.set_defaults(run=_evaluate)
+
+    schema = commands.add_parser("schema", help="print the JSON schema of a sweep file")
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _load(file: Path) -> "SweepConfig":
+    from raykd.config.load import load_sweep
+
+    return load_sweep(file)
+
+
+def _root(sweep: "SweepConfig") -> Path:
+    return Path(sweep.storage) if sweep.storage else Path("runs") / sweep.name
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from raykd.plan import make_plan
+    from raykd.preview import preview
+
+    plan = make_plan(_load(options.file))
+    for line in preview(plan, folder=options.file.parent, tokens_per_second=options.tokens_per_second):
+        print(line)
+    if options.points:
+        for point in plan.points:
+            print(f"  {point.id}  {point.label}")
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from raykd.plan import make_plan
+    from raykd.preview import check_data
+
+    sweep = _load(options.file)
+    plan = make_plan(sweep)
+    check_data(plan, folder=options.file.parent)
+    root = options.storage or _root(sweep)
+    if not options.verbose:
+        _silence_libraries()
+    from raykd.sweep import run_sweep
+
+    started = time.time()
+    print(f"{sweep.name}: {len(plan.points)} point(s), results in {root}", flush=True)
+    with _Display(plan) as display:
+        outcome = run_sweep(plan, root=root, folder=options.file.parent, progress=display, fail_fast=options.fail_fast)
+    _print_board(root, "markdown")
+    summary = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early, {outcome.failed} failed"
+    print(f"\n{summary}; {time.time() - started:.0f} s. Again: raykd leaderboard {root}")
+    missing = len(plan.points) - outcome.finished - outcome.skipped - outcome.stopped - outcome.failed
+    if missing > 0 and not outcome.failed:
+        raise RaykdError(f"{missing} point(s) did not run; run the same command again")
+    return 1 if outcome.failed else 0
+
+
+def _silence_libraries() -> None:
+    import os
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    _print_board(options.folder, options.format)
+    if options.cells:
+        _print_cells(options.folder)
+    return 0
+
+
+def _print_board(folder: Path, style: str) -> None:
+    from raykd.report.leaderboard import failures, leaderboard, render
+
+    print(render(leaderboard(folder), style))
+    if style == "markdown":
+        for line in failures(folder):
+            print(f"failed: {line}")
+
+
+def _print_cells(folder: Path) -> None:
+    from raykd.journal import Journal
+    from raykd.report.leaderboard import matrix
+
+    journal = Journal.at(folder)
+    results = {point_id: journal.result(point_id) for point_id in journal.point_ids()}
+    done = {point_id: result for point_id, result in results.items() if result is not None}
+    if not done:
+        raise ConfigError(f"{folder}: no point is finished yet")
+    best = max(done, key=lambda point_id: done[point_id]["scores"]["gxlt_f1"])
+    print(f"\nF1 of {journal.point(best)['label']} ({best}):\n")
+    print(matrix(done[best]["scores"]))
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    _silence_libraries()
+    from raykd.evaluate import evaluate
+    from raykd.report.leaderboard import HEADINGS, matrix
+
+    languages = tuple(language.strip() for language in options.languages.split(",") if language.strip())
+    scores = evaluate(
+        options.model,
+        data=options.data,
+        languages=languages,
+        diagonal=options.diagonal,
+        max_items=options.max_items,
+        normalization=options.normalization,
+        max_length=options.max_length,
+        stride=options.stride,
+    )
+    if options.json:
+        print(json.dumps(scores, indent=1))
+        return 0
+    print(matrix(scores))
+    print()
+    for name, heading in HEADINGS.items():
+        if scores[name] is not None:
+            print(f"{heading}: {scores[name]:.2f}")
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from raykd.config.load import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+    return 0
+
+
+class _Display:
+    """Draws the progress of a sweep: a line for each epoch, and a bar below them on a terminal."""
+
+    def __init__(self, plan: Any) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self.console = Console(highlight=False, soft_wrap=True)
+        columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        epochs = {point.id: point.config.lineage.num_generations * point.config.lineage.epochs_per_generation for point in plan.points}
+        self.left = dict(epochs)
+        self.task = self.bar.add_task("epochs", total=sum(epochs.values()) or None)
+        self.done = 0
+
+    def __enter__(self) -> "_Display":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.bar.stop()
+
+    def line(self, text: str) -> None:
+        """Something happened."""
+        self.console.print(text, markup=False)
+
+    def epoch(self, point: Any, report: Any) -> None:
+        """A point did an epoch."""
+        score = f"  dev G-XLT F1 {report['dev_score']:.1f}" if report["dev_score"] is not None else ""
+        coefficient = f"  coefficient {report['coefficient']:.2f}" if report["coefficient"] not in (None, 1.0) else ""
+        left = report["elapsed_seconds"] / report["epoch"] * (report["num_epochs"] - report["epoch"])
+        self.line(
+            f"{point.label}: generation {report['generation']}, epoch {report['epoch']}/{report['num_epochs']}  "
+            f"loss {report['loss']:.3f} (label {report['label']:.3f}, kd {report['kd']:.3f}){coefficient}{score}  "
+            f"{report['examples_per_second']:.0f} examples/s  {left:.0f} s left"
+        )
+        if self.left.get(point.id, 0) > 0:
+            self.left[point.id] -= 1
+            self.bar.advance(self.task)
+
+    def ended(self, point: Any, status: str, detail: str) -> None:
+        """A point is done: what it did not do is no longer waited for."""
+        self.bar.advance(self.task, self.left.pop(point.id, 0))
+        self.line(f"{point.label}: {status}, {detail}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

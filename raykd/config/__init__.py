@@ -1,0 +1,50 @@
+"""What a sweep file can say: its sections, how it is read, and what is wrong with it."""
+
+from raykd.config.base import Config, Schedule, Source, Weight, never_positive, weight_at
+from raykd.config.load import json_schema, load_sweep, parse_value
+from raykd.config.point import (
+    BaseConfig,
+    Batching,
+    ComputeConfig,
+    DataConfig,
+    DistillationConfig,
+    EvaluationConfig,
+    LabelTraining,
+    LineageConfig,
+    PointConfig,
+    StudentConfig,
+    TrainingConfig,
+)
+from raykd.config.sweep import Asha, Choice, Dimension, Grid, IntRange, LogUniform, SearchConfig, SweepConfig, Uniform
+
+__all__ = [
+    "Asha",
+    "BaseConfig",
+    "Batching",
+    "Choice",
+    "ComputeConfig",
+    "Config",
+    "DataConfig",
+    "Dimension",
+    "DistillationConfig",
+    "EvaluationConfig",
+    "Grid",
+    "IntRange",
+    "LabelTraining",
+    "LineageConfig",
+    "LogUniform",
+    "PointConfig",
+    "Schedule",
+    "SearchConfig",
+    "Source",
+    "StudentConfig",
+    "SweepConfig",
+    "TrainingConfig",
+    "Uniform",
+    "Weight",
+    "json_schema",
+    "load_sweep",
+    "never_positive",
+    "parse_value",
+    "weight_at",
+]

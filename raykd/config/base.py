@@ -1,0 +1,79 @@
+"""The base of every section of a sweep file, and the small value types that several sections share."""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Config(BaseModel):
+    """A section: immutable, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Schedule(Config):
+    """A weight that moves with progress in [0, 1] through the whole lineage."""
+
+    start: float = Field(ge=0)
+    """Value at progress 0."""
+    end: float = Field(ge=0)
+    """Value from progress `until` on."""
+    shape: Literal["linear", "cosine"] = "linear"
+    """How it gets there."""
+    until: float = Field(1.0, gt=0, le=1)
+    """Progress at which `end` is reached."""
+
+    def at(self, progress: float) -> float:
+        """The value at a progress in [0, 1]."""
+        share = min(progress / self.until, 1.0)
+        if self.shape == "cosine":
+            share = (1 - math.cos(math.pi * share)) / 2
+        return self.start + (self.end - self.start) * share
+
+
+Weight = Annotated[float, Field(ge=0)] | Schedule
+"""A constant, or a schedule over progress."""
+
+
+def weight_at(weight: Weight, progress: float) -> float:
+    """The value of a weight at a progress in [0, 1]."""
+    return weight.at(progress) if isinstance(weight, Schedule) else weight
+
+
+def never_positive(weight: Weight) -> bool:
+    """Whether the weight is 0 for the whole lineage."""
+    return weight.start == weight.end == 0 if isinstance(weight, Schedule) else weight == 0
+
+
+class Source(Config):
+    """Where a data set is: a local path (tried first), a Hub id, or both.
+
+    `{language}` in `path` and `hub_config` stands for a language code; a set with one file per cell uses
+    `{question}` and `{context}` instead.
+    """
+
+    path: str | None = None
+    """A file, absolute, or relative to the sweep file, the current folder or a folder of RAYKD_DATA."""
+    hub: str | None = None
+    """A data set on the Hugging Face Hub, like `google/xquad`."""
+    hub_config: str | None = None
+    """The configuration of the Hub set, like `xquad.{language}`."""
+    split: str | None = None
+    """The split of the Hub set."""
+    builtin: Literal["small-world"] | None = None
+    """The data that raykd generates itself."""
+    num_items: int | None = Field(None, ge=1)
+    """How many items the built-in data has."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.builtin and (self.path or self.hub):
+            raise ValueError("builtin excludes path and hub")
+        if not (self.builtin or self.path or self.hub):
+            raise ValueError("name a path, a hub id or builtin")
+        if self.builtin and not self.num_items:
+            raise ValueError("builtin needs num_items")
+        if self.num_items and not self.builtin:
+            raise ValueError("num_items goes with builtin; use max_items or budget to limit other data")
+        return self

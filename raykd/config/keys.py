@@ -1,0 +1,94 @@
+"""Dotted keys of a point, like `distillation.temperature`, and what can be done with plain mappings by them."""
+
+import difflib
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from raykd.config.point import PointConfig
+
+UNION_ORIGINS = (Union, types.UnionType)
+
+
+def arms(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of an annotation, None left out; one that is no union is its own single alternative."""
+    if get_origin(annotation) is Annotated:
+        return arms(get_args(annotation)[0])
+    if get_origin(annotation) in UNION_ORIGINS:
+        return tuple(arm for part in get_args(annotation) for arm in arms(part) if arm is not type(None))
+    return (annotation,)
+
+
+def is_model(annotation: Any) -> bool:
+    """Whether the annotation is a section."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def section_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel] | None:
+    """The section that a path leads to; None where it leads to something else or nowhere."""
+    section: type[BaseModel] | None = model
+    for name in path:
+        field = section.model_fields.get(str(name)) if section else None
+        section = next(filter(is_model, arms(field.annotation)), None) if field else None
+    return section
+
+
+def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, bool]]:
+    for name, field in model.model_fields.items():
+        inner = arms(field.annotation)
+        has_keys = len(inner) == 1 and is_model(inner[0])
+        yield prefix + name, not has_keys
+        if has_keys:
+            yield from _walk(inner[0], f"{prefix}{name}.")
+
+
+_KEYS = dict(_walk(PointConfig))
+POINT_KEYS = tuple(_KEYS)
+"""Every key of a point, sections too."""
+LEAF_KEYS = tuple(key for key, is_leaf in _KEYS.items() if is_leaf)
+"""The keys of a point that hold a value."""
+
+
+def near(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that was probably meant, by the spelling of all of it or of the last part of a dotted key."""
+    known = sorted(candidates, key=lambda key: -key.count("."))
+    last_parts = {key.split(".")[-1]: key for key in known}
+    whole = difflib.get_close_matches(name, known, n=1)
+    last = difflib.get_close_matches(name.split(".")[-1], last_parts, n=1)
+    return whole[0] if whole else last_parts[last[0]] if last else None
+
+
+def split_key(key: str) -> tuple[str, ...]:
+    """The parts of a dotted key of a sweep file; the keys of `search.space` hold dots of their own."""
+    space = "search.space."
+    return ("search", "space", key.removeprefix(space)) if key.startswith(space) else tuple(key.split("."))
+
+
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `change`: sections are merged key by key, everything else is replaced."""
+    result = dict(base)
+    for key, value in change.items():
+        if isinstance(value, Mapping):
+            inner = result.get(key)
+            value = merged(inner if isinstance(inner, Mapping) else {}, value)
+        result[key] = value
+    return result
+
+
+def with_path(raw: Any, path: tuple[str, ...], value: Any) -> Any:
+    """`raw` with the value at a path; sections on the way are made, what is no section there is replaced."""
+    if not path:
+        return value
+    section = raw if isinstance(raw, Mapping) else {}
+    return {**section, path[0]: with_path(section.get(path[0]), path[1:], value)}
+
+
+def at_path(raw: Any, path: Iterable[str], default: Any = None) -> Any:
+    """The value at a path, or the default where a part of it is missing."""
+    for name in path:
+        if not isinstance(raw, Mapping) or name not in raw:
+            return default
+        raw = raw[name]
+    return raw

@@ -1,0 +1,291 @@
+"""The sections that make up one point: everything that determines what is trained and how it is scored."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from raykd.config.base import Config, Source, Weight, never_positive
+
+Languages = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Batching(Config):
+    """How examples are put into steps, and the optimiser that takes them."""
+
+    learning_rate: float = Field(5e-5, gt=0)
+    """Peak learning rate of AdamW."""
+    lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Decay to 0 after the warm-up, or none."""
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of all steps over which the learning rate rises from 0."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay; biases and norms are left out of it."""
+    adam_epsilon: float = Field(1e-8, gt=0)
+    """Epsilon of AdamW."""
+    max_grad_norm: float = Field(1.0, ge=0)
+    """Gradient clipping by global norm; 0 is none."""
+    tokens_per_step: int | None = Field(6144, ge=32)
+    """Tokens of one optimiser step, padding counted, over all workers. Null with `examples_per_step`."""
+    examples_per_step: int | None = Field(None, ge=1)
+    """Features of one optimiser step over all workers, in place of a token budget."""
+    micro_batch_tokens: int = Field(8192, ge=32)
+    """The most tokens, padding counted, in one forward pass of one worker; what is above accumulates gradients."""
+    micro_batch_examples: int | None = Field(None, ge=1)
+    """The most features in one forward pass of one worker."""
+    pad_to_max: bool = False
+    """Pad every feature to `data.max_length`, as the released code does."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout of the student; null keeps the model's own."""
+    freeze_embeddings: bool = False
+    """Leave the input embeddings as they are."""
+
+    @model_validator(mode="after")
+    def _one_batch_size(self) -> Self:
+        if (self.tokens_per_step is None) == (self.examples_per_step is None):
+            raise ValueError("set one of tokens_per_step and examples_per_step, and the other to null")
+        return self
+
+
+class TrainingConfig(Batching):
+    """How students are trained."""
+
+
+class LabelTraining(Batching):
+    """Training of generation 0 on labels alone."""
+
+    source: Source
+    """Labelled data in SQuAD format, in one language."""
+    language: str = "en"
+    """The language of that data."""
+    max_items: int | None = Field(None, ge=1)
+    """A fixed sample of so many questions; null takes all."""
+    epochs: int = Field(2, ge=1)
+    """Passes over the data."""
+    seed: int = 42
+    """Seed of this training. It is not the point's seed: all points share this teacher."""
+
+
+class BaseConfig(Config):
+    """Generation 0: the base teacher, shared by all points that agree on this section."""
+
+    model: str = "builtin:tiny"
+    """A model folder, a Hub id, or `builtin:tiny`: a small random BERT over the built-in world's tokenizer."""
+    gguf_file: str | None = None
+    """The GGUF file inside `model` to read the weights from."""
+    bidirectional: bool = False
+    """Read a decoder without its causal mask (`use_bidirectional_attention`)."""
+    train: LabelTraining | None = None
+    """How to train it on labels; absent means that the model already answers questions."""
+
+
+class StudentConfig(Config):
+    """The first student, where it is not simply generation 0."""
+
+    num_layers: int | None = Field(None, ge=1)
+    """Keep so many of the base model's layers, evenly spaced; null keeps them all."""
+    model: str | None = None
+    """Another model with the same tokenizer to start the student from."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.num_layers and self.model:
+            raise ValueError("num_layers and model exclude each other")
+        return self
+
+
+class DataConfig(Config):
+    """The parallel few-shot data, and how it becomes training features."""
+
+    train: Source
+    """Parallel QA, one file or configuration per language, equal ids."""
+    languages: Languages = ("en", "es", "de", "ar", "vi", "hi", "zh")
+    """The languages that training may use."""
+    pivot: str = "en"
+    """The language that is in every sample when `english_centric`."""
+    num_target_languages: int = Field(3, ge=0)
+    """Languages sampled per item beside the pivot. 0: every language, but question and context in the same one."""
+    english_centric: bool = True
+    """Force the pivot into every sample."""
+    budget: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """Parallel items (question ids) that a point may train on. Smaller budgets are contained in larger ones."""
+    seed: int | None = None
+    """Seed of budget and language draws; null takes the point's seed."""
+    max_length: int = Field(384, ge=16)
+    """Tokens of a feature at the most."""
+    stride: int = Field(128, ge=0)
+    """Tokens that neighbouring windows of a long context share."""
+    max_question_length: int = Field(64, ge=4)
+    """Tokens of a question at the most."""
+    no_answer: Literal["drop", "cls"] = "drop"
+    """What to do with a window that does not hold the answer: leave it out, or label it with the first token."""
+    teacher_view: Literal["same", "q-random", "q-en-diag"] = "same"
+    """What the teacher reads: the student's input, or the same context with the question in another language."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.pivot not in self.languages and self.english_centric:
+            raise ValueError(f"pivot {self.pivot!r} is not among languages {', '.join(self.languages)}")
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError("languages holds a language twice")
+        if self.num_target_languages > len(self.languages) - 1:
+            raise ValueError(
+                f"num_target_languages is {self.num_target_languages}; with {len(self.languages)} languages "
+                f"it can be 0 to {len(self.languages) - 1}"
+            )
+        if self.stride + self.max_question_length + 8 >= self.max_length:
+            raise ValueError("stride + max_question_length leave no room for the context in max_length")
+        return self
+
+
+class LineageConfig(Config):
+    """The chain of generations."""
+
+    num_generations: int = Field(3, ge=1)
+    """Teacher -> student trainings after generation 0."""
+    epochs_per_generation: int = Field(1, ge=1)
+    """Epochs of each."""
+    student_init: Literal["previous", "teacher", "base"] = "previous"
+    """Where a student starts: it goes on, optimiser and schedule too; from its newest teacher; from generation 0."""
+    teacher: Literal["snapshot", "best", "ensemble", "fixed"] = "snapshot"
+    """The student as the generation began; its best dev epoch so far; the mean logits of all generations; generation 0."""
+    min_delta: float | None = Field(None, ge=0)
+    """Gate: a student becomes teacher only if its dev score rose by so many points; null promotes always."""
+    patience: int = Field(1, ge=1)
+    """With a gate: stop the lineage after so many generations in a row that were not promoted."""
+    keep: Literal["none", "last", "all"] = "last"
+    """Whose weights stay on disk when the lineage is done."""
+
+
+class DistillationConfig(Config):
+    """How the teacher's knowledge enters the student's loss."""
+
+    label_weight: Weight = Field(1.0)
+    """Weight of the label term (cross-entropy)."""
+    kd_weight: Weight = Field(1.0)
+    """Weight of the KD term. The label term has its own weight: the paper keeps both at 1."""
+    temperature: float = Field(2.0, gt=0)
+    """Softmax temperature T of teacher and student. The KD term is scaled by T**2."""
+    direction: Literal["forward_kl", "reverse_kl", "symmetric_kl"] = "forward_kl"
+    """KL(teacher || student), KL(student || teacher), or their sum."""
+    coefficient: Literal["constant", "map_at_k", "reciprocal_rank"] = "constant"
+    """What multiplies the KD term: 1, the teacher's average precision at k, or 1 / rank of its first hit."""
+    k: int = Field(10, ge=1)
+    """Rank cutoff of the coefficient."""
+    window: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = 5
+    """Positions around the gold one that count as hits: before and after, or one number for both. Released: [5, 4]."""
+    reduce: Literal["example", "batch"] = "example"
+    """One coefficient per example and boundary, or one number per batch."""
+    reduce_group: int | None = Field(None, ge=1)
+    """With `reduce: batch`: so many consecutive examples share a coefficient; null is the whole step."""
+    context_only: bool = True
+    """Rank context positions only, and compare distributions over them only."""
+    signals: Literal["stored", "live"] = "stored"
+    """Teacher outputs are computed once and stored, or again in every step."""
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if never_positive(self.label_weight) and never_positive(self.kd_weight):
+            raise ValueError("label_weight and kd_weight are both 0: there is nothing to learn")
+        return self
+
+    @property
+    def uses_teacher(self) -> bool:
+        """Whether the KD term can ever count."""
+        return not never_positive(self.kd_weight)
+
+    @property
+    def window_bounds(self) -> tuple[int, int]:
+        """(before, after), both inclusive."""
+        return self.window if isinstance(self.window, tuple) else (self.window, self.window)
+
+
+class EvaluationConfig(Config):
+    """The dev set: one cell for each (question language, context language)."""
+
+    source: Source
+    """QA in SQuAD format; `{question}`/`{context}` for one file per cell, or `{language}` for parallel files."""
+    languages: Languages = ("en", "es", "de", "ar", "vi", "hi", "zh")
+    """Languages of questions and contexts."""
+    max_items: int | None = Field(None, ge=1)
+    """A fixed sample of so many questions of each cell; null scores all."""
+    epoch_max_items: int | None = Field(None, ge=0)
+    """Questions of each cell scored after every epoch; 0 scores only the end of the lineage, null as many as the end."""
+    normalization: Literal["squad", "mlqa"] = "mlqa"
+    """How answers are normalised: MLQA's rules for the context's language, or SQuAD's English rules for all."""
+    max_answer_tokens: int = Field(30, ge=1)
+    """Longest answer."""
+    batch_tokens: int = Field(16384, ge=32)
+    """Tokens, padding counted, of one forward pass without gradients; also used for teacher signals."""
+    seed: int = 0
+    """Seed of the samples. It is not the point's seed: all points are scored on the same questions."""
+
+
+class ComputeConfig(Config):
+    """Where and in which arithmetic a point runs."""
+
+    num_workers: int = Field(1, ge=1)
+    """Training workers."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO: 0 replicates; 1, 2, 3 shard optimiser, gradients, parameters."""
+    offload: Literal["none", "cpu"] = "none"
+    """Where optimiser state lives (and, under stage 3, parameters)."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Arithmetic of the forward pass: bf16 is autocast over float32 weights."""
+    executor: Literal["auto", "inline", "train"] = "auto"
+    """inline: in a warm, reused process; train: in a Ray Train worker group; auto: inline for one worker."""
+    cpus_per_worker: float | None = Field(None, gt=0)
+    """CPUs of one worker; null shares the cluster's CPUs out."""
+    gpus_per_worker: float | None = Field(None, ge=0)
+    """GPUs of one worker, a fraction lets points share one; null takes one where the cluster has any."""
+    checkpoints: bool = True
+    """Save optimiser state after every epoch, so that a killed point goes on where it was."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.executor == "inline" and self.num_workers > 1:
+            raise ValueError(f"executor inline runs one worker, num_workers is {self.num_workers}")
+        if self.offload == "cpu" and self.zero_stage == 0:
+            raise ValueError("offload needs zero_stage 1, 2 or 3")
+        return self
+
+    @property
+    def resolved_executor(self) -> Literal["inline", "train"]:
+        """The executor that `auto` stands for."""
+        if self.executor != "auto":
+            return self.executor
+        return "inline" if self.num_workers == 1 else "train"
+
+
+class PointConfig(Config):
+    """One complete configuration."""
+
+    task: Literal["qa"] = "qa"
+    """What is learned: `qa`, extractive question answering."""
+    base: BaseConfig = BaseConfig()
+    student: StudentConfig = StudentConfig()
+    data: DataConfig
+    lineage: LineageConfig = LineageConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig
+    compute: ComputeConfig = ComputeConfig()
+    seed: int = Field(0, ge=0)
+    """Seed of the point: of its data draws, of the order of its data, and of dropout."""
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        needs_dev = self.lineage.teacher == "best" or self.lineage.min_delta is not None
+        if needs_dev and self.evaluation.epoch_max_items == 0:
+            raise ValueError(
+                "lineage.teacher best and lineage.min_delta need dev scores: raise evaluation.epoch_max_items"
+            )
+        if self.data.teacher_view != "same" and not self.distillation.context_only:
+            raise ValueError("data.teacher_view q-random and q-en-diag need distillation.context_only: true")
+        if self.student.model and self.lineage.student_init == "teacher":
+            raise ValueError("student.model cannot start from its teacher: use lineage.student_init previous or base")
+        return self
+
+    @property
+    def data_seed(self) -> int:
+        """Seed of budget and language draws."""
+        return self.seed if self.data.seed is None else self.data.seed

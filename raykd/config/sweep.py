@@ -1,0 +1,117 @@
+"""The sweep file: a base point, methods that change it, and a search space over its keys."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from raykd.config.base import Config
+from raykd.config.point import PointConfig
+
+
+class Grid(Config):
+    """Every value; dimensions multiply. A bare list in the file means the same."""
+
+    grid: Annotated[tuple[Any, ...], Field(min_length=1)]
+
+
+class Choice(Config):
+    """One of the values at random."""
+
+    choice: Annotated[tuple[Any, ...], Field(min_length=1)]
+
+
+def _rising(bounds: tuple[Any, Any]) -> tuple[Any, Any]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError(f"the first bound, {bounds[0]}, must be below the second, {bounds[1]}")
+    return bounds
+
+
+class Uniform(Config):
+    """A number between two bounds."""
+
+    uniform: Annotated[tuple[float, float], AfterValidator(_rising)]
+
+
+class LogUniform(Config):
+    """A positive number between two bounds, uniform in its logarithm."""
+
+    log_uniform: Annotated[tuple[Annotated[float, Field(gt=0)], float], AfterValidator(_rising)]
+
+
+class IntRange(Config):
+    """A whole number between two bounds, both included."""
+
+    int_range: Annotated[tuple[int, int], AfterValidator(_rising)]
+
+
+Dimension = Grid | Choice | Uniform | LogUniform | IntRange
+
+
+class Asha(Config):
+    """Asynchronous successive halving on the number of epochs that a point has done."""
+
+    grace_epochs: int = Field(1, ge=1)
+    """Epochs that every point gets."""
+    reduction_factor: float = Field(3, gt=1)
+    """One in so many points goes on at each rung."""
+
+
+class SearchConfig(Config):
+    """How the points are chosen and run."""
+
+    algorithm: Literal["grid", "random", "optuna"] = "grid"
+    """grid: every combination; random: `num_points` draws; optuna: `num_points` of its TPE sampler."""
+    num_points: int | None = Field(None, ge=1)
+    """Draws for random and optuna."""
+    space: dict[str, Dimension] = Field(default_factory=dict)
+    """Key of a point (like `distillation.temperature`) -> values."""
+    scheduler: Asha | None = None
+    """Early stopping; null runs every point to its end."""
+    seed: int = 0
+    """Seed of random and optuna."""
+    max_concurrent: int | None = Field(None, ge=1)
+    """Points that run at the same time; null runs as many as fit."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        grids = [key for key, dimension in self.space.items() if isinstance(dimension, Grid)]
+        draws = [key for key, dimension in self.space.items() if not isinstance(dimension, Grid)]
+        if self.algorithm == "grid" and draws:
+            raise ValueError(f"algorithm grid cannot draw {', '.join(draws)}: list the values, or use random or optuna")
+        if self.algorithm == "grid" and self.num_points:
+            raise ValueError("num_points goes with algorithm random or optuna")
+        if self.algorithm != "grid" and not self.num_points:
+            raise ValueError(f"algorithm {self.algorithm} needs num_points")
+        if self.algorithm == "optuna" and grids:
+            raise ValueError(f"algorithm optuna cannot hold a grid ({', '.join(grids)}): write choice in place of grid")
+        if self.algorithm != "grid" and not draws:
+            raise ValueError(
+                f"algorithm {self.algorithm} has nothing to draw: add choice, uniform, log_uniform or int_range"
+            )
+        return self
+
+
+class SweepConfig(PointConfig):
+    """A sweep file. Every key of a point stands at its top level; `methods` and `search` vary them."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the sweep; it names the folder of its results."""
+    storage: str | None = None
+    """Folder of the results; null is `runs/NAME` in the current folder."""
+    preset: Literal["legacy"] | None = None
+    """legacy: defaults that reproduce the released G-XLT code. Keys of the file win over it."""
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Name -> keys that this method changes. Every method is crossed with the search space and the seeds."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
+    """Seeds to repeat every configuration with; the leaderboard gives mean and deviation over them."""
+    search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="after")
+    def _one_seed_key(self) -> Self:
+        if self.search.algorithm == "optuna" and self.seeds and len(self.seeds) > 1:
+            raise ValueError(
+                "algorithm optuna runs one seed: name it in seed, and repeat the best points in a sweep of their own"
+            )
+        if self.seeds and len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds holds a seed twice")
+        return self

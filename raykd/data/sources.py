@@ -1,0 +1,197 @@
+"""Where data and models come from: local folders first, then the Hugging Face Hub."""
+
+import functools
+import logging
+import os
+import re
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from raykd.errors import DataError
+
+log = logging.getLogger(__name__)
+
+DATA_VARIABLE = "RAYKD_DATA"
+_PROBE_SECONDS = 5
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class SourceRef:
+    """A data set by local path, by Hub id, or both; the local path is looked for first.
+
+    Args:
+        path: template of a local file, such as `xquad/xquad.{language}.json` or
+            `mlqa/dev-context-{context}-question-{question}.json`.
+        hub: id of a data set on the Hub, such as `google/xquad`.
+        hub_config: template of its configuration name, such as `xquad.{language}`.
+        split: its split; needed with `hub`.
+
+    Raises:
+        ValueError: if neither `path` nor `hub` is given, or `hub` without `split`.
+    """
+
+    path: str | None = None
+    hub: str | None = None
+    hub_config: str | None = None
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.path and not self.hub:
+            raise ValueError("a source needs a path or a hub id")
+        if self.hub and not self.split:
+            raise ValueError(f"hub {self.hub}: a split is needed")
+
+    def placeholders(self) -> frozenset[str]:
+        """The names between braces that `path` and `hub_config` share; those of the one where only one is there.
+
+        Raises:
+            DataError: if the braces of a template do not match.
+        """
+        templates = [self.path] if self.path else []
+        templates += [self.hub_config or ""] if self.hub else []
+        return frozenset.intersection(*(frozenset(_placeholders(template)) for template in templates))
+
+    def describe(self, **names: str) -> str:
+        """The source in a few words, for an error line: the filled-in path, or else the Hub id."""
+        return _fill(self.path, names) if self.path else self._describe_hub(names)
+
+    def _describe_hub(self, names: Mapping[str, str]) -> str:
+        config = f" {_fill(self.hub_config, names)}" if self.hub_config else ""
+        return f"hub {self.hub}{config} {self.split}"
+
+
+def locate(ref: SourceRef, *, folder: Path, **names: str) -> Path | None:
+    """The local file of `ref`, or None where only the Hub is left to ask (`load_hub`).
+
+    A path is taken as given if absolute; otherwise it is looked for in `folder`, in the current directory and in the
+    folders of the environment variable RAYKD_DATA (separated like PATH), in this order.
+
+    Args:
+        ref: the source.
+        folder: the folder of the sweep file.
+        names: values of the placeholders of the templates.
+
+    Raises:
+        DataError: if there is no such file and `ref` names no Hub id, or a template asks for an unknown name.
+    """
+    if ref.path:
+        for place in _places(_fill(ref.path, names), folder):
+            if place.is_file():
+                return place
+    if not ref.hub:
+        raise _unreachable(ref, folder, names)
+    return None
+
+
+def load_hub(ref: SourceRef, *, folder: Path, **names: str) -> Iterable[Mapping[str, object]]:
+    """The rows of `ref` from the Hub, or from the local cache of `datasets` where the Hub does not answer.
+
+    Returns within seconds when the Hub is out of reach; HF_HUB_OFFLINE is honoured.
+
+    Args:
+        ref: a source with a Hub id.
+        folder: the folder of the sweep file; only named in the error.
+        names: values of the placeholders of the templates.
+
+    Raises:
+        DataError: if the data set, its configuration or its split cannot be had; the line names every place tried.
+    """
+    # These imports take a second; a run on local files never pays for them.
+    import datasets
+    from huggingface_hub.errors import HTTPError
+
+    config = _fill(ref.hub_config, names) if ref.hub_config else None
+    was_offline = datasets.config.HF_HUB_OFFLINE
+    probe_error = _probe(ref.hub)
+    try:
+        # load_dataset retries an unreachable Hub for 23 s per file; offline it goes straight to its cache.
+        datasets.config.HF_HUB_OFFLINE = was_offline or probe_error is not None
+        rows = datasets.load_dataset(ref.hub, config, split=ref.split)
+    # ValueError: unknown configuration or split. RuntimeError: the data set is a script, which datasets does not run.
+    except (OSError, ValueError, RuntimeError, HTTPError, datasets.exceptions.DatasetsError) as error:
+        raise _unreachable(ref, folder, names, cause=probe_error or error) from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = was_offline
+    log.info("%s: %d rows from the %s", ref._describe_hub(names), len(rows), "cache" if probe_error else "Hub")
+    return rows
+
+
+def locate_model(name: str, *, folder: Path) -> str:
+    """The folder of a model, or `name` itself where no such folder exists and it looks like a Hub id.
+
+    Args:
+        name: a folder, searched for in the order of `locate`, or a Hub id such as `google-bert/bert-base-cased`.
+        folder: the folder of the sweep file.
+
+    Raises:
+        DataError: if there is no such folder and `name` cannot be a Hub id.
+    """
+    places = _places(name, folder)
+    for place in places:
+        if place.is_dir():
+            return str(place)
+    if _HUB_ID.fullmatch(name):
+        return name
+    raise DataError(
+        f"model {name}: no such folder and no Hub id ('name' or 'owner/name'); "
+        f"tried {_listed(places)}. Put the model there or give a Hub id"
+    )
+
+
+# Once per data set: 49 cells must not wait 49 times for a Hub that does not answer.
+@functools.cache
+def _probe(hub: str) -> Exception | None:
+    """Why the Hub does not give `hub`, or None if it does."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        HfApi().dataset_info(hub, timeout=_PROBE_SECONDS)
+    except (HTTPError, OSError, ValueError) as error:
+        return error
+    return None
+
+
+def _places(path: str, folder: Path) -> list[Path]:
+    """Where `path` may lie, absolute and without repetition; an absolute path is its only place."""
+    roots = [folder, Path.cwd(), *_data_folders()]
+    return list(dict.fromkeys((root / os.path.expanduser(path)).resolve() for root in roots))
+
+
+def _data_folders() -> list[Path]:
+    return [Path(entry).expanduser() for entry in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if entry]
+
+
+def _listed(places: list[Path]) -> str:
+    listed = ", ".join(map(str, places))
+    return listed if _data_folders() else f"{listed} ({DATA_VARIABLE} is not set)"
+
+
+def _unreachable(ref: SourceRef, folder: Path, names: Mapping[str, str], cause: Exception | None = None) -> DataError:
+    tried, remedies = [], []
+    if ref.path:
+        tried.append(_listed(_places(_fill(ref.path, names), folder)))
+        remedies.append(f"set {DATA_VARIABLE} to the folder that holds {_fill(ref.path, names)}")
+    if ref.hub:
+        reason = " ".join(str(cause).split())[:200]
+        tried.append(f"{ref._describe_hub(names)} ({type(cause).__name__}: {reason})")
+        remedies.append("connect to the Hub and check the id, configuration and split")
+    return DataError(f"{ref.describe(**names)}: not found; tried {', '.join(tried)}. To do: {', or '.join(remedies)}")
+
+
+def _placeholders(template: str) -> set[str]:
+    try:
+        return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise DataError(f"{template}: not a template: {error}") from error
+
+
+def _fill(template: str, names: Mapping[str, str]) -> str:
+    if unknown := sorted(_placeholders(template) - names.keys()):
+        wrong = ", ".join(f"{{{name}}}" for name in unknown)
+        allowed = ", ".join(f"{{{name}}}" for name in sorted(names)) or "none"
+        raise DataError(f"{template}: unknown placeholder {wrong}; allowed here: {allowed}")
+    return template.format_map(names)

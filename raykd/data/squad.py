@@ -1,0 +1,248 @@
+"""Readers of extractive question answering in SQuAD v1.1 form: SQuAD, XQuAD, MLQA, TyDiQA-GoldP.
+
+A reader finds every problem of all its files before it gives up. It repairs nothing: every answer of the published
+XQuAD and MLQA dev files lies exactly at its offset, counted in characters, so a deviation is a damaged file.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+from typing import Any
+
+from raykd.data.examples import Answer, ParallelQA, QAExample
+from raykd.data.sources import SourceRef, load_hub, locate
+from raykd.errors import DataError
+
+_MAX_PROBLEMS = 10
+# json.loads lets half a pair through, and a tokenizer dies of it much later.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_KINDS = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
+
+
+def read_squad(path: Path, *, question_language: str, context_language: str) -> list[QAExample]:
+    """The questions of one SQuAD v1.1 JSON file (UTF-8), in file order, with all their answers.
+
+    Raises:
+        DataError: if the file cannot be read, is not JSON (line and column), lacks a key, repeats an id, or holds a
+            question without an answer or an answer that is not at its offset (with what stands there, and where the
+            answer stands). All problems at once, at most 10 lines.
+    """
+    with _all_at_once() as problems:
+        return _read_file(path, (question_language, context_language), problems)
+
+
+def from_hub_rows(
+    rows: Iterable[Mapping[str, object]], *, question_language: str, context_language: str, source: str
+) -> list[QAExample]:
+    """The same from rows with columns id, question, context, answers{text, answer_start}; errors begin with `source`."""
+    with _all_at_once() as problems:
+        return _read_rows(rows, (question_language, context_language), source, problems)
+
+
+def read_flat(
+    ref: SourceRef, *, language: str, folder: Path, max_items: int | None = None, seed: int = 0
+) -> list[QAExample]:
+    """Monolingual examples from one source, in file order; `max_items` and errors as in `read_cells`."""
+    with _all_at_once() as problems:
+        examples = _read_source(ref, folder, (language, language), problems, language=language)
+    return _sample(examples, max_items, seed)
+
+
+def read_parallel(ref: SourceRef, *, languages: Sequence[str], folder: Path) -> ParallelQA:
+    """Items that every language holds, from one source per language ({language} in the template of `ref`).
+
+    Items are in the order of the first language, their languages in the order of `languages`.
+
+    Raises:
+        DataError: as `read_squad`; if a language lacks ids of another one, or the template has no {language}.
+    """
+    if "language" not in ref.placeholders():
+        raise DataError(f"{ref.path or ref.hub}: parallel data needs {{language}} in its path and in its hub_config")
+    by_language: dict[str, dict[str, QAExample]] = {}
+    with _all_at_once() as problems:
+        for language in dict.fromkeys(languages):
+            examples = _read_source(ref, folder, (language, language), problems, language=language)
+            by_language[language] = {example.id: example for example in examples}
+    ids = list(dict.fromkeys(item for items in by_language.values() for item in items))
+    with _all_at_once() as problems:
+        for language, items in by_language.items():
+            if missing := [item for item in ids if item not in items]:
+                found = f"language {language} lacks {len(missing)} of {len(ids)} parallel ids"
+                shown = ", ".join([*missing[:3], *(["..."] if len(missing) > 3 else [])])
+                problems.append(f"{ref.describe(language=language)}: {found}: {shown}")
+    return {item: {language: items[item] for language, items in by_language.items()} for item in ids}
+
+
+def read_cells(
+    ref: SourceRef,
+    *,
+    question_languages: Sequence[str],
+    context_languages: Sequence[str],
+    folder: Path,
+    max_items: int | None = None,
+    seed: int = 0,
+) -> dict[tuple[str, str], list[QAExample]]:
+    """The cells of the G-XLT matrix: (question language, context language) -> examples, in file order.
+
+    A template with {question} and {context} has one file per cell (MLQA). A template with {language} alone is
+    parallel data (XQuAD): a cell takes the question from one language, context and answers from the other.
+    Of every cell the `max_items` ids with the smallest sha256 of "seed:id" are kept, so that cells with the same ids
+    keep the same items; None keeps all. Errors are those of `read_parallel`, or of `read_squad` for all cells.
+    """
+    cells = list(product(question_languages, context_languages))
+    if {"question", "context"} <= ref.placeholders():
+        with _all_at_once() as problems:
+            examples = {(q, c): _read_source(ref, folder, (q, c), problems, question=q, context=c) for q, c in cells}
+    else:
+        items = read_parallel(ref, languages=[*question_languages, *context_languages], folder=folder)
+        examples = {cell: [compose(item, *cell) for item in items.values()] for cell in cells}
+    return {cell: _sample(found, max_items, seed) for cell, found in examples.items()}
+
+
+def compose(item: Mapping[str, QAExample], question_language: str, context_language: str) -> QAExample:
+    """The question of one language on the context of another: id, context and answers are the context language's."""
+    asked = item[question_language]
+    return replace(item[context_language], question=asked.question, question_language=question_language)
+
+
+def _sample(examples: list[QAExample], max_items: int | None, seed: int) -> list[QAExample]:
+    ranked = sorted((example.id for example in examples), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
+    kept = set(ranked[:max_items])
+    return [example for example in examples if example.id in kept]
+
+
+@contextmanager
+def _all_at_once() -> Iterator[list[str]]:
+    """A list of problems to fill; if there are any when the block ends, they are raised as one DataError."""
+    problems: list[str] = []
+    yield problems
+    if problems:
+        more = [f"and {len(problems) - _MAX_PROBLEMS} more"] if len(problems) > _MAX_PROBLEMS else []
+        raise DataError([*problems[:_MAX_PROBLEMS], *more])
+
+
+def _read_source(
+    ref: SourceRef, folder: Path, languages: tuple[str, str], problems: list[str], **names: str
+) -> list[QAExample]:
+    try:
+        if path := locate(ref, folder=folder, **names):
+            return _read_file(path, languages, problems)
+        return _read_rows(load_hub(ref, folder=folder, **names), languages, ref.describe(**names), problems)
+    except DataError as error:
+        problems.extend(error.problems)
+        return []
+
+
+def _read_file(path: Path, languages: tuple[str, str], problems: list[str]) -> list[QAExample]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        problems.append(f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}")
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(f"{path}: cannot be read: {error}")
+    else:
+        reader = _Reader(str(path), languages, problems)
+        for article_at, article in reader.entries(document, "data", ""):
+            for paragraph_at, paragraph in reader.entries(article, "paragraphs", article_at):
+                context = reader.value(paragraph, "context", str, paragraph_at)
+                for qa_at, qa in reader.entries(paragraph, "qas", paragraph_at):
+                    reader.add(qa, context, qa_at)
+        return reader.finish()
+    return []
+
+
+def _read_rows(
+    rows: Iterable[Mapping[str, object]], languages: tuple[str, str], source: str, problems: list[str]
+) -> list[QAExample]:
+    reader = _Reader(source, languages, problems)
+    for number, row in enumerate(rows):
+        where = f"row {number}"
+        answers = reader.value(row, "answers", dict, where)
+        if answers is None:
+            continue
+        texts, starts = (reader.value(answers, key, list, f"{where}.answers") for key in ("text", "answer_start"))
+        if None not in (texts, starts):
+            if len(texts) != len(starts):
+                reader.note(where, f"{len(texts)} answer texts, but {len(starts)} offsets")
+            answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=False)]
+            reader.add({**row, "answers": answers}, reader.value(row, "context", str, where), where)
+    return reader.finish()
+
+
+class _Reader:
+    """Collects the examples and the problems of one source."""
+
+    def __init__(self, source: str, languages: tuple[str, str], problems: list[str]) -> None:
+        self._source, self._languages, self._problems = source, languages, problems
+        self._examples: dict[str, QAExample] = {}
+        self._num_noted_before = len(problems)
+
+    def note(self, where: str, problem: str) -> None:
+        self._problems.append(": ".join(filter(None, (self._source, where, problem))))
+
+    def value(self, record: object, key: str, kind: type, where: str) -> Any:
+        """`record[key]` if it is of `kind`; otherwise None, and the problem is noted."""
+        path = f"{where}.{key}" if where else key
+        if not isinstance(record, Mapping):
+            self.note(where, f"expected an object, got {_short(record)}")
+        elif key not in record:
+            self.note(path, "missing")
+        elif type(record[key]) is not kind:
+            self.note(path, f"expected {_KINDS[kind]}, got {_short(record[key])}")
+        elif kind is str and _SURROGATE.search(record[key]):
+            self.note(path, f"holds half a surrogate pair: {_short(record[key])}")
+        else:
+            return record[key]
+        return None
+
+    def entries(self, record: object, key: str, where: str) -> Iterable[tuple[str, object]]:
+        path = f"{where}.{key}" if where else key
+        for index, entry in enumerate(self.value(record, key, list, where) or ()):
+            yield f"{path}[{index}]", entry
+
+    def add(self, qa: object, context: str | None, where: str) -> None:
+        """One question; a problem in it is noted under its id, or under `where` if it has none."""
+        qa_id = self.value(qa, "id", str, where)
+        if not isinstance(qa, Mapping):
+            return
+        label = where if qa_id is None else f"id {qa_id}"
+        question = self.value(qa, "question", str, label)
+        answers = tuple(self._answers(qa, context, label))
+        if qa_id in self._examples:
+            self.note(where, f"id {qa_id} is there twice")
+        elif context is not None and None not in (qa_id, question):
+            self._examples[qa_id] = QAExample(qa_id, question, context, answers, *self._languages)
+
+    def _answers(self, qa: Mapping[str, object], context: str | None, label: str) -> Iterable[Answer]:
+        if qa.get("answers") == []:
+            self.note(label, "no answer; every question needs one (SQuAD v1.1)")
+        for where, answer in self.entries(qa, "answers", label):
+            text, start = self.value(answer, "text", str, where), self.value(answer, "answer_start", int, where)
+            if text is not None and not text.strip():
+                self.note(where, "the answer is empty")
+            elif context is not None and None not in (text, start):
+                if start < 0 or not context.startswith(text, start):
+                    self.note(label, _misplaced(context, text, start))
+                yield Answer(text, start)
+
+    def finish(self) -> list[QAExample]:
+        if not self._examples and len(self._problems) == self._num_noted_before:
+            self.note("", "holds no question")
+        return list(self._examples.values())
+
+
+def _misplaced(context: str, text: str, start: int) -> str:
+    found = _short(context[start : start + len(text)]) if 0 <= start < len(context) else "outside the context"
+    places = [str(match.start()) for match in islice(re.finditer(re.escape(text), context), 3)]
+    elsewhere = f"it is at {', '.join(places)}" if places else "the context does not contain it"
+    return f"answer {_short(text)} is not at offset {start} ({found}); {elsewhere}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

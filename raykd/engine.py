@@ -1,0 +1,172 @@
+"""The only module that knows DeepSpeed: process group, student and teacher engines, checkpoints, gathered weights."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from raykd.errors import CapacityError
+
+# DeepSpeed picks its accelerator when it is imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+import deepspeed  # noqa: E402
+import deepspeed.comm  # noqa: E402
+from deepspeed.utils import logger as deepspeed_logger  # noqa: E402
+
+deepspeed_logger.setLevel("ERROR")
+
+NO_DECAY = ("bias", "norm.weight", "LayerNorm.weight", "layernorm.weight")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What an engine needs to know; the words are those of the sweep file."""
+
+    zero_stage: Literal[0, 1, 2, 3]
+    offload: Literal["none", "cpu"]
+    precision: Literal["float32", "bf16"]
+    learning_rate: float
+    weight_decay: float
+    adam_epsilon: float
+    max_grad_norm: float
+
+
+def join_process_group(*, alone: bool) -> None:
+    """Make DeepSpeed use the process group that exists, or make one of this process alone.
+
+    Raises:
+        CapacityError: if several CPU workers need DeepSpeed's shared-memory op and no compiler is there to build it.
+    """
+    on_cpu = not torch.cuda.is_available()
+    if alone and not torch.distributed.is_initialized():
+        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
+        meeting = Path(tempfile.gettempdir()) / f"raykd-{uuid.uuid4().hex}"
+        backend = "gloo" if on_cpu else "nccl"
+        torch.distributed.init_process_group(backend, init_method=meeting.as_uri(), rank=0, world_size=1)
+    if on_cpu and torch.distributed.get_world_size() == 1:
+        # A single rank never reduces: building the shared-memory op would cost half a minute for nothing.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    elif on_cpu and not (shutil.which("g++") and shutil.which("ninja")):
+        raise CapacityError("several CPU workers need g++ and ninja to build DeepSpeed's shared-memory op; install them")
+    if not deepspeed.comm.is_initialized():
+        deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), dist_init_required=None, verbose=False)
+
+
+class Engine:
+    """A model under DeepSpeed: the student with its optimiser, or a frozen teacher.
+
+    Gradients of any number of `backward` calls accumulate until `step`. Ranks' gradients are averaged, so a loss that
+    is a sum over this rank's share must be multiplied by `world_size` and divided by the global count.
+    """
+
+    def __init__(self, model: nn.Module, options: EngineOptions, *, frozen: bool = False) -> None:
+        self.options, self.frozen = options, frozen
+        self.world_size = torch.distributed.get_world_size()
+        self.rank = torch.distributed.get_rank()
+        if frozen:
+            model.requires_grad_(False).eval()
+        arguments: dict[str, Any] = {"model": model, "config": _deepspeed_config(options, frozen=frozen)}
+        if not frozen:
+            arguments["optimizer"] = torch.optim.AdamW(
+                _parameter_groups(model, options.weight_decay),
+                lr=options.learning_rate,
+                eps=options.adam_epsilon,
+                fused=options.offload == "none" or None,
+            )
+        self._engine, *_ = deepspeed.initialize(**arguments)
+        self.device = self._engine.device
+
+    @property
+    def model(self) -> nn.Module:
+        """The model; under stage 3 its parameters are empty outside of a forward pass."""
+        return self._engine.module
+
+    def train(self) -> None:
+        """Dropout on."""
+        self._engine.train()
+
+    def eval(self) -> None:
+        """Dropout off."""
+        self._engine.eval()
+
+    def __call__(self, **inputs: Tensor) -> Any:
+        """Forward pass; every rank must make the same number of calls under stage 3."""
+        return self._engine(**inputs)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a scalar loss."""
+        self._engine.backward(loss)
+
+    def step(self, learning_rate: float) -> None:
+        """Reduce over ranks, clip, update, and forget the gradients."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._engine.step()
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights in float32 on the CPU of rank 0, an empty dict elsewhere. Every rank must call it."""
+        if self.options.zero_stage == 3:
+            gathered = self._engine._zero3_consolidated_16bit_state_dict()
+        else:
+            gathered = self.model.state_dict()
+        if self.rank != 0:
+            return {}
+        return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in gathered.items()}
+
+    def save(self, folder: Path, *, position: dict[str, Any]) -> None:
+        """Write model, optimiser and `position` into a folder that every rank sees. Every rank must call it."""
+        self._engine.save_checkpoint(str(folder), tag="state", client_state=position, save_latest=False)
+
+    def load(self, folder: Path) -> dict[str, Any]:
+        """Read back what `save` wrote with the same number of ranks, and return the position."""
+        _, position = self._engine.load_checkpoint(str(folder), tag="state")
+        return position
+
+    def destroy(self) -> None:
+        """Free what the engine holds. The process group stays."""
+        self._engine.destroy()
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not weight_decay:
+        return [{"params": [parameter for _, parameter in trainable], "weight_decay": 0.0}]
+    decay = [parameter for name, parameter in trainable if not name.endswith(NO_DECAY)]
+    rest = [parameter for name, parameter in trainable if name.endswith(NO_DECAY)]
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def _deepspeed_config(options: EngineOptions, *, frozen: bool) -> dict[str, Any]:
+    # A frozen model has nothing to shard but its parameters.
+    stage = (3 if options.zero_stage == 3 else 0) if frozen else options.zero_stage
+    zero: dict[str, Any] = {"stage": stage}
+    if options.offload == "cpu" and not frozen:
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if options.offload == "cpu" and stage == 3:
+        zero["offload_param"] = {"device": "cpu"}
+    if stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    if stage == 2:
+        zero["overlap_comm"] = torch.cuda.is_available()
+    elif stage:
+        zero["overlap_comm"] = False
+    return {
+        # Batches are cut by raykd; DeepSpeed only has to agree with itself.
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": options.max_grad_norm,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "torch_autocast": {"enabled": options.precision == "bf16", "dtype": "bfloat16"},
+        "steps_per_print": 10**9,
+    }

@@ -1,0 +1,94 @@
+"""The sweep's own ledger: which points there are, how far each is, and how it ended."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from raykd.artifacts import Store, read_json, write_json
+
+Status = Literal["pending", "running", "finished", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class PointState:
+    """Where a point stands. Times are seconds since the epoch of the Unix clock."""
+
+    status: Status = "pending"
+    attempts: int = 0
+    error: str | None = None
+    started: float | None = None
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Reads and writes the ledger under a store. A point's files are written by the trial that runs it alone."""
+
+    store: Store
+
+    @classmethod
+    def at(cls, folder: Path) -> "Journal":
+        """The ledger of the results folder."""
+        return cls(Store(folder))
+
+    def write_sweep(self, description: Mapping[str, Any]) -> None:
+        """Record what is run: the resolved file, versions, data."""
+        write_json(self.store.root / "sweep.json", description)
+
+    def sweep(self) -> dict[str, Any]:
+        """What `write_sweep` recorded.
+
+        Raises:
+            ArtifactError: if the folder holds no sweep.
+        """
+        return read_json(self.store.root / "sweep.json")
+
+    def add(self, point_id: str, description: Mapping[str, Any]) -> None:
+        """Record a point's configuration; the same point again changes nothing but its label and method."""
+        write_json(self.store.point(point_id) / "point.json", description)
+
+    def point(self, point_id: str) -> dict[str, Any]:
+        """What `add` recorded."""
+        return read_json(self.store.point(point_id) / "point.json")
+
+    def point_ids(self) -> list[str]:
+        """Every point that was ever added, sorted."""
+        return sorted(path.parent.name for path in (self.store.root / "points").glob("*/point.json"))
+
+    def state(self, point_id: str) -> PointState:
+        """Where a point stands."""
+        path = self.store.point(point_id) / "state.json"
+        return PointState(**read_json(path)) if path.is_file() else PointState()
+
+    def start(self, point_id: str) -> None:
+        """A trial begins, or goes on with, a point."""
+        state = self.state(point_id)
+        self._write(point_id, PointState("running", state.attempts + 1, None, time.time(), None))
+
+    def end(self, point_id: str, status: Literal["finished", "failed", "stopped"], *, error: str | None = None) -> None:
+        """A trial is done with a point."""
+        state = self.state(point_id)
+        self._write(point_id, PointState(status, state.attempts, error, state.started, time.time()))
+
+    def result(self, point_id: str) -> dict[str, Any] | None:
+        """The record of a finished point: scores, generations, cost; None while there is none."""
+        path = self.store.point(point_id) / "result.json"
+        return read_json(path) if path.is_file() else None
+
+    def write_result(self, point_id: str, result: Mapping[str, Any]) -> None:
+        """Write the record of a finished point."""
+        write_json(self.store.point(point_id) / "result.json", result)
+
+    def epochs(self, point_id: str) -> Iterator[dict[str, Any]]:
+        """The reports of a point's epochs, in order."""
+        for path in sorted((self.store.point(point_id) / "epochs").glob("*.json")):
+            yield read_json(path)
+
+    def write_epoch(self, point_id: str, epoch: int, report: Mapping[str, Any]) -> None:
+        """Record one epoch, counted from 1 over the whole lineage; a repeated epoch replaces its report."""
+        write_json(self.store.point(point_id) / "epochs" / f"{epoch:04d}.json", report)
+
+    def _write(self, point_id: str, state: PointState) -> None:
+        write_json(self.store.point(point_id) / "state.json", asdict(state))

@@ -1,0 +1,126 @@
+"""The driver of a lineage: which generation comes next, who teaches it and where its student starts. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from raykd.config.point import LineageConfig
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """A finished generation, as its worker hands it over.
+
+    Attributes:
+        index: from 1.
+        artifact: fingerprint of the student at the end of the generation.
+        dev_score: its score on the epoch sample of the dev set; None where none was taken.
+        best_artifact, best_score: the student after its best epoch, where the lineage asked for it.
+    """
+
+    index: int
+    artifact: str
+    dev_score: float | None = None
+    best_artifact: str | None = None
+    best_score: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a record holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class GenerationSpec:
+    """What the next generation does.
+
+    Attributes:
+        index: from 1.
+        teachers: fingerprints whose logits are averaged.
+        start: `continue` with the student in memory, optimiser and schedule too, or load weights afresh.
+        start_from: where to load from: fingerprint of an artifact, or None for the lineage's first student.
+    """
+
+    index: int
+    teachers: tuple[str, ...]
+    start: Literal["continue", "load"]
+    start_from: str | None
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The rules of one lineage.
+
+    Attributes:
+        base: fingerprint of generation 0.
+        base_score: its dev score on the epoch sample; None where none was taken.
+    """
+
+    config: LineageConfig
+    base: str
+    base_score: float | None = None
+
+    def next(self, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
+        """The generation after those recorded, or None when the lineage is done."""
+        index = len(records) + 1
+        if index > self.config.num_generations or self._out_of_patience(records):
+            return None
+        goes_on = self.config.student_init == "previous" and index > 1
+        newest = self.promoted(records)[-1]
+        load_teacher = self.config.student_init == "teacher" and index > 1
+        return GenerationSpec(
+            index=index,
+            teachers=self._teachers(records),
+            start="continue" if goes_on else "load",
+            start_from=newest if load_teacher else None,
+        )
+
+    def promoted(self, records: Sequence[GenerationRecord]) -> list[str]:
+        """Fingerprints of the generations that may teach, generation 0 first."""
+        chain, score = [self.base], self.base_score
+        for record in records:
+            if self._rises(record, score):
+                chain.append(record.artifact)
+                score = record.dev_score
+        return chain
+
+    def final(self, records: Sequence[GenerationRecord]) -> str:
+        """Fingerprint of what the lineage delivers: the newest student that was promoted."""
+        return self.promoted(records)[-1]
+
+    def _rises(self, record: GenerationRecord, score: float | None) -> bool:
+        if self.config.min_delta is None or score is None or record.dev_score is None:
+            return True
+        return record.dev_score >= score + self.config.min_delta
+
+    def _out_of_patience(self, records: Sequence[GenerationRecord]) -> bool:
+        if self.config.min_delta is None or not records:
+            return False
+        chain = set(self.promoted(records))
+        recent = [record.artifact in chain for record in records[-self.config.patience :]]
+        return len(recent) == self.config.patience and not any(recent)
+
+    def _teachers(self, records: Sequence[GenerationRecord]) -> tuple[str, ...]:
+        chain = self.promoted(records)
+        if self.config.teacher == "fixed":
+            return (self.base,)
+        if self.config.teacher == "ensemble":
+            return tuple(chain)
+        if self.config.teacher == "best":
+            scored = [(record.best_score, -record.index, record.best_artifact) for record in records if record.best_artifact]
+            best = max(scored, default=(None, 0, None))
+            if best[2] is not None and (self.base_score is None or best[0] > self.base_score):
+                return (best[2],)
+            return (self.base,)
+        return (chain[-1],)
+
+
+class Driver:
+    """Stays in charge of a lineage while workers run it: hears of the finished generations, says what comes next."""
+
+    def __init__(self, lineage: Lineage) -> None:
+        self.lineage, self.records = lineage, ()
+
+    def next(self, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
+        """Take the records of the generations that are finished, and answer with the one to run, or None."""
+        self.records = tuple(records)
+        return self.lineage.next(self.records)

@@ -1,0 +1,213 @@
+"""Steps and epochs: the order of the data, the learning rate, the loss. Knows neither Ray nor DeepSpeed."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd.config.point import Batching
+from raykd.config.base import Weight, weight_at
+
+POOL_STEPS = 50
+"""Features are sorted by length inside pools of so many steps: little padding, and batches still differ by epoch."""
+
+
+class Trainable(Protocol):
+    """What the loop needs of an engine."""
+
+    world_size: int
+    rank: int
+    device: torch.device
+
+    def __call__(self, **inputs: Tensor) -> Any: ...
+    def train(self) -> None: ...
+    def backward(self, loss: Tensor) -> None: ...
+    def step(self, learning_rate: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one rank forwards at once: indices of features. An idle one repeats a feature with weight 0."""
+
+    indices: np.ndarray
+    idle: bool
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Loss terms of the features of a micro-batch, [B] each; `kd` is None without a teacher."""
+
+    label: Tensor
+    kd: Tensor | None
+
+
+class TeacherView(Protocol):
+    """A teacher, whatever it is: it answers for all micro-batches of one step at once."""
+
+    def for_step(self, step: np.ndarray, micros: Sequence[MicroBatch]) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True)
+class EpochStats:
+    """One epoch: global means of the terms for each step, and how fast it was.
+
+    Attributes:
+        losses: [steps, 3] total, label and KD term.
+    """
+
+    losses: list[list[float]]
+    num_examples: int
+    num_tokens: int
+    seconds: float
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean of the total over steps."""
+        return float(np.mean([row[0] for row in self.losses]))
+
+
+def order_epoch(lengths: np.ndarray, config: Batching, *, seed: int, epoch: int) -> list[np.ndarray]:
+    """The steps of an epoch: arrays of feature indices, each feature once.
+
+    Depends on lengths, batching, seed and epoch alone, so that any number of workers walks the same order. Features of
+    like length meet in a step; a token budget counts padding.
+
+    Args:
+        lengths: [N] tokens of each feature (as padded, where padding is to the maximum).
+    """
+    generator = np.random.Generator(np.random.PCG64([seed, epoch]))
+    order = generator.permutation(len(lengths))
+    if config.examples_per_step:
+        return [order[start : start + config.examples_per_step] for start in range(0, len(order), config.examples_per_step)]
+    budget = config.tokens_per_step
+    per_step = max(1, int(budget / max(lengths.mean(), 1)))
+    steps: list[np.ndarray] = []
+    for start in range(0, len(order), per_step * POOL_STEPS):
+        pool = order[start : start + per_step * POOL_STEPS]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        steps.extend(_cut(pool, lengths, budget, None))
+    return [steps[index] for index in generator.permutation(len(steps))]
+
+
+def split_step(
+    step: np.ndarray, lengths: np.ndarray, config: Batching, *, rank: int, world_size: int
+) -> list[MicroBatch]:
+    """The micro-batches of one rank. Every rank gets equally many, as collective calls need.
+
+    A step whose features share one width keeps their order, so that released micro-batches are reproduced.
+    """
+    ordered = step if len(set(lengths[step].tolist())) == 1 else step[np.argsort(lengths[step], kind="stable")]
+    micros = _cut(ordered, lengths, config.micro_batch_tokens, config.micro_batch_examples)
+    if len(micros) < world_size:
+        micros = [part for part in np.array_split(ordered, world_size) if len(part)]
+    rounds = math.ceil(len(micros) / world_size)
+    mine = [micros[turn * world_size + rank] if turn * world_size + rank < len(micros) else None for turn in range(rounds)]
+    return [MicroBatch(step[:1], True) if part is None else MicroBatch(part, False) for part in mine]
+
+
+def _cut(ordered: np.ndarray, lengths: np.ndarray, tokens: int, examples: int | None) -> list[np.ndarray]:
+    """Consecutive runs whose padded size stays within `tokens` and whose count within `examples`."""
+    parts, start, widest = [], 0, 0
+    for position, index in enumerate(ordered):
+        wider = max(widest, int(lengths[index]))
+        count = position - start + 1
+        if count > 1 and (wider * count > tokens or (examples and count > examples)):
+            parts.append(ordered[start:position])
+            start, wider = position, int(lengths[index])
+        widest = wider
+    parts.append(ordered[start:])
+    return parts
+
+
+def learning_rate_at(config: Batching, step: int, total_steps: int) -> float:
+    """Learning rate of a step (from 0): linear warm-up, then the schedule down to 0."""
+    warmup = round(config.warmup * total_steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    share = (step - warmup) / max(total_steps - warmup, 1)
+    if config.lr_schedule == "constant":
+        return config.learning_rate
+    if config.lr_schedule == "cosine":
+        return config.learning_rate * (1 + math.cos(math.pi * share)) / 2
+    return config.learning_rate * (1 - share)
+
+
+def train_epoch(
+    engine: Trainable,
+    steps: Sequence[np.ndarray],
+    *,
+    lengths: np.ndarray,
+    batching: Batching,
+    collate: Callable[[np.ndarray], dict[str, Tensor]],
+    compute_terms: Callable[[Any, dict[str, Tensor], Any], Terms],
+    teacher: TeacherView | None,
+    label_weight: Weight,
+    kd_weight: Weight,
+    first_step: int,
+    total_steps: int,
+    schedule_steps: tuple[int, int],
+    seed: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> EpochStats:
+    """Train on every step once.
+
+    The loss of a step is the mean over all its features on all ranks of `label_weight * label + kd_weight * kd`.
+    Nothing is read from the device before the epoch is over.
+
+    Args:
+        first_step, total_steps: where the epoch lies in the lineage; weights are functions of `step / total_steps`.
+        schedule_steps: first step of the learning rate's schedule, counted in the lineage, and its number of steps.
+        seed: dropout is seeded by (seed, step, rank), so that a resumed epoch repeats the killed one.
+        on_step: called with steps done and all steps of the epoch.
+    """
+    engine.train()
+    started = time.perf_counter()
+    sums = torch.zeros(len(steps), 3, device=engine.device)
+    num_examples = num_tokens = 0
+    for number, step in enumerate(steps):
+        position = first_step + number
+        progress = position / max(total_steps - 1, 1)
+        weights = weight_at(label_weight, progress), weight_at(kd_weight, progress)
+        _seed_step(seed, position, engine.rank)
+        micros = split_step(step, lengths, batching, rank=engine.rank, world_size=engine.world_size)
+        signals = teacher.for_step(step, micros) if teacher is not None and weights[1] else [None] * len(micros)
+        for micro, signal in zip(micros, signals, strict=True):
+            batch = {name: tensor.to(engine.device, non_blocking=True) for name, tensor in collate(micro.indices).items()}
+            terms = compute_terms(engine, batch, signal)
+            parts = _weighted(terms, weights) * (0.0 if micro.idle else 1 / len(step))
+            engine.backward(parts[0] * engine.world_size)
+            sums[number] += parts.detach()
+        engine.step(learning_rate_at(batching, position - schedule_steps[0], schedule_steps[1]))
+        num_examples += len(step)
+        num_tokens += int(lengths[step].sum())
+        if on_step:
+            on_step(number + 1, len(steps))
+    if engine.world_size > 1:
+        torch.distributed.all_reduce(sums)
+    return EpochStats(sums.tolist(), num_examples, num_tokens, time.perf_counter() - started)
+
+
+def _weighted(terms: Terms, weights: tuple[float, float]) -> Tensor:
+    """[3] sums over the micro-batch: total, label, KD."""
+    label = terms.label.sum()
+    kd = terms.kd.sum() if terms.kd is not None else torch.zeros_like(label)
+    return torch.stack([weights[0] * label + weights[1] * kd, label, kd])
+
+
+def _seed_step(seed: int, step: int, rank: int) -> None:
+    torch.manual_seed(random.Random(f"{seed}:{step}:{rank}").getrandbits(63))
+
+
+def batches_for_inference(lengths: np.ndarray, *, tokens: int, rank: int, world_size: int) -> Iterator[MicroBatch]:
+    """Every feature once over all ranks, widest first, in padded batches of at most `tokens`; equally many a rank."""
+    order = np.argsort(-lengths, kind="stable")
+    parts = _cut(order, lengths, tokens, None)
+    for turn in range(math.ceil(len(parts) / world_size)):
+        place = turn * world_size + rank
+        yield MicroBatch(parts[place], False) if place < len(parts) else MicroBatch(order[-1:], True)

@@ -1,0 +1,200 @@
+"""Extractive QA models: whatever transformers has a QA class for, and a span head over any other backbone."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    BertConfig,
+    BertForQuestionAnswering,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.modeling_outputs import QuestionAnsweringModelOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING
+
+from raykd.errors import DataError
+
+SPAN_HEAD = "span_head.safetensors"
+SPAN_HEAD_CONFIG = "span_head.json"
+
+
+class SpanModel(nn.Module):
+    """A backbone and a linear layer to a start and an end logit for each token.
+
+    Its folder holds the backbone as transformers writes it, plus `span_head.safetensors` and `span_head.json`.
+    """
+
+    def __init__(self, backbone: PreTrainedModel) -> None:
+        super().__init__()
+        self.backbone = backbone
+        config = backbone.config.get_text_config()
+        self.span_head = nn.Linear(config.hidden_size, 2)
+        nn.init.normal_(self.span_head.weight, std=getattr(config, "initializer_range", 0.02))
+        nn.init.zeros_(self.span_head.bias)
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """The backbone's configuration."""
+        return self.backbone.config
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The backbone's input embeddings."""
+        return self.backbone.get_input_embeddings()
+
+    def forward(self, **inputs: Tensor) -> QuestionAnsweringModelOutput:
+        """Start and end logits [B, L] of `input_ids` and `attention_mask` [B, L]."""
+        hidden = self.backbone(**inputs).last_hidden_state
+        logits = self.span_head(hidden.to(self.span_head.weight.dtype))
+        return QuestionAnsweringModelOutput(start_logits=logits[..., 0], end_logits=logits[..., 1])
+
+    def save_pretrained(self, folder: Path, *, state_dict: dict[str, Tensor]) -> None:
+        """Write backbone and head; `state_dict` holds the weights of the whole model."""
+        parts: dict[str, dict[str, Tensor]] = {"backbone": {}, "span_head": {}}
+        for name, tensor in state_dict.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.backbone.save_pretrained(folder, state_dict=parts["backbone"])
+        safetensors.torch.save_file(parts["span_head"], Path(folder) / SPAN_HEAD)
+        (Path(folder) / SPAN_HEAD_CONFIG).write_text(json.dumps({"head": "span", "outputs": ["start", "end"]}))
+
+
+QAModel = PreTrainedModel | SpanModel
+
+
+def load_tokenizer(model: str, *, gguf_file: str | None = None) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a model folder or Hub id.
+
+    Raises:
+        DataError: if there is none, or only a slow one (it has no character offsets).
+    """
+    options = {"gguf_file": gguf_file} if gguf_file else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, **options)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise unreachable("tokenizer", model, error) from error
+    if not tokenizer.is_fast:
+        raise DataError(f"{model}: its tokenizer has no fast version, and spans need character offsets; convert it first")
+    return tokenizer
+
+
+def load_qa_model(
+    model: str, *, gguf_file: str | None = None, bidirectional: bool = False, dropout: float | None = None
+) -> QAModel:
+    """A QA model in float32 from a folder of ours, any transformers folder, or a Hub id.
+
+    A model without a QA class gets a `SpanModel`; an untrained head is initialised from torch's generator.
+
+    Args:
+        gguf_file: name of the GGUF file in `model` that holds the weights.
+        bidirectional: read a decoder without its causal mask; an error where its configuration does not know how.
+        dropout: replaces every dropout probability of the configuration.
+
+    Raises:
+        DataError: if the model cannot be found or read, or is not one that can do this.
+    """
+    options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
+    try:
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False, **options)
+        if bidirectional:
+            config = _without_causal_mask(model, config)
+        if dropout is not None:
+            _set_dropout(config, dropout)
+        options |= {"config": config, "dtype": torch.float32, "trust_remote_code": False}
+        folder = Path(model)
+        if (folder / SPAN_HEAD).is_file():
+            loaded = SpanModel(AutoModel.from_pretrained(model, **options))
+            loaded.span_head.load_state_dict(safetensors.torch.load_file(folder / SPAN_HEAD))
+        elif type(config) in MODEL_FOR_QUESTION_ANSWERING_MAPPING and not bidirectional:
+            loaded = AutoModelForQuestionAnswering.from_pretrained(model, **options)
+        else:
+            loaded = SpanModel(AutoModel.from_pretrained(model, **options))
+    except (OSError, ValueError, KeyError, ImportError, safetensors.SafetensorError) as error:
+        raise unreachable("model", model, error) from error
+    # A GGUF file keeps its own float type whatever `dtype` says.
+    return loaded.float()
+
+
+def tiny_qa_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> QAModel:
+    """A small random BERT for the built-in world: 2 layers of width 128, sized for a minute on one CPU core."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return BertForQuestionAnswering(
+            BertConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=128,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                intermediate_size=256,
+                max_position_embeddings=256,
+                hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+
+
+def shrink(model: QAModel, num_layers: int) -> QAModel:
+    """A copy that keeps `num_layers` of the model's layers, evenly spaced, the first and the last among them.
+
+    Raises:
+        DataError: if the model has fewer layers, or its list of layers cannot be found.
+    """
+    name, layers = _layers(model)
+    if not 1 <= num_layers <= len(layers):
+        raise DataError(f"student.num_layers: got {num_layers}; the base model has {len(layers)}")
+    last = len(layers) - 1
+    kept = [round(index * last / max(num_layers - 1, 1)) for index in range(num_layers)] if num_layers > 1 else [last]
+    small = copy.deepcopy(model)
+    parent = small.get_submodule(name.rpartition(".")[0])
+    setattr(parent, name.rpartition(".")[2], nn.ModuleList(small.get_submodule(name)[index] for index in kept))
+    config = small.config.get_text_config()
+    config.num_hidden_layers = num_layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[index] for index in kept]
+    for index, layer in enumerate(small.get_submodule(name)):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = index
+    return small
+
+
+def unreachable(kind: str, model: str, error: Exception) -> DataError:
+    """The error for a model or tokenizer that did not load: what was asked for, why, what to do."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return DataError(
+        f"{model}: {kind} cannot be loaded ({reason}). Give a folder with config.json, weights and tokenizer, "
+        "or a Hub id while the Hub can be reached"
+    )
+
+
+def _layers(model: QAModel) -> tuple[str, nn.ModuleList]:
+    count = model.config.get_text_config().num_hidden_layers
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return name, module
+    raise DataError(f"student.num_layers: the layers of {type(model).__name__} were not found; use student.model")
+
+
+def _without_causal_mask(model: str, config: PreTrainedConfig) -> PreTrainedConfig:
+    text = config.get_text_config()
+    if not hasattr(text, "use_bidirectional_attention"):
+        raise DataError(f"{model}: base.bidirectional: {text.model_type} has no use_bidirectional_attention; leave it out")
+    text.use_bidirectional_attention = True
+    return text
+
+
+def _set_dropout(config: PreTrainedConfig, dropout: float) -> None:
+    text = config.get_text_config()
+    for name, value in vars(text).items():
+        if ("dropout" in name or name in ("attn_pdrop", "resid_pdrop", "embd_pdrop")) and isinstance(value, float):
+            setattr(text, name, dropout)

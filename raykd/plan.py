@@ -1,0 +1,306 @@
+"""From a sweep to its points, to what they share, and to what they cost. Pure: it reads nothing and starts nothing."""
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from raykd.config.base import Config
+from raykd.config.explain import Problem, check, show
+from raykd.config.identity import base_fingerprint, canonical, digest, dump, point_id, signal_fingerprint
+from raykd.config.keys import at_path, merged, with_path
+from raykd.config.point import Batching, PointConfig
+from raykd.config.sweep import Choice, Grid, IntRange, LogUniform, SweepConfig, Uniform
+from raykd.errors import ConfigError
+
+__all__ = [
+    "DEFAULT_METHOD",
+    "Estimate",
+    "Plan",
+    "Point",
+    "base_fingerprint",
+    "canonical",
+    "estimate",
+    "expand",
+    "make_plan",
+    "point_id",
+    "signal_fingerprint",
+    "suggested_point",
+]
+
+DEFAULT_METHOD = "default"
+"""The method of a sweep that names none."""
+MEAN_LENGTH_SHARE = 0.62
+"""Assumed mean length of a feature, as a share of `data.max_length`."""
+
+_SHORT_NAMES = {"distillation.temperature": "T"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One complete configuration of a sweep, under the name that its results have.
+
+    Args:
+        method: the method of the file, or `default` where the file has none.
+        label: short and readable, like `skd T=2 budget=64 seed=1`.
+        varied: the searched keys that have an influence on this point, and the seed, with their values.
+    """
+
+    id: str
+    method: str
+    label: str
+    config: PointConfig
+    varied: dict[str, Any]
+
+
+def expand(sweep: SweepConfig) -> tuple[Point, ...]:
+    """The points of a sweep: methods x draws x grid x seeds.
+
+    Seeds vary slowest, so that every configuration has a result early; then methods, draws and the grid, in the
+    order of the file, the last dimension fastest. All methods get the same draws. A key that a method sets wins over
+    the search space and the seeds. Points that are the same come once, under the first one's label.
+
+    With algorithm optuna the points are random draws from its space: how many there are and what they cost is as
+    they say, their values are chosen while the sweep runs (`suggested_point`).
+
+    Raises:
+        ConfigError: if a combination of values is not allowed.
+    """
+    space = sweep.search.space
+    grid = {key: dimension.grid for key, dimension in space.items() if isinstance(dimension, Grid)}
+    seeds = sweep.seeds or (None,)
+    base = dump(sweep, PointConfig)
+    points: dict[str, Point] = {}
+    problems: dict[str, None] = {}
+    draws = list(_draws(sweep))
+    for seed, method, draw, values in itertools.product(
+        seeds, sweep.methods or (DEFAULT_METHOD,), draws, itertools.product(*grid.values())
+    ):
+        chosen = {**draw, **dict(zip(grid, values, strict=True))} | ({} if seed is None else {"seed": seed})
+        try:
+            point = _point(sweep, base, method, chosen)
+            points.setdefault(point.id, point)
+        except ConfigError as error:
+            problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(points.values())
+
+
+def suggested_point(sweep: SweepConfig, method: str, values: Mapping[str, Any]) -> Point:
+    """The point of a method (`default` where the file has none) with these values of dotted keys.
+
+    Raises:
+        ConfigError: if the combination is not allowed.
+    """
+    seed = {"seed": sweep.seeds[0]} if sweep.seeds else {}
+    return _point(sweep, dump(sweep, PointConfig), method, {**seed, **values})
+
+
+def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
+    """The random part of each point. Keys are drawn in sorted order: the order of the file does not matter."""
+    space = sweep.search.space
+    rng = random.Random(f"search:{sweep.search.seed}")
+    for _ in range(sweep.search.num_points or 1):
+        drawn = {key: _draw(space[key], rng) for key in sorted(space) if not isinstance(space[key], Grid)}
+        yield {key: drawn[key] for key in space if key in drawn}
+
+
+def _draw(dimension: Config, rng: random.Random) -> Any:
+    """One value. Of a real number six digits: the last bits of a logarithm differ from machine to machine."""
+    match dimension:
+        case Choice(choice=values):
+            return rng.choice(values)
+        case IntRange(int_range=(low, high)):
+            return rng.randint(low, high)
+        case Uniform(uniform=(low, high)):
+            value = rng.uniform(low, high)
+        case LogUniform(log_uniform=(low, high)):
+            value = math.exp(rng.uniform(math.log(low), math.log(high)))
+    return min(max(float(f"{value:.6g}"), low), high)
+
+
+def _point(sweep: SweepConfig, base: Mapping[str, Any], method: str, values: Mapping[str, Any]) -> Point:
+    raw = base
+    for key in sorted(values, key=lambda key: key.count(".")):
+        raw = with_path(raw, tuple(key.split(".")), values[key])
+    raw = merged(raw, sweep.methods[method] if sweep.methods else {})
+    config, problems = check(PointConfig, raw)
+    if config is None:
+        at = ", ".join(f"{key}: {show(value)}" for key, value in values.items())
+        raise ConfigError(Problem((), f"method {method} with {at}: {problem.line()}").line() for problem in problems)
+    identity, resolved = canonical(config), dump(config)
+    keys = {
+        key: tuple(key.split(".")) for key in dict.fromkeys([*sweep.search.space, *values, "seed"]) if key != "seed"
+    }
+    missing = object()
+    varied = {
+        key: at_path(resolved, path) for key, path in keys.items() if at_path(identity, path, missing) is not missing
+    }
+    varied["seed"] = config.seed
+    return Point(digest(identity), method, _label(method, varied), config, varied)
+
+
+def _label(method: str, varied: Mapping[str, Any]) -> str:
+    last = [key.split(".")[-1] for key in varied]
+    words = [method]
+    for key, name in zip(varied, last, strict=True):
+        value = varied[key]
+        shown = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else show(value)
+        words.append(f"{_SHORT_NAMES.get(key) or (name if last.count(name) == 1 else key)}={shown}")
+    return " ".join(words)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will do.
+
+    Args:
+        points: see `expand`; with algorithm optuna they stand in for those that it will choose.
+        bases: fingerprint of a generation 0 -> the first point that has it.
+        signals: fingerprint of the stored signals of a generation 0 -> the first point that reads them.
+        executors: point id -> the executor and why.
+    """
+
+    sweep: SweepConfig
+    points: tuple[Point, ...]
+    bases: Mapping[str, Point]
+    signals: Mapping[str, Point]
+    executors: Mapping[str, tuple[Literal["inline", "train"], str]]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the points are those that will run."""
+        return self.sweep.search.algorithm != "optuna"
+
+    @property
+    def num_bases(self) -> int:
+        """Distinct generations 0."""
+        return len(self.bases)
+
+    @cached_property
+    def num_signal_passes(self) -> int:
+        """Passes of a teacher over its training data that are stored: shared ones of generation 0, and later ones."""
+        return len(self.signals) + sum(_num_later_passes(point.config) for point in self.points)
+
+
+def make_plan(sweep: SweepConfig) -> Plan:
+    """Expand a sweep, and find what its points share.
+
+    Raises:
+        ConfigError: if a combination of values is not allowed.
+    """
+    points = expand(sweep)
+    bases: dict[str, Point] = {}
+    signals: dict[str, Point] = {}
+    for point in points:
+        bases.setdefault(base_fingerprint(point.config), point)
+        if _stores_signals(point.config):
+            signals.setdefault(signal_fingerprint(point.config), point)
+    return Plan(sweep, points, bases, signals, {point.id: _executor(point.config) for point in points})
+
+
+def _executor(config: PointConfig) -> tuple[Literal["inline", "train"], str]:
+    num_workers, chosen = config.compute.num_workers, config.compute.resolved_executor
+    if config.compute.executor != "auto":
+        return chosen, f"compute.executor is {chosen}"
+    return (
+        chosen,
+        "one worker fits a warm, reused process" if chosen == "inline" else f"{num_workers} workers need a group",
+    )
+
+
+def _stores_signals(config: PointConfig) -> bool:
+    return config.distillation.uses_teacher and config.distillation.signals == "stored"
+
+
+def _num_later_passes(config: PointConfig) -> int:
+    """Stored passes of the teachers after generation 0, the point's own."""
+    has_later = _stores_signals(config) and config.lineage.teacher != "fixed"
+    return config.lineage.num_generations - 1 if has_later else 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan costs; None where it depends on something unknown.
+
+    Args:
+        examples: training examples that all points read, each counted once an epoch.
+        steps: optimiser steps of all points.
+        seconds: training and teacher passes; not generation 0's training, evaluation and start-up.
+        disk_bytes: weights that stay, stored signals, and the checkpoints of the points that run at the same time.
+    """
+
+    examples: int | None
+    steps: int | None
+    seconds: float | None
+    disk_bytes: int | None
+
+
+def pairs_per_item(config: PointConfig) -> int:
+    """(question language, context language) pairs that an item is expanded to."""
+    data, num_languages = config.data, len(config.data.languages)
+    if data.num_target_languages == 0:
+        return num_languages
+    return min(data.num_target_languages + data.english_centric, num_languages) ** 2
+
+
+def num_examples(config: PointConfig, total_items: int | None) -> int | None:
+    """Training examples of one epoch; None for budget `all` of a set whose size is unknown."""
+    sizes = [size for size in (config.data.budget, total_items) if isinstance(size, int)]
+    return min(sizes) * pairs_per_item(config) if sizes else None
+
+
+def num_steps(training: Batching, examples: int, mean_tokens: float) -> int:
+    """Optimiser steps of an epoch."""
+    if training.examples_per_step:
+        return math.ceil(examples / training.examples_per_step)
+    return math.ceil(examples * mean_tokens / (training.tokens_per_step or 1))
+
+
+def estimate(
+    plan: Plan,
+    *,
+    total_items: int | None = None,
+    num_parameters: int | None = None,
+    tokens_per_second: float | None = None,
+    mean_tokens: float | None = None,
+) -> Estimate:
+    """Estimate a plan's cost, roughly: one feature an example, and every lineage walked to its end.
+
+    Args:
+        total_items: parallel items of the training data; None is unknown.
+        num_parameters: parameters of a student; None is unknown.
+        tokens_per_second: tokens, padding counted, that the whole cluster trains on; None is unknown.
+        mean_tokens: mean length of a feature; None takes 0.62 of `data.max_length`.
+    """
+    examples = steps = 0
+    tokens = signal_tokens = 0.0  # of trainings and of stored teacher passes; a pass is a third of a training's work
+    first_readers = {point.id for point in plan.signals.values()}
+    for point in plan.points:
+        config = point.config
+        size = num_examples(config, total_items)
+        if size is None:
+            return Estimate(None, None, None, None)
+        length = config.data.max_length
+        mean = length if config.training.pad_to_max else mean_tokens or MEAN_LENGTH_SHARE * length
+        epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
+        is_live = config.distillation.uses_teacher and config.distillation.signals == "live"
+        examples += size * epochs
+        steps += num_steps(config.training, size, mean) * epochs
+        tokens += size * mean * epochs * (4 / 3 if is_live else 1)
+        signal_tokens += size * mean * (_num_later_passes(config) + (point.id in first_readers))
+    seconds = (tokens + signal_tokens / 3) / tokens_per_second if tokens_per_second else None
+    disk = None if num_parameters is None else round(_weight_bytes(plan, num_parameters) + 8 * signal_tokens)
+    return Estimate(examples, steps, seconds, disk)
+
+
+def _weight_bytes(plan: Plan, num_parameters: int) -> int:
+    """Float32 weights take 4 bytes a parameter, a checkpoint with AdamW's moments 12."""
+    kept = [p.config.lineage.num_generations if p.config.lineage.keep == "all" else 1 for p in plan.points]
+    num_running = min(plan.sweep.search.max_concurrent or len(plan.points), len(plan.points))
+    num_checkpoints = min(sum(p.config.compute.checkpoints for p in plan.points), num_running)
+    return num_parameters * (4 * (plan.num_bases + sum(kept)) + 12 * num_checkpoints)

@@ -1,0 +1,1 @@
+"""What a sweep showed, read from its records alone."""

@@ -1,0 +1,447 @@
+"""Runs a sweep: the shared artifacts first, then one Ray Tune trial per point. The only module that knows ray.tune."""
+
+import errno
+import importlib.metadata
+import logging
+import os
+import platform
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+import raykd
+from raykd.artifacts import Store
+from raykd.config.point import PointConfig
+from raykd.config.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
+from raykd.errors import CapacityError, RaykdError
+from raykd.generation import InlineWorker, Place, WorkerResources, prepare_in_group, prepare_inline, run_in_group
+from raykd.journal import Journal
+from raykd.plan import Plan, Point, base_fingerprint, canonical, suggested_point
+from raykd.worker import Job
+
+log = logging.getLogger(__name__)
+
+METRIC = "dev_score"
+DRIVER_CPUS = 0.01
+METHOD = "method"
+PINGS = {
+    # Ray Train polls its workers at this interval; its default of 2 s is what small epochs would wait for.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "RAYKD_DATA": os.environ.get("RAYKD_DATA", ""),
+}
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the cluster has in all."""
+
+    cpus: float
+    gpus: float
+
+    @classmethod
+    def of_cluster(cls) -> "Capacity":
+        """The connected cluster's resources."""
+        resources = ray.cluster_resources()
+        return cls(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+
+    def worker(self, config: PointConfig, *, wanted: int) -> WorkerResources:
+        """What one worker of a point gets; what the file leaves open is shared out among `wanted` points at once."""
+        compute = config.compute
+        gpus = compute.gpus_per_worker if compute.gpus_per_worker is not None else (1.0 if self.gpus else 0.0)
+        if compute.cpus_per_worker is not None:
+            return WorkerResources(compute.cpus_per_worker, gpus)
+        at_once = min(wanted, max(1, int(self.cpus // compute.num_workers)))
+        if gpus:
+            at_once = min(at_once, max(1, int(self.gpus / (gpus * compute.num_workers))))
+        return WorkerResources(max(1.0, float(self.cpus // (at_once * compute.num_workers))), gpus)
+
+    def concurrency(self, config: PointConfig, worker: WorkerResources) -> int:
+        """Points of this kind that fit at once.
+
+        Raises:
+            CapacityError: if not even one fits.
+        """
+        workers = config.compute.num_workers
+        for kind, needed, available in (("CPUs", worker.cpus, self.cpus), ("GPUs", worker.gpus, self.gpus)):
+            if needed * workers > available:
+                raise CapacityError(
+                    f"compute: {workers} worker(s) x {needed:g} {kind} need {needed * workers:g} {kind}, the cluster has "
+                    f"{available:g}. Fix: lower compute.num_workers or compute.{kind.lower()}_per_worker, or add nodes"
+                )
+        fits = self.cpus // (worker.cpus * workers)
+        if worker.gpus:
+            fits = min(fits, self.gpus // (worker.gpus * workers))
+        return max(1, int(fits))
+
+
+class Progress:
+    """What a sweep tells whoever watches; the command line draws it, by default nothing is said."""
+
+    def line(self, text: str) -> None:
+        """Something happened."""
+
+    def epoch(self, point: Point, report: Mapping[str, Any]) -> None:
+        """A point did an epoch."""
+
+    def ended(self, point: Point, status: str, detail: str) -> None:
+        """A point is done."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended."""
+
+    finished: int
+    failed: int
+    stopped: int
+    skipped: int
+
+
+def run_sweep(plan: Plan, *, root: Path, folder: Path, progress: Progress, fail_fast: bool = False) -> Outcome:
+    """Run what is not finished yet.
+
+    Args:
+        root: folder of the results, on storage that every node sees.
+        folder: the sweep file's folder.
+        fail_fast: start no further point after the first failure.
+
+    Raises:
+        CapacityError: if a point can never fit, or the disk is too full to begin.
+    """
+    journal = Journal.at(root)
+    _check_disk(root)
+    connect(plan.sweep)
+    capacity = Capacity.of_cluster()
+    place = Place(root.resolve(), folder.resolve())
+    runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
+    runner.check()
+    journal.write_sweep(_description(plan))
+    skipped = runner.skip_finished()
+    runner.prepare()
+    runner.run()
+    shutil.rmtree(root / ".ray", ignore_errors=True)
+    counts = {"finished": 0, "failed": 0, "stopped": 0, **runner.counts}
+    return Outcome(**counts, skipped=skipped)
+
+
+def connect(sweep: SweepConfig) -> None:
+    """Join the cluster at RAY_ADDRESS, or start a local Ray that ends with this process."""
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {"runtime_env": {"env_vars": PINGS}, "log_to_driver": False, "logging_level": "ERROR"}
+    if not os.environ.get("RAY_ADDRESS"):
+        # A trial that ASHA stops early gives its workers back through the State API, which the dashboard serves.
+        options |= {"address": "local", "include_dashboard": sweep.search.scheduler is not None, "dashboard_host": "127.0.0.1"}
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError) as error:
+        where = os.environ.get("RAY_ADDRESS") or "this machine"
+        raise CapacityError(f"Ray at {where} cannot be reached ({error}); start it, or unset RAY_ADDRESS") from error
+
+
+class _Runner:
+    """One run of a sweep: the points that are left, and what happened to them."""
+
+    def __init__(
+        self, plan: Plan, journal: Journal, place: Place, capacity: Capacity, progress: Progress, fail_fast: bool
+    ) -> None:
+        self.plan, self.sweep, self.journal, self.place = plan, plan.sweep, journal, place
+        self.capacity, self.progress, self.fail_fast = capacity, progress, fail_fast
+        self.points: dict[str, Point] = {}
+        self.left: list[Point] = []
+        self.counts: dict[str, int] = {}
+
+    def check(self) -> None:
+        """Refuse what can never run, all of it at once."""
+        problems = []
+        for point in self.plan.points:
+            try:
+                self.capacity.concurrency(point.config, self.capacity.worker(point.config, wanted=1))
+            except CapacityError as error:
+                problems += [f"{point.label}: {line}" for line in error.problems]
+        if problems:
+            shown = problems[:5] + ([f"and {len(problems) - 5} more points"] if len(problems) > 5 else [])
+            raise CapacityError(shown)
+
+    def skip_finished(self) -> int:
+        """Record all points, and leave out those that are done. Returns how many those are."""
+        for point in self.plan.points:
+            self.add(point)
+            if self.journal.state(point.id).status != "finished" or self.journal.result(point.id) is None:
+                self.left.append(point)
+        return len(self.plan.points) - len(self.left)
+
+    def add(self, point: Point) -> None:
+        """Record a point in the journal."""
+        self.points[point.id] = point
+        self.journal.add(point.id, point_description(point))
+
+    def prepare(self) -> None:
+        """Base teachers, their scores and their signals, for the points that are left."""
+        groups: dict[str, list[PointConfig]] = {}
+        wanted = self.left or ([] if self.sweep.search.algorithm != "optuna" else [_typical_point(self.sweep)])
+        for point in wanted:
+            groups.setdefault(base_fingerprint(point.config), []).append(point.config)
+        for base, configs in groups.items():
+            worker = self.capacity.worker(configs[0], wanted=1)
+            run = prepare_inline if configs[0].compute.resolved_executor == "inline" else prepare_in_group
+            try:
+                for line in run(self.place, base, configs, resources=worker):
+                    self.progress.line(line)
+            except ray.exceptions.RayTaskError as error:
+                raise user_error(error) from error
+
+    def run(self) -> None:
+        """Run the points that are left: first those inside trial processes, then those with worker groups."""
+        if self.sweep.search.algorithm == "optuna":
+            self._tune(self.sweep.search.num_points, None)
+            return
+        for executor in ("inline", "train"):
+            points = [point for point in self.left if point.config.compute.resolved_executor == executor]
+            kinds: dict[tuple, list[Point]] = {}
+            for point in points:
+                compute = point.config.compute
+                kinds.setdefault((compute.num_workers, compute.cpus_per_worker, compute.gpus_per_worker), []).append(point)
+            for group in kinds.values():
+                if not (self.fail_fast and self.counts.get("failed")):
+                    self._tune(len(group), group)
+
+    def _tune(self, count: int, points: Sequence[Point] | None) -> None:
+        example = points[0].config if points else _typical_point(self.sweep).config
+        most = min(count, self.sweep.search.max_concurrent or count)
+        worker = self.capacity.worker(example, wanted=most)
+        concurrent = min(most, self.capacity.concurrency(example, worker))
+        inline = example.compute.resolved_executor == "inline"
+        shared = {"place": self.place, "resources": worker, "sweep": None if points else self.sweep}
+        trainable: Any = tune.with_parameters(_PointTrial if inline else _group_trial, **shared)
+        needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
+        self.progress.line(f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker")
+        space = {"point": tune.grid_search([point_description(point) for point in points])} if points else {}
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, needs),
+            param_space=space,
+            tune_config=tune.TuneConfig(
+                metric=METRIC if self._uses_metric() else None,
+                mode="max" if self._uses_metric() else None,
+                num_samples=count if not points else 1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=inline,
+                scheduler=self._scheduler(example),
+                search_alg=None if points else self._optuna(),
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=f"tune-{time.time_ns()}",
+                storage_path=str(self.place.root / ".ray"),
+                callbacks=[_Watch(self)],
+                verbose=0,
+                failure_config=tune.FailureConfig(fail_fast=self.fail_fast),
+            ),
+        )
+        tuner.fit()
+
+    def _uses_metric(self) -> bool:
+        return self.sweep.search.scheduler is not None or self.sweep.search.algorithm == "optuna"
+
+    def _scheduler(self, config: PointConfig) -> AsyncHyperBandScheduler | None:
+        asha = self.sweep.search.scheduler
+        if asha is None:
+            return None
+        epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
+        grace = min(asha.grace_epochs, epochs)
+        return AsyncHyperBandScheduler(time_attr="epoch", max_t=epochs + 1, grace_period=grace, reduction_factor=asha.reduction_factor)
+
+    def _optuna(self) -> OptunaSearch:
+        dimensions: dict[str, Any] = {key: _domain(dimension) for key, dimension in self.sweep.search.space.items()}
+        if self.sweep.methods:
+            dimensions[METHOD] = tune.choice(sorted(self.sweep.methods))
+        return OptunaSearch(space=dimensions, metric=METRIC, mode="max", seed=self.sweep.search.seed)
+
+    def finished(self, point: Point) -> None:
+        """A point's trial ended well: it is finished, or was stopped early."""
+        status = self.journal.state(point.id).status
+        if status != "finished":
+            status = "stopped"
+            self.journal.end(point.id, "stopped", error="stopped early by ASHA")
+        self.counts[status] = self.counts.get(status, 0) + 1
+        result = self.journal.result(point.id)
+        detail = f"XLT F1 {result['scores']['xlt_f1']:.1f}, G-XLT F1 {result['scores']['gxlt_f1']:.1f}" if result else "early"
+        self.progress.ended(point, status, detail)
+
+    def failed(self, point: Point, error: str) -> None:
+        """A point's trial ended with an error."""
+        self.counts["failed"] = self.counts.get("failed", 0) + 1
+        self.journal.end(point.id, "failed", error=error)
+        self.progress.ended(point, "failed", error)
+
+
+class _Watch(tune.Callback):
+    """Hears of trials inside the sweep's own process."""
+
+    def __init__(self, runner: _Runner) -> None:
+        self.runner = runner
+
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+        if "num_epochs" in result:
+            self.runner.progress.epoch(self._point(trial, result), result)
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.runner.finished(self._point(trial, trial.last_result))
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.runner.failed(self._point(trial, trial.last_result), plain_reason(trial.get_error() or trial.pickled_error))
+
+    def _point(self, trial: Any, result: Mapping[str, Any]) -> Point:
+        if "point" in trial.config:
+            return self.runner.points[trial.config["point"]["id"]]
+        point = point_of_suggestion(self.runner.sweep, trial.config)
+        if point.id not in self.runner.points:
+            self.runner.add(point)
+        return point
+
+
+class _PointTrial(tune.Trainable):
+    """A trial whose process runs the worker loop itself and is reused for the next point."""
+
+    def setup(self, config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None) -> None:
+        self.sweep = sweep
+        self.worker = InlineWorker(place, threads=resources.threads)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
+        self.reports = self.worker.reports(_job(new_config, self.sweep))
+        self.last: dict[str, Any] = {}
+        return True
+
+    def step(self) -> dict[str, Any]:
+        report = next(self.reports, None)
+        if report is None:
+            return {key: value for key, value in self.last.items() if key != "num_epochs"} | {"done": True}
+        self.last = report
+        return dict(report)
+
+    def cleanup(self) -> None:
+        # Closing the generator frees the engine of a point that was stopped early.
+        if getattr(self, "reports", None) is not None:
+            self.reports.close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        return None
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        return None
+
+
+def _group_trial(config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None) -> None:
+    run_in_group(place, _job(config, sweep), resources=resources, callbacks=[TuneReportCallback()])
+
+
+def _job(config: Mapping[str, Any], sweep: SweepConfig | None) -> Job:
+    if "point" not in config:
+        point = point_of_suggestion(sweep, config)
+        return Job(point.id, point.config, canonical(point.config), base_fingerprint(point.config))
+    described = config["point"]
+    point_config = PointConfig.model_validate(described["config"])
+    return Job(described["id"], point_config, canonical(point_config), base_fingerprint(point_config))
+
+
+def point_description(point: Point) -> dict[str, Any]:
+    """What the journal holds of a point."""
+    return {
+        "id": point.id,
+        "method": point.method,
+        "label": point.label,
+        "varied": dict(point.varied),
+        "base": base_fingerprint(point.config),
+        "config": point.config.model_dump(mode="json"),
+    }
+
+
+def point_of_suggestion(sweep: SweepConfig, values: Mapping[str, Any]) -> Point:
+    """The point that a searcher's draw stands for."""
+    method = values.get(METHOD, "default")
+    return suggested_point(sweep, method, {key: value for key, value in values.items() if key != METHOD})
+
+
+def _typical_point(sweep: SweepConfig) -> Point:
+    """A point with the file's own values, which stands for all that a searcher may suggest."""
+    return suggested_point(sweep, next(iter(sweep.methods), "default"), {})
+
+
+def _domain(dimension: Any) -> Any:
+    if isinstance(dimension, Choice):
+        return tune.choice(list(dimension.choice))
+    if isinstance(dimension, Uniform):
+        return tune.uniform(*dimension.uniform)
+    if isinstance(dimension, LogUniform):
+        return tune.loguniform(*dimension.log_uniform)
+    assert isinstance(dimension, IntRange), dimension
+    return tune.randint(dimension.int_range[0], dimension.int_range[1] + 1)
+
+
+def user_error(error: ray.exceptions.RayTaskError) -> BaseException:
+    """The error of raykd inside a Ray error, or a line that says what happened."""
+    cause = error.cause if isinstance(error.cause, BaseException) else error
+    if isinstance(cause, RaykdError):
+        return cause
+    return CapacityError(plain_reason(cause)) if _is_disk_full(str(cause)) else RaykdError(plain_reason(error))
+
+
+def plain_reason(error: BaseException | None) -> str:
+    """One line on why a trial failed."""
+    if error is None:
+        return "the trial's process ended without a word; see Ray's logs"
+    cause: BaseException = error
+    while True:
+        inner = getattr(cause, "cause", None) or cause.__cause__
+        if not isinstance(inner, BaseException) or isinstance(cause, RaykdError):
+            break
+        cause = inner
+    if isinstance(cause, RaykdError):
+        return "; ".join(cause.problems)
+    text = "".join(traceback.format_exception_only(cause)).strip()
+    if _is_disk_full(text):
+        return "the disk is full: free space, or set lineage.keep: none, then run the same command again"
+    return text.splitlines()[-1] if text else type(cause).__name__
+
+
+def _is_disk_full(text: str) -> bool:
+    return os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text
+
+
+def _check_disk(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".probe-{os.getpid()}"
+        probe.write_bytes(b"0" * (1 << 20))
+        probe.unlink()
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise CapacityError(f"{root}: the disk is full; free space or set another storage") from error
+        raise CapacityError(f"{root}: cannot write here ({error.strerror}); set another storage") from error
+
+
+def _description(plan: Plan) -> dict[str, Any]:
+    packages = ("ray", "torch", "transformers", "deepspeed", "datasets")
+    return {
+        "name": plan.sweep.name,
+        "config": plan.sweep.model_dump(mode="json"),
+        "points": [point.id for point in plan.points],
+        "versions": {"raykd": raykd.__version__, "python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+        "started": time.time(),
+    }

@@ -1,0 +1,176 @@
+"""From start and end logits to answers: the best spans of a feature, the best answer over the features of an example.
+
+The search is exact over all spans of at most `max_answer_tokens`. The SQuAD post-processing pairs only the 20 best
+starts with the 20 best ends; where its answer is another, this one has the higher score.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raykd.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A candidate answer: tokens of the feature, the end inclusive, and `context[start_char:end_char]`, the text."""
+
+    score: float
+    """Start logit plus end logit: comparable between the features of one example, not a probability."""
+    start_token: int
+    end_token: int
+    start_char: int
+    end_char: int
+
+
+def best_spans(
+    start_logits: Tensor,
+    end_logits: Tensor,
+    *,
+    offsets: Tensor,
+    context_mask: Tensor,
+    n_best: int = 20,
+    max_answer_tokens: int = 30,
+) -> list[Span]:
+    """The spans of one feature with the highest sum of start and end logit, best first.
+
+    Equal scores: the earlier start comes first, then the shorter span.
+
+    Args:
+        start_logits: [L], any float dtype; compared in float32.
+        end_logits: [L].
+        offsets: [L, 2] int, first and past-the-last character of every token in the context.
+        context_mask: [L] bool, True where an answer may start and end.
+        n_best: spans to return at most, >= 1.
+        max_answer_tokens: tokens in a span at most, >= 1.
+
+    Returns:
+        Up to n_best spans; none where the mask is empty.
+
+    Raises:
+        ValueError: if the shapes do not fit, or n_best or max_answer_tokens is below 1.
+    """
+    if n_best < 1:
+        raise ValueError(f"n_best: got {n_best}; it must be at least 1")
+    starts, ends = _context_logits(start_logits[None], end_logits[None], context_mask[None], max_answer_tokens)
+    scores = (starts[0, :, None] + ends[0]).flatten()
+    # A stable sort, not topk: topk orders equal scores differently from device to device.
+    scores, order = scores.sort(descending=True, stable=True)
+    num_spans = min(n_best, int((scores > -torch.inf).sum()))
+    scores, order = scores[:num_spans], order[:num_spans]
+    start_tokens = order // max_answer_tokens
+    return _spans(scores, start_tokens, start_tokens + order % max_answer_tokens, offsets, order.new_zeros(len(order)))
+
+
+def top_spans(
+    start_logits: Tensor, end_logits: Tensor, *, context_mask: Tensor, max_answer_tokens: int = 30
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best span of every feature of a batch, on the batch's device and without waiting for it.
+
+    Agrees with the first of `best_spans`, in equal scores too.
+
+    Args:
+        start_logits: [B, L], any float dtype; compared in float32.
+        end_logits: [B, L].
+        context_mask: [B, L] bool, True where an answer may start and end.
+        max_answer_tokens: tokens in a span at most, >= 1.
+
+    Returns:
+        (score [B] float32, start token [B] int64, end token [B] int64, inclusive). The score is -inf, and the tokens
+        mean nothing, where the mask is empty.
+
+    Raises:
+        ValueError: if the shapes differ or max_answer_tokens is below 1.
+    """
+    starts, ends = _context_logits(start_logits, end_logits, context_mask, max_answer_tokens)
+    # For a given start the best end is the best one in reach, so [B, L, max_answer_tokens] is never built.
+    best_ends, extra_tokens = ends.max(dim=-1)
+    scores, start_tokens = (starts + best_ends).max(dim=-1)
+    end_tokens = start_tokens + extra_tokens.gather(-1, start_tokens[:, None]).squeeze(-1)
+    return scores, start_tokens, end_tokens
+
+
+def decode(
+    start_logits: Tensor, end_logits: Tensor, *, offsets: Tensor, context_mask: Tensor, max_answer_tokens: int = 30
+) -> list[Span | None]:
+    """The best span of every feature of a batch.
+
+    Args:
+        start_logits: [B, L], any float dtype; compared in float32.
+        end_logits: [B, L].
+        offsets: [B, L, 2] int, first and past-the-last character of every token in its context.
+        context_mask: [B, L] bool, True where an answer may start and end.
+        max_answer_tokens: tokens in a span at most, >= 1.
+
+    Returns:
+        One span per feature; None where its mask is empty.
+
+    Raises:
+        ValueError: if the shapes do not fit or max_answer_tokens is below 1.
+    """
+    scores, start_tokens, end_tokens = top_spans(
+        start_logits, end_logits, context_mask=context_mask, max_answer_tokens=max_answer_tokens
+    )
+    rows = torch.arange(len(scores), device=scores.device)
+    spans = _spans(scores, start_tokens, end_tokens, offsets.flatten(0, 1), rows * start_logits.shape[-1])
+    return [span if span.score > -torch.inf else None for span in spans]
+
+
+def predict_answers(
+    spans: Iterable[Span | None], example_ids: Sequence[str], *, contexts: Mapping[str, str]
+) -> dict[str, str]:
+    """The answer to every example: the text of the best span over all its features.
+
+    Args:
+        spans: one per feature, as `decode` returns them, batch after batch.
+        example_ids: one per feature; an example with a long context has several.
+        contexts: example id -> context, for every example that needs an answer.
+
+    Returns:
+        Example id -> text, in the order of `contexts`. Empty text where no feature of the example has a span.
+
+    Raises:
+        DataError: if an example has no feature, or a feature belongs to no example; names every such id.
+        ValueError: if there are not as many spans as ids.
+    """
+    best: dict[str, Span | None] = {}
+    for span, example_id in zip(spans, example_ids, strict=True):
+        rival = best.setdefault(example_id, span)
+        if span is not None and (rival is None or span.score > rival.score):
+            best[example_id] = span
+    problems = [f"{id_}: no feature; every example needs at least one" for id_ in contexts if id_ not in best]
+    problems += [f"{id_}: features without an example; its context is needed" for id_ in best if id_ not in contexts]
+    if problems:
+        raise DataError(problems)
+    return {
+        id_: "" if (span := best[id_]) is None else context[span.start_char : span.end_char]
+        for id_, context in contexts.items()
+    }
+
+
+def _context_logits(
+    start_logits: Tensor, end_logits: Tensor, context_mask: Tensor, max_answer_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Starts [B, L], and the ends in reach of each, [B, L, max_answer_tokens] (a view); -inf outside the context."""
+    if not start_logits.shape == end_logits.shape == context_mask.shape:
+        raise ValueError(
+            f"got start logits {list(start_logits.shape)}, end logits {list(end_logits.shape)}, "
+            f"context mask {list(context_mask.shape)}; they must be the same"
+        )
+    if max_answer_tokens < 1:
+        raise ValueError(f"max_answer_tokens: got {max_answer_tokens}; it must be at least 1")
+    outside = ~context_mask
+    starts = start_logits.detach().float().masked_fill(outside, -torch.inf)
+    ends = end_logits.detach().float().masked_fill(outside, -torch.inf)
+    return starts, F.pad(ends, (0, max_answer_tokens - 1), value=-torch.inf).unfold(-1, max_answer_tokens, 1)
+
+
+def _spans(scores: Tensor, start_tokens: Tensor, end_tokens: Tensor, offsets: Tensor, first_rows: Tensor) -> list[Span]:
+    """Spans on the host; `first_rows` says where the tokens of each span's feature begin in `offsets` [rows, 2]."""
+    offsets = offsets.to(start_tokens.device)
+    start_chars, end_chars = offsets[first_rows + start_tokens, 0], offsets[first_rows + end_tokens, 1]
+    places = torch.stack((start_tokens, end_tokens, start_chars.long(), end_chars.long()), dim=-1).tolist()
+    return [Span(score, *place) for score, place in zip(scores.tolist(), places, strict=True)]

@@ -1,0 +1,114 @@
+"""The data of the QA task: budgets of parallel items for training, cells for scoring, labelled items for generation 0."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raykd.config.base import Source
+from raykd.config.point import DataConfig, EvaluationConfig, LabelTraining
+from raykd.data import smallworld
+from raykd.data.budgets import Budget, select
+from raykd.data.examples import ParallelQA, QAExample
+from raykd.data.sampling import cross_lingual_pairs, pair_statistics, parallel_view
+from raykd.data.sources import SourceRef
+from raykd.data.squad import read_cells, read_flat, read_parallel
+
+Cells = dict[tuple[str, str], list[QAExample]]
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """The examples of one budget, what the teacher reads instead of their questions, and how they came about."""
+
+    examples: list[QAExample]
+    teacher_questions: dict[int, str] | None
+    budget: Budget
+    sha256: str
+
+    def description(self) -> dict[str, Any]:
+        """What a record says of the data: the budget's ids and hash, and counts of language pairs."""
+        return {"budget": self.budget.to_json(), "sha256": self.sha256, **pair_statistics(self.examples)}
+
+
+def load_items(config: DataConfig, *, folder: Path) -> ParallelQA:
+    """All parallel items that a budget is drawn from, in `config.languages`."""
+    if config.train.builtin:
+        return smallworld.parallel_items("train", config.train.num_items, languages=config.languages)
+    return read_parallel(_reference(config.train), languages=config.languages, folder=folder)
+
+
+def load_train(config: DataConfig, *, seed: int, folder: Path, items: ParallelQA | None = None) -> TrainData:
+    """Draw a budget and its language pairs.
+
+    Args:
+        seed: of both draws.
+        items: what `load_items` returned, to read files once for many budgets.
+    """
+    items = load_items(config, folder=folder) if items is None else items
+    budget = select(items, config.budget, seed=seed)
+    chosen = {item: items[item] for item in sorted(budget.ids)}
+    examples = cross_lingual_pairs(
+        chosen,
+        num_target_languages=config.num_target_languages,
+        languages=config.languages,
+        seed=seed,
+        english_centric=config.english_centric,
+        pivot=config.pivot,
+    )
+    views = None
+    if config.teacher_view != "same":
+        seen = parallel_view(examples, chosen, mode=config.teacher_view, seed=seed)
+        views = {number: seen[example.id].question for number, example in enumerate(examples)}
+    return TrainData(examples, views, budget, hash_examples(examples))
+
+
+def load_cells(config: EvaluationConfig, *, folder: Path) -> Cells:
+    """(question language, context language) -> the fixed sample of that cell, in a fixed order."""
+    languages = config.languages
+    if config.source.builtin:
+        items = smallworld.parallel_items("dev", config.max_items or config.source.num_items, languages=languages)
+        return {(q, c): [_across(item, q, c) for item in items.values()] for q in languages for c in languages}
+    return read_cells(
+        _reference(config.source),
+        question_languages=languages,
+        context_languages=languages,
+        folder=folder,
+        max_items=config.max_items,
+        seed=config.seed,
+    )
+
+
+def load_labelled(config: LabelTraining, *, folder: Path) -> list[QAExample]:
+    """Labelled examples in one language, for generation 0."""
+    if config.source.builtin:
+        count = config.max_items or config.source.num_items
+        return smallworld.monolingual("base", count, language=config.language)
+    return read_flat(
+        _reference(config.source), language=config.language, folder=folder, max_items=config.max_items, seed=config.seed
+    )
+
+
+def first_of_cells(cells: Cells, count: int) -> Cells:
+    """The first `count` questions of every cell."""
+    return {cell: examples[:count] for cell, examples in cells.items()}
+
+
+def hash_examples(examples: Sequence[QAExample]) -> str:
+    """SHA-256 over all that the examples say."""
+    digest = hashlib.sha256()
+    for example in examples:
+        parts = [example.id, example.question, example.context, example.question_language, example.context_language]
+        parts += [f"{answer.start}:{answer.text}" for answer in example.answers]
+        digest.update("\x1f".join(parts).encode() + b"\x1e")
+    return digest.hexdigest()
+
+
+def _across(item: dict[str, QAExample], question: str, context: str) -> QAExample:
+    asked, read = item[question], item[context]
+    return QAExample(asked.id, asked.question, read.context, read.answers, question, context)
+
+
+def _reference(source: Source) -> SourceRef:
+    return SourceRef(path=source.path, hub=source.hub, hub_config=source.hub_config, split=source.split)

@@ -1,0 +1,188 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import datasets
+import pytest
+
+import raykd
+from raykd.data import sources
+from raykd.data.sources import SourceRef, load_hub, locate, locate_model
+from raykd.errors import DataError
+
+HUB = {"hub": "google/xquad", "hub_config": "xquad.{language}", "split": "validation"}
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    """Three empty folders: that of the sweep file, the current one, and the one in RAYKD_DATA."""
+    folders = {name: tmp_path / name for name in ("sweep", "cwd", "data")}
+    for folder in folders.values():
+        folder.mkdir()
+    monkeypatch.chdir(folders["cwd"])
+    monkeypatch.setenv("RAYKD_DATA", str(folders["data"]))
+    return folders
+
+
+def put(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    return path
+
+
+@pytest.fixture
+def unreachable_hub(monkeypatch):
+    monkeypatch.setattr(sources, "_probe", lambda hub: ConnectionError(f"no route to {hub}"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: _raise(ConnectionError("not cached")))
+
+
+def _raise(error):
+    raise error
+
+
+def test_the_folder_of_the_sweep_comes_before_the_current_one_and_that_before_raykd_data(places):
+    ref = SourceRef(path="xquad/{language}.json")
+    for name in ("data", "cwd", "sweep"):
+        expected = put(places[name], "xquad/de.json")
+        assert locate(ref, folder=places["sweep"], language="de") == expected
+
+
+def test_raykd_data_may_name_several_folders(places, monkeypatch, tmp_path):
+    monkeypatch.setenv("RAYKD_DATA", os.pathsep.join([str(tmp_path / "none"), str(places["data"])]))
+    expected = put(places["data"], "a.json")
+    assert locate(SourceRef(path="a.json"), folder=places["sweep"]) == expected
+
+
+def test_an_absolute_path_is_taken_as_given(places, tmp_path):
+    put(places["data"], "a.json")
+    expected = put(tmp_path, "a.json")
+    assert locate(SourceRef(path=str(expected)), folder=places["sweep"]) == expected
+    with pytest.raises(DataError) as caught:
+        locate(SourceRef(path=str(tmp_path / "b.json")), folder=places["sweep"])
+    assert str(caught.value).count("b.json, ") == 0
+
+
+def test_a_folder_is_no_data_file(places):
+    (places["sweep"] / "a.json").mkdir()
+    with pytest.raises(DataError, match="not found"):
+        locate(SourceRef(path="a.json"), folder=places["sweep"])
+
+
+def test_a_missing_file_is_one_line_with_every_place_and_a_remedy(places):
+    with pytest.raises(DataError) as caught:
+        locate(SourceRef(path="xquad/{language}.json"), folder=places["sweep"], language="de")
+    (line,) = caught.value.problems
+    assert line.startswith("xquad/de.json: not found; tried ")
+    assert all(str(folder / "xquad/de.json") in line for folder in places.values())
+    assert "set RAYKD_DATA" in line and "\n" not in line
+
+
+def test_an_error_says_that_raykd_data_is_not_set(places, monkeypatch):
+    monkeypatch.delenv("RAYKD_DATA")
+    with pytest.raises(DataError, match=r"\(RAYKD_DATA is not set\)"):
+        locate(SourceRef(path="a.json"), folder=places["sweep"])
+
+
+def test_with_a_hub_id_a_missing_file_is_left_to_the_hub(places):
+    assert locate(SourceRef(path="xquad.{language}.json", **HUB), folder=places["sweep"], language="de") is None
+    assert locate(SourceRef(**HUB), folder=places["sweep"], language="de") is None
+
+
+def test_an_unreachable_hub_is_one_line_with_every_place_tried(places, unreachable_hub):
+    ref = SourceRef(path="xquad.{language}.json", **HUB)
+    with pytest.raises(DataError) as caught:
+        load_hub(ref, folder=places["sweep"], language="de")
+    (line,) = caught.value.problems
+    assert str(places["data"] / "xquad.de.json") in line
+    assert "hub google/xquad xquad.de validation (ConnectionError: no route to google/xquad)" in line
+    assert "set RAYKD_DATA" in line and "connect to the Hub" in line
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("Unknown split"), RuntimeError("scripts"), datasets.exceptions.DatasetNotFoundError("gone")]
+)
+def test_what_the_hub_refuses_is_a_data_error(places, monkeypatch, error):
+    monkeypatch.setattr(sources, "_probe", lambda hub: None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: _raise(error))
+    with pytest.raises(DataError, match=str(error)):
+        load_hub(SourceRef(**HUB), folder=places["sweep"], language="de")
+
+
+@pytest.mark.parametrize("probe_error", [None, ConnectionError("no route")])
+def test_without_a_hub_the_cache_is_read_offline_and_the_setting_is_put_back(places, monkeypatch, probe_error):
+    seen = []
+
+    def load_dataset(hub, config, split):
+        seen.append((hub, config, split, datasets.config.HF_HUB_OFFLINE))
+        return ["row"]
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(sources, "_probe", lambda hub: probe_error)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert load_hub(SourceRef(**HUB), folder=places["sweep"], language="de") == ["row"]
+    assert seen == [("google/xquad", "xquad.de", "validation", probe_error is not None)]
+    assert datasets.config.HF_HUB_OFFLINE is False
+
+
+def test_offline_the_real_libraries_fail_within_seconds_and_without_a_retry(places, tmp_path):
+    code = (
+        "from pathlib import Path; from raykd.data.squad import read_parallel; from raykd.data.sources import SourceRef\n"
+        "from raykd.errors import DataError\n"
+        "ref = SourceRef(hub='google/xquad', hub_config='xquad.{language}', split='validation')\n"
+        "try: read_parallel(ref, languages=['en', 'de'], folder=Path('.'))\n"
+        "except DataError as error: print(type(error).__name__, len(error.problems), error)"
+    )
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+    env["PYTHONPATH"] = str(Path(raykd.__file__).parents[1])
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("DataError 2 hub google/xquad xquad.en validation: not found; tried"), done.stderr
+    assert "Retrying" not in done.stderr
+    assert time.monotonic() - started < 20
+
+
+def test_a_source_needs_a_path_or_a_hub_id_with_a_split():
+    with pytest.raises(ValueError, match="a path or a hub id"):
+        SourceRef()
+    with pytest.raises(ValueError, match="split"):
+        SourceRef(hub="google/xquad")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{lang}.json", r"unknown placeholder \{lang\}; allowed here: \{language\}"),
+        ("{}.json", "unknown placeholder"),
+        ("{language.json", "not a template"),
+    ],
+)
+def test_a_wrong_template_is_named(places, template, message):
+    with pytest.raises(DataError, match=message):
+        locate(SourceRef(path=template), folder=places["sweep"], language="de")
+
+
+def test_placeholders_are_those_that_path_and_hub_config_share():
+    assert SourceRef(path="{language}.json").placeholders() == {"language"}
+    assert SourceRef(hub="m", hub_config="mlqa.{context}.{question}", split="v").placeholders() == {
+        "context",
+        "question",
+    }
+    assert SourceRef(path="{language}.json", hub="m", split="v").placeholders() == set()
+
+
+def test_a_model_folder_comes_before_the_hub_id_of_the_same_name(places):
+    assert locate_model("google-bert/bert-base", folder=places["sweep"]) == "google-bert/bert-base"
+    for name in ("data", "cwd", "sweep"):
+        put(places[name], "google-bert/bert-base/config.json")
+        expected = places[name] / "google-bert/bert-base"
+        assert locate_model("google-bert/bert-base", folder=places["sweep"]) == str(expected)
+
+
+@pytest.mark.parametrize("name", ["./model", "../model", "/no/such/model", "a/b/c", ".hidden", "a/", "my model"])
+def test_a_name_that_is_neither_a_folder_nor_a_hub_id_is_refused(places, name):
+    folder = places["sweep"] / "sub"
+    with pytest.raises(DataError, match="no such folder and no Hub id"):
+        locate_model(name, folder=folder)
