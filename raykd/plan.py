@@ -10,26 +10,11 @@ from typing import Any, Literal
 
 from raykd.config.base import Config
 from raykd.config.explain import Problem, check, show
-from raykd.config.identity import base_fingerprint, canonical, digest, dump, point_id, signal_fingerprint
+from raykd.config.identity import base_fingerprint, canonical, dump, point_id, signal_fingerprint
 from raykd.config.keys import at_path, merged, with_path
 from raykd.config.point import Batching, PointConfig
 from raykd.config.sweep import Choice, Grid, IntRange, LogUniform, SweepConfig, Uniform
 from raykd.errors import ConfigError
-
-__all__ = [
-    "DEFAULT_METHOD",
-    "Estimate",
-    "Plan",
-    "Point",
-    "base_fingerprint",
-    "canonical",
-    "estimate",
-    "expand",
-    "make_plan",
-    "point_id",
-    "signal_fingerprint",
-    "suggested_point",
-]
 
 DEFAULT_METHOD = "default"
 """The method of a sweep that names none."""
@@ -141,7 +126,7 @@ def _point(sweep: SweepConfig, base: Mapping[str, Any], method: str, values: Map
         key: at_path(resolved, path) for key, path in keys.items() if at_path(identity, path, missing) is not missing
     }
     varied["seed"] = config.seed
-    return Point(digest(identity), method, _label(method, varied), config, varied)
+    return Point(point_id(config), method, _label(method, varied), config, varied)
 
 
 def _label(method: str, varied: Mapping[str, Any]) -> str:

@@ -294,6 +294,10 @@ class _Watch(tune.Callback):
     def __init__(self, runner: _Runner) -> None:
         self.runner = runner
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune writes its callbacks into its own restore file, which raykd never reads: the journal is the truth.
+        return {}
+
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if "num_epochs" in result:
             self.runner.progress.epoch(self._point(trial, result), result)
