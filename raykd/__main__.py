@@ -1,7 +1,5 @@
 """`python -m raykd` is the command `raykd`."""
 
-import sys
+from raykd.cli import run
 
-from raykd.cli import main
-
-sys.exit(main())
+run()

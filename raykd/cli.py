@@ -247,5 +247,6 @@ class _Display:
         self.line(f"{point.label}: {status}, {detail}")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The console script."""
     sys.exit(main())

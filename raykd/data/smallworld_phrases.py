@@ -32,26 +32,24 @@ SENTENCE_GAP = {"zh": ""}
 """What stands between two sentences where it is not a space."""
 
 CONSONANTS = {
-    "latin": "b d f h k l m n r s t".split(),
-    "arabic": "ب د ف ه ك ل م ن ر س ت".split(),
-    "cyrillic": "б д ф х к л м н р с т".split(),
-    "devanagari": "ब द फ ह क ल म न र स त".split(),
+    "latin": "bdfhklmnrst",
+    "arabic": "بدفهكلمنرست",
+    "cyrillic": "бдфхклмнрст",
+    "devanagari": "बदफहकलमनरसत",
 }
 VOWELS = {
-    "latin": "a i o".split(),
-    "arabic": "ا ي و".split(),
-    "cyrillic": "а и о".split(),
-    "devanagari": "ा ि ो".split(),
+    "latin": "aio",
+    "arabic": "ايو",
+    "cyrillic": "аио",
+    "devanagari": "ािो",
 }
 CODAS = {"town": "l", "island": "n", "river": "r", "teacher": "s", "founder": "m"}
 """What is named -> the consonant that closes its name, in Latin letters. The other people have open names."""
 
-HAN_SYLLABLES = (
-    "巴 比 博 达 迪 多 法 菲 福 哈 希 霍 卡 基 科 拉 利 洛 马 米 莫 纳 尼 诺 莱 瑞 罗 萨 西 索 塔 蒂 托"
-).split()
+HAN_SYLLABLES = "巴比博达迪多法菲福哈希霍卡基科拉利洛马米莫纳尼诺莱瑞罗萨西索塔蒂托"
 """One character for each consonant and vowel, in the order of the Latin tables; none of them is in a pattern."""
 
-HAN_CODAS = "勒 恩 尔 斯 姆".split()
+HAN_CODAS = "勒恩尔斯姆"
 """One character for each of `CODAS`, in their order; none of them is in a pattern."""
 
 SCRIPTS = {

@@ -95,9 +95,7 @@ def test_every_language_says_and_asks_every_relation():
 
 
 def test_chinese_patterns_hold_no_character_of_a_name():
-    patterns = "".join(
-        text for phrases in PHRASES["zh"].values() for text in (*phrases.statements, *phrases.questions)
-    )
+    patterns = "".join(text for phrases in PHRASES["zh"].values() for text in (*phrases.statements, *phrases.questions))
     assert not set(patterns) & {*HAN_SYLLABLES, *HAN_CODAS}
 
 

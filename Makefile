@@ -1,0 +1,34 @@
+# `make demo` and `make test` do all the set-up they need, on a fresh clone too.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: install demo test lint benchmark clean
+
+install: $(INSTALLED)
+
+# DeepSpeed's build asks for torch, so torch comes first and the build sees this environment.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch setuptools wheel ninja
+	DS_BUILD_OPS=0 $(PIP) --no-build-isolation deepspeed
+	$(PIP) --no-build-isolation --editable '.[test]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/raykd sweep sweeps/quickstart.yaml
+
+test: lint
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m 'not benchmark'
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check raykd tests
+	$(BIN)/ruff format --check raykd tests
+
+benchmark: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+
+clean:
+	rm -rf $(VENV) build raykd.egg-info .pytest_cache .ruff_cache
