@@ -21,7 +21,10 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 1 where something failed while running, 2 where nothing was started."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if getattr(options, "verbose", False) else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if getattr(options, "verbose", False) else logging.ERROR,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
     try:
         return options.run(options)
     except RaykdError as error:
@@ -37,13 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="raykd", description="Distil multilingual models over generations on a Ray cluster.")
+    parser = argparse.ArgumentParser(
+        prog="raykd", description="Distil multilingual models over generations on a Ray cluster."
+    )
     parser.add_argument("--version", action="version", version=f"raykd {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     plan = commands.add_parser("plan", help="show what a sweep file would run: points, passes, steps, time, disk")
     plan.add_argument("file", type=Path, help="the sweep file")
-    plan.add_argument("--tokens-per-second", type=float, metavar="N", help="speed of one point's training, for the time estimate")
+    plan.add_argument(
+        "--tokens-per-second", type=float, metavar="N", help="speed of one point's training, for the time estimate"
+    )
     plan.add_argument("--points", action="store_true", help="list every point")
     plan.set_defaults(run=_plan)
 
@@ -66,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         "--data", required=True, metavar="PATH",
         help="SQuAD-format files: a path with {language}, or with {question} and {context}, or one file",
     )  # fmt: skip
-    evaluate.add_argument("--languages", default="en", help="comma-separated; every pair of them is a cell (default: en)")
+    evaluate.add_argument(
+        "--languages", default="en", help="comma-separated; every pair of them is a cell (default: en)"
+    )
     evaluate.add_argument("--diagonal", action="store_true", help="question and context in the same language only")
     evaluate.add_argument("--max-items", type=int, metavar="N", help="a fixed sample of so many questions of each cell")
     evaluate.add_argument("--normalization", choices=("squad", "mlqa"), default="mlqa")
@@ -206,12 +215,29 @@ class _Display:
 
     def __init__(self, plan: Any) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self.console = Console(highlight=False, soft_wrap=True)
-        columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (
+            TextColumn("epochs"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        epochs = {point.id: point.config.lineage.num_generations * point.config.lineage.epochs_per_generation for point in plan.points}
+        epochs = {
+            point.id: point.config.lineage.num_generations * point.config.lineage.epochs_per_generation
+            for point in plan.points
+        }
         self.left = dict(epochs)
         self.task = self.bar.add_task("epochs", total=sum(epochs.values()) or None)
         self.done = 0

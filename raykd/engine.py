@@ -17,9 +17,9 @@ from raykd.errors import CapacityError
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
-import deepspeed  # noqa: E402
-import deepspeed.comm  # noqa: E402
-from deepspeed.utils import logger as deepspeed_logger  # noqa: E402
+import deepspeed
+import deepspeed.comm
+from deepspeed.utils import logger as deepspeed_logger
 
 deepspeed_logger.setLevel("ERROR")
 
@@ -55,7 +55,9 @@ def join_process_group(*, alone: bool) -> None:
         # A single rank never reduces: building the shared-memory op would cost half a minute for nothing.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     elif on_cpu and not (shutil.which("g++") and shutil.which("ninja")):
-        raise CapacityError("several CPU workers need g++ and ninja to build DeepSpeed's shared-memory op; install them")
+        raise CapacityError(
+            "several CPU workers need g++ and ninja to build DeepSpeed's shared-memory op; install them"
+        )
     if not deepspeed.comm.is_initialized():
         deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), dist_init_required=None, verbose=False)
 
@@ -121,14 +123,13 @@ class Engine:
             return {}
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in gathered.items()}
 
-    def save(self, folder: Path, *, position: dict[str, Any]) -> None:
-        """Write model, optimiser and `position` into a folder that every rank sees. Every rank must call it."""
-        self._engine.save_checkpoint(str(folder), tag="state", client_state=position, save_latest=False)
+    def save(self, folder: Path) -> None:
+        """Write model and optimiser into a folder that every rank sees. Every rank must call it."""
+        self._engine.save_checkpoint(str(folder), tag="state", save_latest=False)
 
-    def load(self, folder: Path) -> dict[str, Any]:
-        """Read back what `save` wrote with the same number of ranks, and return the position."""
-        _, position = self._engine.load_checkpoint(str(folder), tag="state")
-        return position
+    def load(self, folder: Path) -> None:
+        """Read back what `save` wrote with the same number of ranks."""
+        self._engine.load_checkpoint(str(folder), tag="state")
 
     def destroy(self) -> None:
         """Free what the engine holds. The process group stays."""

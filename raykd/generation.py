@@ -1,8 +1,11 @@
 """Runs points on Ray: the worker loop inside this process, or in a Ray Train worker group with the driver beside it."""
 
-import logging
+import contextlib
+import errno
+import os
+import traceback
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +17,17 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2.api.callback import UserCallback
 
 from raykd.artifacts import Store
+from raykd.capacity import WorkerResources
 from raykd.config.point import PointConfig
+from raykd.errors import RaykdError
 from raykd.journal import Journal
 from raykd.lineage import Driver
-from raykd.worker import Job, PointRun, prepare
+from raykd.prepare import prepare
+from raykd.worker import Job, PointRun
 from raykd.workspace import Workspace
 
-log = logging.getLogger(__name__)
 MAX_WORKER_FAILURES = 2
+DISK_FULL = "the disk is full: free space, or set lineage.keep: none; then run the same command again"
 
 
 @dataclass(frozen=True)
@@ -31,58 +37,46 @@ class Place:
     root: Path
     folder: Path
 
-
-@dataclass(frozen=True)
-class WorkerResources:
-    """What one worker of a point takes."""
-
-    cpus: float
-    gpus: float
-
-    @property
-    def threads(self) -> int:
-        """Threads of one worker's tensor operations."""
-        return max(1, int(self.cpus))
+    def workspace(self, *, alone: bool, resources: WorkerResources) -> Workspace:
+        """This process as a worker."""
+        return Workspace.open(Store(self.root), self.folder, alone=alone, threads=resources.threads)
 
 
 class InlineWorker:
     """The worker loop in this very process, which stays warm from point to point."""
 
-    def __init__(self, place: Place, *, threads: int) -> None:
-        self.space = Workspace.open(Store(place.root), place.folder, alone=True, threads=threads)
+    def __init__(self, place: Place, resources: WorkerResources) -> None:
+        self.space = place.workspace(alone=True, resources=resources)
 
     def reports(self, job: Job) -> Iterator[dict[str, Any]]:
         """Run a point; yields a report after every epoch."""
-        journal = Journal(self.space.store)
-        journal.start(job.point_id)
-        yield from PointRun(self.space, job).run(Driver(job.lineage(self.space.store)).next)
-        journal.end(job.point_id, "finished")
-
-    def prepare(self, base: str, configs: Sequence[PointConfig]) -> Iterator[str]:
-        """Make what the points with this base teacher share."""
-        return prepare(self.space, base, configs)
+        with _recorded(Journal(self.space.store), job.point_id):
+            yield from PointRun(self.space, job).run(Driver(job.lineage(self.space.store)).next)
 
 
-def prepare_inline(place: Place, base: str, configs: Sequence[PointConfig], *, resources: WorkerResources) -> Iterator[str]:
+def prepare_inline(
+    place: Place, base: str, configs: Sequence[PointConfig], *, resources: WorkerResources
+) -> Iterator[str]:
     """`prepare` in a Ray task of its own; yields its lines as they come."""
 
     @ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns="streaming", max_retries=0)
     def task() -> Iterator[str]:
-        yield from InlineWorker(place, threads=resources.threads).prepare(base, configs)
+        yield from prepare(place.workspace(alone=True, resources=resources), base, configs)
 
     for line in task.remote():
         yield ray.get(line)
 
 
-def prepare_in_group(place: Place, base: str, configs: Sequence[PointConfig], *, resources: WorkerResources) -> Iterator[str]:
+def prepare_in_group(
+    place: Place, base: str, configs: Sequence[PointConfig], *, resources: WorkerResources
+) -> Iterator[str]:
     """`prepare` in a worker group, for base teachers that one worker cannot hold."""
 
     def loop() -> None:
-        space = Workspace.open(Store(place.root), place.folder, alone=False, threads=resources.threads)
-        for line in prepare(space, base, configs):
-            log.info(line)
+        for _ in prepare(place.workspace(alone=False, resources=resources), base, configs):
+            pass
 
-    _trainer(loop, None, place, f"prepare-{base}", configs[0].compute.num_workers, resources, []).fit()
+    _fit(loop, None, place=place, name=f"prepare-{base}", config=configs[0], resources=resources)
     yield f"generation 0 is ready ({configs[0].base.model}), with its scores and signals"
 
 
@@ -93,44 +87,82 @@ def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callback
         ray.train.TrainingFailedError: if the workers failed more often than they may.
     """
     store = Store(place.root)
-    journal = Journal(store)
-    journal.start(job.point_id)
     driver = ray.remote(num_cpus=0)(Driver).remote(job.lineage(store))
-    arguments = {"place": place, "job": job, "driver": driver, "threads": resources.threads}
-    trainer = _trainer(_train_loop, arguments, place, job.point_id, job.config.compute.num_workers, resources, callbacks)
+    arguments = {"place": place, "job": job, "driver": driver, "resources": resources}
     try:
-        trainer.fit()
+        with _recorded(Journal(store), job.point_id):
+            _fit(
+                _train_loop,
+                arguments,
+                place=place,
+                name=job.point_id,
+                config=job.config,
+                resources=resources,
+                callbacks=callbacks,
+            )
     finally:
         ray.kill(driver)
-    journal.end(job.point_id, "finished")
 
 
 def _train_loop(arguments: dict[str, Any]) -> None:
     place, job, driver = arguments["place"], arguments["job"], arguments["driver"]
-    space = Workspace.open(Store(place.root), place.folder, alone=False, threads=arguments["threads"])
+    space = place.workspace(alone=False, resources=arguments["resources"])
     for report in PointRun(space, job).run(lambda records: ray.get(driver.next.remote(records))):
         ray.train.report(report)
 
 
-def _trainer(
-    loop: Any,
+def _fit(
+    loop: Callable[..., None],
     arguments: dict[str, Any] | None,
+    *,
     place: Place,
     name: str,
-    num_workers: int,
+    config: PointConfig,
     resources: WorkerResources,
-    callbacks: list[UserCallback],
-) -> TorchTrainer:
-    per_worker = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
-    return TorchTrainer(
-        loop,
-        train_loop_config=arguments,
-        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=resources.gpus > 0, resources_per_worker=per_worker),
-        run_config=RunConfig(
-            # raykd resumes from its own checkpoints: a name that Ray Train has seen would make it restore its own.
-            name=f"{name}-{uuid.uuid4().hex[:8]}",
-            storage_path=str(place.root / ".ray" / "train"),
-            failure_config=FailureConfig(max_failures=MAX_WORKER_FAILURES, controller_failure_limit=MAX_WORKER_FAILURES),
-            callbacks=callbacks,
-        ),
+    callbacks: Sequence[UserCallback] = (),
+) -> None:
+    scaling = ScalingConfig(
+        num_workers=config.compute.num_workers,
+        use_gpu=resources.gpus > 0,
+        resources_per_worker=resources.beside_driver(),
     )
+    run = RunConfig(
+        # raykd resumes from its own checkpoints: a name that Ray Train has seen would make it restore its own.
+        name=f"{name}-{uuid.uuid4().hex[:8]}",
+        storage_path=str(place.root / ".ray" / "train"),
+        failure_config=FailureConfig(max_failures=MAX_WORKER_FAILURES, controller_failure_limit=MAX_WORKER_FAILURES),
+        callbacks=list(callbacks),
+    )
+    TorchTrainer(loop, train_loop_config=arguments, scaling_config=scaling, run_config=run).fit()
+
+
+@contextlib.contextmanager
+def _recorded(journal: Journal, point_id: str) -> Iterator[None]:
+    """The journal says that the point runs, and how it ended; a point stopped early is left to the sweep."""
+    journal.start(point_id)
+    try:
+        yield
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        journal.end(point_id, "failed", error=plain_reason(error))
+        raise
+    journal.end(point_id, "finished")
+
+
+def plain_reason(error: BaseException) -> str:
+    """One line on why something failed, from the innermost cause that Ray wrapped."""
+    cause = error
+    while not isinstance(cause, RaykdError):
+        failures = getattr(cause, "worker_failures", None)
+        inner = next(iter(failures.values())) if failures else getattr(cause, "cause", None) or cause.__cause__
+        if not isinstance(inner, BaseException):
+            break
+        cause = inner
+    if isinstance(cause, RaykdError):
+        return "; ".join(cause.problems)
+    text = "".join(traceback.format_exception_only(cause)).strip()
+    if os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text:
+        return DISK_FULL
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(cause).__name__

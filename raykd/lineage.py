@@ -71,7 +71,7 @@ class Lineage:
             index=index,
             teachers=self._teachers(records),
             start="continue" if goes_on else "load",
-            start_from=newest if load_teacher else None,
+            start_from=newest if load_teacher and newest != self.base else None,
         )
 
     def promoted(self, records: Sequence[GenerationRecord]) -> list[str]:
@@ -106,7 +106,9 @@ class Lineage:
         if self.config.teacher == "ensemble":
             return tuple(chain)
         if self.config.teacher == "best":
-            scored = [(record.best_score, -record.index, record.best_artifact) for record in records if record.best_artifact]
+            scored = [
+                (record.best_score, -record.index, record.best_artifact) for record in records if record.best_artifact
+            ]
             best = max(scored, default=(None, 0, None))
             if best[2] is not None and (self.base_score is None or best[0] > self.base_score):
                 return (best[2],)

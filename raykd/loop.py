@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.config.point import Batching
 from raykd.config.base import Weight, weight_at
+from raykd.config.point import Batching
 
 POOL_STEPS = 50
 """Features are sorted by length inside pools of so many steps: little padding, and batches still differ by epoch."""
@@ -51,6 +51,13 @@ class TeacherView(Protocol):
     """A teacher, whatever it is: it answers for all micro-batches of one step at once."""
 
     def for_step(self, step: np.ndarray, micros: Sequence[MicroBatch]) -> Sequence[Any]: ...
+    def mean_coefficient(self) -> float: ...
+
+
+class Collatable(Protocol):
+    """What the loop needs of features."""
+
+    def collate(self, indices: np.ndarray, *, pad_to: int | None = None) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,9 @@ def order_epoch(lengths: np.ndarray, config: Batching, *, seed: int, epoch: int)
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = generator.permutation(len(lengths))
     if config.examples_per_step:
-        return [order[start : start + config.examples_per_step] for start in range(0, len(order), config.examples_per_step)]
+        return [
+            order[start : start + config.examples_per_step] for start in range(0, len(order), config.examples_per_step)
+        ]
     budget = config.tokens_per_step
     per_step = max(1, int(budget / max(lengths.mean(), 1)))
     steps: list[np.ndarray] = []
@@ -105,9 +114,13 @@ def split_step(
     ordered = step if len(set(lengths[step].tolist())) == 1 else step[np.argsort(lengths[step], kind="stable")]
     micros = _cut(ordered, lengths, config.micro_batch_tokens, config.micro_batch_examples)
     if len(micros) < world_size:
-        micros = [part for part in np.array_split(ordered, world_size) if len(part)]
+        shares = [share for share in np.array_split(ordered, world_size) if len(share)]
+        # Equal counts may gather the widest features in one share.
+        micros = [part for share in shares for part in _cut(share, lengths, config.micro_batch_tokens, None)]
     rounds = math.ceil(len(micros) / world_size)
-    mine = [micros[turn * world_size + rank] if turn * world_size + rank < len(micros) else None for turn in range(rounds)]
+    mine = [
+        micros[turn * world_size + rank] if turn * world_size + rank < len(micros) else None for turn in range(rounds)
+    ]
     return [MicroBatch(step[:1], True) if part is None else MicroBatch(part, False) for part in mine]
 
 
@@ -142,9 +155,9 @@ def train_epoch(
     engine: Trainable,
     steps: Sequence[np.ndarray],
     *,
+    features: Collatable,
     lengths: np.ndarray,
     batching: Batching,
-    collate: Callable[[np.ndarray], dict[str, Tensor]],
     compute_terms: Callable[[Any, dict[str, Tensor], Any], Terms],
     teacher: TeacherView | None,
     label_weight: Weight,
@@ -161,12 +174,14 @@ def train_epoch(
     Nothing is read from the device before the epoch is over.
 
     Args:
+        lengths: [N] tokens of each feature as padded.
         first_step, total_steps: where the epoch lies in the lineage; weights are functions of `step / total_steps`.
         schedule_steps: first step of the learning rate's schedule, counted in the lineage, and its number of steps.
         seed: dropout is seeded by (seed, step, rank), so that a resumed epoch repeats the killed one.
         on_step: called with steps done and all steps of the epoch.
     """
     engine.train()
+    pad_to = int(lengths[0]) if batching.pad_to_max else None
     started = time.perf_counter()
     sums = torch.zeros(len(steps), 3, device=engine.device)
     num_examples = num_tokens = 0
@@ -178,7 +193,10 @@ def train_epoch(
         micros = split_step(step, lengths, batching, rank=engine.rank, world_size=engine.world_size)
         signals = teacher.for_step(step, micros) if teacher is not None and weights[1] else [None] * len(micros)
         for micro, signal in zip(micros, signals, strict=True):
-            batch = {name: tensor.to(engine.device, non_blocking=True) for name, tensor in collate(micro.indices).items()}
+            batch = {
+                name: tensor.to(engine.device, non_blocking=True)
+                for name, tensor in features.collate(micro.indices, pad_to=pad_to).items()
+            }
             terms = compute_terms(engine, batch, signal)
             parts = _weighted(terms, weights) * (0.0 if micro.idle else 1 / len(step))
             engine.backward(parts[0] * engine.world_size)

@@ -45,7 +45,11 @@ def check_data(plan: Plan, *, folder: Path) -> dict[str, int]:
         sizes[_source_key(config)] = len(items)
         same = [other for other in configs if _source_key(other) == _source_key(config)]
         for other in _distinct(same, lambda other: other.data.budget):
-            attempt(lambda other=other, items=items: load_train(other.data, seed=other.data_seed, folder=folder, items=items))
+            attempt(
+                lambda other=other, items=items: load_train(
+                    other.data, seed=other.data_seed, folder=folder, items=items
+                )
+            )
     for config in _distinct(configs, lambda config: config.evaluation):
         attempt(lambda config=config: load_cells(config.evaluation, folder=folder))
     for config in _distinct(configs, lambda config: (config.base, config.student)):
@@ -62,8 +66,9 @@ def check_data(plan: Plan, *, folder: Path) -> dict[str, int]:
 def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Iterator[str]:
     """Lines that say what a sweep file would run: points, passes, executor and why, steps, time, disk."""
     sizes = check_data(plan, folder=folder)
-    yield f"{plan.sweep.name}: {len(plan.points)} point(s), {'' if plan.is_exact else 'as an example of what the searcher draws, '}" + (
-        f"{len({point.method for point in plan.points})} method(s)"
+    yield (
+        f"{plan.sweep.name}: {len(plan.points)} point(s), {'' if plan.is_exact else 'as an example of what the searcher draws, '}"
+        + (f"{len({point.method for point in plan.points})} method(s)")
     )
     yield f"  generation 0: {plan.num_bases} base teacher(s), each made once"
     yield f"  teacher passes: {plan.num_signal_passes} stored signal pass(es)"
@@ -72,7 +77,9 @@ def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Ite
         yield f"  executor {executor}: {count} point(s), {reason}"
     parameters = count_parameters(plan.points[0].config, folder=folder)
     speed = tokens_per_second or TOKENS_PER_SECOND
-    cost = estimate(plan, total_items=min(sizes.values(), default=None), num_parameters=parameters, tokens_per_second=speed)
+    cost = estimate(
+        plan, total_items=min(sizes.values(), default=None), num_parameters=parameters, tokens_per_second=speed
+    )
     if cost.examples is not None:
         yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"
     if cost.seconds is not None:

@@ -69,7 +69,9 @@ class SignalStore:
             if name not in where:
                 raise ArtifactError(f"{self.folder}: no signals of {name}; remove the folder and run again")
             if where[name][2] - where[name][1] != length:
-                raise ArtifactError(f"{self.folder}: {name} has another length than its window; remove the folder and run again")
+                raise ArtifactError(
+                    f"{self.folder}: {name} has another length than its window; remove the folder and run again"
+                )
             pieces.append(where[name])
         names = loaded[0].keys() if loaded else ()
         return {key: torch.cat([loaded[part][key][start:end] for part, start, end in pieces]).float() for key in names}

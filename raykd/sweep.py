@@ -1,30 +1,28 @@
 """Runs a sweep: the shared artifacts first, then one Ray Tune trial per point. The only module that knows ray.tune."""
 
-import errno
 import importlib.metadata
 import logging
-import os
 import platform
 import shutil
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+import ray.train
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 import raykd
-from raykd.artifacts import Store
+from raykd.capacity import DRIVER_CPUS, Capacity, WorkerResources, check_storage, connect
 from raykd.config.point import PointConfig
 from raykd.config.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
-from raykd.errors import CapacityError, RaykdError
-from raykd.generation import InlineWorker, Place, WorkerResources, prepare_in_group, prepare_inline, run_in_group
+from raykd.errors import CapacityError, RaykdError, TrainingError
+from raykd.generation import InlineWorker, Place, plain_reason, prepare_in_group, prepare_inline, run_in_group
 from raykd.journal import Journal
 from raykd.plan import Plan, Point, base_fingerprint, canonical, suggested_point
 from raykd.worker import Job
@@ -32,59 +30,7 @@ from raykd.worker import Job
 log = logging.getLogger(__name__)
 
 METRIC = "dev_score"
-DRIVER_CPUS = 0.01
 METHOD = "method"
-PINGS = {
-    # Ray Train polls its workers at this interval; its default of 2 s is what small epochs would wait for.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "TOKENIZERS_PARALLELISM": "false",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "RAYKD_DATA": os.environ.get("RAYKD_DATA", ""),
-}
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """What the cluster has in all."""
-
-    cpus: float
-    gpus: float
-
-    @classmethod
-    def of_cluster(cls) -> "Capacity":
-        """The connected cluster's resources."""
-        resources = ray.cluster_resources()
-        return cls(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
-
-    def worker(self, config: PointConfig, *, wanted: int) -> WorkerResources:
-        """What one worker of a point gets; what the file leaves open is shared out among `wanted` points at once."""
-        compute = config.compute
-        gpus = compute.gpus_per_worker if compute.gpus_per_worker is not None else (1.0 if self.gpus else 0.0)
-        if compute.cpus_per_worker is not None:
-            return WorkerResources(compute.cpus_per_worker, gpus)
-        at_once = min(wanted, max(1, int(self.cpus // compute.num_workers)))
-        if gpus:
-            at_once = min(at_once, max(1, int(self.gpus / (gpus * compute.num_workers))))
-        return WorkerResources(max(1.0, float(self.cpus // (at_once * compute.num_workers))), gpus)
-
-    def concurrency(self, config: PointConfig, worker: WorkerResources) -> int:
-        """Points of this kind that fit at once.
-
-        Raises:
-            CapacityError: if not even one fits.
-        """
-        workers = config.compute.num_workers
-        for kind, needed, available in (("CPUs", worker.cpus, self.cpus), ("GPUs", worker.gpus, self.gpus)):
-            if needed * workers > available:
-                raise CapacityError(
-                    f"compute: {workers} worker(s) x {needed:g} {kind} need {needed * workers:g} {kind}, the cluster has "
-                    f"{available:g}. Fix: lower compute.num_workers or compute.{kind.lower()}_per_worker, or add nodes"
-                )
-        fits = self.cpus // (worker.cpus * workers)
-        if worker.gpus:
-            fits = min(fits, self.gpus // (worker.gpus * workers))
-        return max(1, int(fits))
 
 
 class Progress:
@@ -122,8 +68,8 @@ def run_sweep(plan: Plan, *, root: Path, folder: Path, progress: Progress, fail_
         CapacityError: if a point can never fit, or the disk is too full to begin.
     """
     journal = Journal.at(root)
-    _check_disk(root)
-    connect(plan.sweep)
+    check_storage(root)
+    connect(needs_state_api=plan.sweep.search.scheduler is not None)
     capacity = Capacity.of_cluster()
     place = Place(root.resolve(), folder.resolve())
     runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
@@ -135,21 +81,6 @@ def run_sweep(plan: Plan, *, root: Path, folder: Path, progress: Progress, fail_
     shutil.rmtree(root / ".ray", ignore_errors=True)
     counts = {"finished": 0, "failed": 0, "stopped": 0, **runner.counts}
     return Outcome(**counts, skipped=skipped)
-
-
-def connect(sweep: SweepConfig) -> None:
-    """Join the cluster at RAY_ADDRESS, or start a local Ray that ends with this process."""
-    if ray.is_initialized():
-        return
-    options: dict[str, Any] = {"runtime_env": {"env_vars": PINGS}, "log_to_driver": False, "logging_level": "ERROR"}
-    if not os.environ.get("RAY_ADDRESS"):
-        # A trial that ASHA stops early gives its workers back through the State API, which the dashboard serves.
-        options |= {"address": "local", "include_dashboard": sweep.search.scheduler is not None, "dashboard_host": "127.0.0.1"}
-    try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError) as error:
-        where = os.environ.get("RAY_ADDRESS") or "this machine"
-        raise CapacityError(f"Ray at {where} cannot be reached ({error}); start it, or unset RAY_ADDRESS") from error
 
 
 class _Runner:
@@ -178,21 +109,23 @@ class _Runner:
 
     def skip_finished(self) -> int:
         """Record all points, and leave out those that are done. Returns how many those are."""
+        if not self.plan.is_exact:
+            return 0
         for point in self.plan.points:
             self.add(point)
             if self.journal.state(point.id).status != "finished" or self.journal.result(point.id) is None:
                 self.left.append(point)
         return len(self.plan.points) - len(self.left)
 
-    def add(self, point: Point) -> None:
-        """Record a point in the journal."""
+    def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
+        """Record a point in the journal, with the values that a searcher chose."""
         self.points[point.id] = point
-        self.journal.add(point.id, point_description(point))
+        self.journal.add(point.id, {**point_description(point), "suggested": suggested})
 
     def prepare(self) -> None:
         """Base teachers, their scores and their signals, for the points that are left."""
         groups: dict[str, list[PointConfig]] = {}
-        wanted = self.left or ([] if self.sweep.search.algorithm != "optuna" else [_typical_point(self.sweep)])
+        wanted = self.left if self.plan.is_exact else [_typical_point(self.sweep)]
         for point in wanted:
             groups.setdefault(base_fingerprint(point.config), []).append(point.config)
         for base, configs in groups.items():
@@ -201,20 +134,25 @@ class _Runner:
             try:
                 for line in run(self.place, base, configs, resources=worker):
                     self.progress.line(line)
-            except ray.exceptions.RayTaskError as error:
-                raise user_error(error) from error
+            except (ray.exceptions.RayError, ray.train.TrainingFailedError) as error:
+                cause = getattr(error, "cause", None)
+                raise cause if isinstance(cause, RaykdError) else TrainingError(plain_reason(error)) from error
 
     def run(self) -> None:
         """Run the points that are left: first those inside trial processes, then those with worker groups."""
-        if self.sweep.search.algorithm == "optuna":
-            self._tune(self.sweep.search.num_points, None)
+        if not self.plan.is_exact:
+            left = self.sweep.search.num_points - len(self._history())
+            if left > 0:
+                self._tune(left, None)
             return
         for executor in ("inline", "train"):
             points = [point for point in self.left if point.config.compute.resolved_executor == executor]
             kinds: dict[tuple, list[Point]] = {}
             for point in points:
                 compute = point.config.compute
-                kinds.setdefault((compute.num_workers, compute.cpus_per_worker, compute.gpus_per_worker), []).append(point)
+                kinds.setdefault((compute.num_workers, compute.cpus_per_worker, compute.gpus_per_worker), []).append(
+                    point
+                )
             for group in kinds.values():
                 if not (self.fail_fast and self.counts.get("failed")):
                     self._tune(len(group), group)
@@ -228,7 +166,9 @@ class _Runner:
         shared = {"place": self.place, "resources": worker, "sweep": None if points else self.sweep}
         trainable: Any = tune.with_parameters(_PointTrial if inline else _group_trial, **shared)
         needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
-        self.progress.line(f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker")
+        self.progress.line(
+            f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker"
+        )
         space = {"point": tune.grid_search([point_description(point) for point in points])} if points else {}
         tuner = tune.Tuner(
             tune.with_resources(trainable, needs),
@@ -262,13 +202,32 @@ class _Runner:
             return None
         epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
         grace = min(asha.grace_epochs, epochs)
-        return AsyncHyperBandScheduler(time_attr="epoch", max_t=epochs + 1, grace_period=grace, reduction_factor=asha.reduction_factor)
+        return AsyncHyperBandScheduler(
+            time_attr="epoch", max_t=epochs + 1, grace_period=grace, reduction_factor=asha.reduction_factor
+        )
 
     def _optuna(self) -> OptunaSearch:
         dimensions: dict[str, Any] = {key: _domain(dimension) for key, dimension in self.sweep.search.space.items()}
         if self.sweep.methods:
             dimensions[METHOD] = tune.choice(sorted(self.sweep.methods))
-        return OptunaSearch(space=dimensions, metric=METRIC, mode="max", seed=self.sweep.search.seed)
+        history = self._history()
+        return OptunaSearch(
+            space=dimensions,
+            metric=METRIC,
+            mode="max",
+            seed=self.sweep.search.seed,
+            points_to_evaluate=[values for values, _ in history] or None,
+            evaluated_rewards=[reward for _, reward in history] or None,
+        )
+
+    def _history(self) -> list[tuple[dict[str, Any], float]]:
+        """What the searcher tried before: the values it chose, and the last dev score of each point."""
+        history = []
+        for point_id in self.journal.point_ids():
+            epochs = list(self.journal.epochs(point_id))
+            if self.journal.result(point_id) is not None and epochs:
+                history.append((self.journal.point(point_id)["suggested"], epochs[-1][METRIC]))
+        return history
 
     def finished(self, point: Point) -> None:
         """A point's trial ended well: it is finished, or was stopped early."""
@@ -278,14 +237,22 @@ class _Runner:
             self.journal.end(point.id, "stopped", error="stopped early by ASHA")
         self.counts[status] = self.counts.get(status, 0) + 1
         result = self.journal.result(point.id)
-        detail = f"XLT F1 {result['scores']['xlt_f1']:.1f}, G-XLT F1 {result['scores']['gxlt_f1']:.1f}" if result else "early"
+        detail = (
+            f"XLT F1 {result['scores']['xlt_f1']:.1f}, G-XLT F1 {result['scores']['gxlt_f1']:.1f}"
+            if result
+            else "early"
+        )
         self.progress.ended(point, status, detail)
 
-    def failed(self, point: Point, error: str) -> None:
-        """A point's trial ended with an error."""
+    def failed(self, point: Point) -> None:
+        """A point's trial ended with an error, which the trial recorded unless its process died."""
         self.counts["failed"] = self.counts.get("failed", 0) + 1
-        self.journal.end(point.id, "failed", error=error)
-        self.progress.ended(point, "failed", error)
+        state = self.journal.state(point.id)
+        reason = state.error if state.status == "failed" else None
+        if reason is None:
+            reason = "its process ended without a word: killed, or out of memory"
+            self.journal.end(point.id, "failed", error=reason)
+        self.progress.ended(point, "failed", reason)
 
 
 class _Watch(tune.Callback):
@@ -306,23 +273,25 @@ class _Watch(tune.Callback):
         self.runner.finished(self._point(trial, trial.last_result))
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.runner.failed(self._point(trial, trial.last_result), plain_reason(trial.get_error() or trial.pickled_error))
+        self.runner.failed(self._point(trial, trial.last_result))
 
     def _point(self, trial: Any, result: Mapping[str, Any]) -> Point:
         if "point" in trial.config:
             return self.runner.points[trial.config["point"]["id"]]
         point = point_of_suggestion(self.runner.sweep, trial.config)
         if point.id not in self.runner.points:
-            self.runner.add(point)
+            self.runner.add(point, suggested=dict(trial.config))
         return point
 
 
 class _PointTrial(tune.Trainable):
     """A trial whose process runs the worker loop itself and is reused for the next point."""
 
-    def setup(self, config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None) -> None:
+    def setup(
+        self, config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None
+    ) -> None:
         self.sweep = sweep
-        self.worker = InlineWorker(place, threads=resources.threads)
+        self.worker = InlineWorker(place, resources)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -350,7 +319,9 @@ class _PointTrial(tune.Trainable):
         return None
 
 
-def _group_trial(config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None) -> None:
+def _group_trial(
+    config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None
+) -> None:
     run_in_group(place, _job(config, sweep), resources=resources, callbacks=[TuneReportCallback()])
 
 
@@ -395,48 +366,6 @@ def _domain(dimension: Any) -> Any:
         return tune.loguniform(*dimension.log_uniform)
     assert isinstance(dimension, IntRange), dimension
     return tune.randint(dimension.int_range[0], dimension.int_range[1] + 1)
-
-
-def user_error(error: ray.exceptions.RayTaskError) -> BaseException:
-    """The error of raykd inside a Ray error, or a line that says what happened."""
-    cause = error.cause if isinstance(error.cause, BaseException) else error
-    if isinstance(cause, RaykdError):
-        return cause
-    return CapacityError(plain_reason(cause)) if _is_disk_full(str(cause)) else RaykdError(plain_reason(error))
-
-
-def plain_reason(error: BaseException | None) -> str:
-    """One line on why a trial failed."""
-    if error is None:
-        return "the trial's process ended without a word; see Ray's logs"
-    cause: BaseException = error
-    while True:
-        inner = getattr(cause, "cause", None) or cause.__cause__
-        if not isinstance(inner, BaseException) or isinstance(cause, RaykdError):
-            break
-        cause = inner
-    if isinstance(cause, RaykdError):
-        return "; ".join(cause.problems)
-    text = "".join(traceback.format_exception_only(cause)).strip()
-    if _is_disk_full(text):
-        return "the disk is full: free space, or set lineage.keep: none, then run the same command again"
-    return text.splitlines()[-1] if text else type(cause).__name__
-
-
-def _is_disk_full(text: str) -> bool:
-    return os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text
-
-
-def _check_disk(root: Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".probe-{os.getpid()}"
-        probe.write_bytes(b"0" * (1 << 20))
-        probe.unlink()
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise CapacityError(f"{root}: the disk is full; free space or set another storage") from error
-        raise CapacityError(f"{root}: cannot write here ({error.strerror}); set another storage") from error
 
 
 def _description(plan: Plan) -> dict[str, Any]:

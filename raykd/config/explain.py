@@ -88,7 +88,7 @@ def _find(raw: Any, error: Mapping[str, Any]) -> _Finding:
     last = len(error["loc"]) - 1
     for position, part in enumerate(error["loc"]):
         is_index = isinstance(raw, list) and isinstance(part, int) and part < len(raw)
-        if is_index or isinstance(raw, Mapping) and part in raw:
+        if is_index or (isinstance(raw, Mapping) and part in raw):
             raw = raw[part]
             path += (part,)
         elif position == last and error["type"] == "missing":

@@ -56,7 +56,7 @@ def near(name: str, candidates: Iterable[str]) -> str | None:
     known = sorted(candidates, key=lambda key: -key.count("."))
     last_parts = {key.split(".")[-1]: key for key in known}
     whole = difflib.get_close_matches(name, known, n=1)
-    last = difflib.get_close_matches(name.split(".")[-1], last_parts, n=1)
+    last = difflib.get_close_matches(name.rsplit(".", maxsplit=1)[-1], last_parts, n=1)
     return whole[0] if whole else last_parts[last[0]] if last else None
 
 

@@ -54,7 +54,7 @@ def _is_pbt(value: Any) -> bool:
 
 
 def _key_problem(raw: Mapping[str, Any], key: str, dimension: Any) -> str | None:
-    head = key.split(".")[0]
+    head = key.split(".", maxsplit=1)[0]
     if head in SWEEP_ONLY:
         return SWEEP_ONLY[head]
     if key not in POINT_KEYS:

@@ -65,14 +65,18 @@ def leaderboard(folder: Path) -> list[Row]:
         key = point["method"], json.dumps(varied, sort_keys=True)
         groups.setdefault(key, []).append((varied, journal.result(point_id), journal.state(point_id).status))
     rows = [_row(method, members) for (method, _), members in groups.items()] + _generation_zero(folder, bases)
-    return sorted(rows, key=lambda row: (row.mean["gxlt_f1"] is None, -(row.mean["gxlt_f1"] or 0), row.method, str(row.varied)))
+    return sorted(
+        rows, key=lambda row: (row.mean["gxlt_f1"] is None, -(row.mean["gxlt_f1"] or 0), row.method, str(row.varied))
+    )
 
 
 def failures(folder: Path) -> list[str]:
     """A line for each point that failed: label and reason."""
     journal = Journal.at(folder)
     states = [(point_id, journal.state(point_id)) for point_id in journal.point_ids()]
-    return [f"{journal.point(point_id)['label']}: {state.error}" for point_id, state in states if state.status == "failed"]
+    return [
+        f"{journal.point(point_id)['label']}: {state.error}" for point_id, state in states if state.status == "failed"
+    ]
 
 
 def render(rows: Sequence[Row], style: str) -> str:
@@ -97,7 +101,10 @@ def _row(method: str, members: Sequence[tuple[dict, dict | None, str]]) -> Row:
     for _, result, status in members:
         if result is None:
             unfinished[status] = unfinished.get(status, 0) + 1
-    columns = {score: [result["scores"][score] for result in results if result["scores"][score] is not None] for score in SCORES}
+    columns = {
+        score: [result["scores"][score] for result in results if result["scores"][score] is not None]
+        for score in SCORES
+    }
     return Row(
         method=method,
         varied=members[0][0],
@@ -146,7 +153,9 @@ def _score(mean: float | None, deviation: float | None) -> str:
 def _csv(rows: Sequence[Row], keys: Sequence[str], names: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", *names, *(f"{score}_{part}" for score in SCORES for part in ("mean", "std")), "num_seeds", "seconds"])
+    writer.writerow(
+        ["method", *names, *(f"{score}_{part}" for score in SCORES for part in ("mean", "std")), "num_seeds", "seconds"]
+    )
     for row in rows:
         scores = [part for score in SCORES for part in (row.mean[score], row.deviation[score])]
         writer.writerow([row.method, *(row.varied.get(key) for key in keys), *scores, row.num_seeds, row.seconds])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.config.point import DistillationConfig, EvaluationConfig
+from raykd.config.point import DistillationConfig
 from raykd.data.examples import QAExample
 from raykd.objectives.confidence import COEFFICIENTS, reduce_groups
 from raykd.objectives.kd import DIRECTIONS, span_cross_entropy
@@ -44,7 +44,9 @@ def label_term(outputs: Any, batch: dict[str, Tensor]) -> Tensor:
     return span_cross_entropy(outputs.start_logits, outputs.end_logits, start=gold[:, 0], end=gold[:, 1])
 
 
-def kd_term(outputs: Any, batch: dict[str, Tensor], teacher: TeacherSignals, config: DistillationConfig, *, padding: bool) -> Tensor:
+def kd_term(
+    outputs: Any, batch: dict[str, Tensor], teacher: TeacherSignals, config: DistillationConfig, *, padding: bool
+) -> Tensor:
     """The divergence of start and end, each times its coefficient, halved, [B].
 
     Args:
@@ -103,8 +105,16 @@ class StoredTeacher:
             start, end = self._padded(micro.indices)
             rows = torch.tensor([place[int(index)] for index in micro.indices])
             coefficient = of_step[rows].to(self.device, non_blocking=True)
-            answers.append(TeacherSignals(start.to(self.device, non_blocking=True), end.to(self.device, non_blocking=True), coefficient))
+            answers.append(
+                TeacherSignals(
+                    start.to(self.device, non_blocking=True), end.to(self.device, non_blocking=True), coefficient
+                )
+            )
         return answers
+
+    def mean_coefficient(self) -> float:
+        """Mean over all windows and both boundaries."""
+        return float(self.coefficients.mean())
 
     def _padded(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         first = self.bounds[indices]
@@ -149,6 +159,11 @@ class LiveTeacher:
         """
         self.forward, self.features, self.seen = forward, features, teacher_features
         self.config, self.device, self.pad_to = config, device, pad_to
+        self.sum, self.count = torch.zeros((), device=device), 0
+
+    def mean_coefficient(self) -> float:
+        """Mean over the windows and boundaries answered for so far."""
+        return float(self.sum) / max(self.count, 1)
 
     def for_step(self, step: np.ndarray, micros: Sequence[Any]) -> list[TeacherSignals]:
         """Signals of the micro-batches of a step; `step` holds all of its windows on all ranks."""
@@ -156,7 +171,10 @@ class LiveTeacher:
         values = torch.zeros(len(step), 2, device=self.device)
         parts = []
         for micro in micros:
-            student = {name: tensor.to(self.device) for name, tensor in self.features.collate(micro.indices, pad_to=self.pad_to).items()}
+            student = {
+                name: tensor.to(self.device)
+                for name, tensor in self.features.collate(micro.indices, pad_to=self.pad_to).items()
+            }
             start, end = self._logits(micro.indices, student)
             rows = torch.tensor([place[int(index)] for index in micro.indices], device=self.device)
             mask = positions(student, self.config, padding=self.pad_to is not None)
@@ -165,6 +183,8 @@ class LiveTeacher:
             parts.append((start, end, rows))
         if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             torch.distributed.all_reduce(values)
+        self.sum += values.sum()
+        self.count += values.numel()
         values = reduced(values, self.config)
         return [TeacherSignals(start, end, values[rows]) for start, end, rows in parts]
 
@@ -222,29 +242,39 @@ def best_answers(
     return answers
 
 
-def spans_of(outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, *, max_answer_tokens: int) -> list[tuple[int, float, int, int]]:
+def spans_of(
+    outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, *, max_answer_tokens: int
+) -> list[tuple[int, float, int, int]]:
     """The best span of every window of a batch, as `best_answers` takes it."""
     scores, first, last = top_spans(
-        outputs.start_logits, outputs.end_logits, context_mask=batch["context_mask"], max_answer_tokens=max_answer_tokens
+        outputs.start_logits,
+        outputs.end_logits,
+        context_mask=batch["context_mask"],
+        max_answer_tokens=max_answer_tokens,
     )
     return list(zip(indices.tolist(), scores.tolist(), first.tolist(), last.tolist(), strict=True))
 
 
 def score_cells(
-    cells: dict[tuple[str, str], list[int]], answers: dict[int, str], examples: Sequence[QAExample], config: EvaluationConfig
+    cells: dict[tuple[str, str], list[int]],
+    answers: dict[int, str],
+    examples: Sequence[QAExample],
+    *,
+    normalization: str,
 ) -> dict[tuple[str, str], CellScore]:
     """Exact match and F1 of every cell, in percent.
 
     Args:
         cells: cell -> example numbers.
-        answers: example number -> prediction.
+        answers: example number -> prediction; none counts as an empty answer.
+        normalization: `mlqa`, by the rules of the context's language, or `squad`, English for all.
     """
     scores = {}
     for (question, context), numbers in cells.items():
         golds = {examples[number].id: [answer.text for answer in examples[number].answers] for number in numbers}
         predictions = {examples[number].id: answers.get(number, "") for number in numbers}
-        language = context if config.normalization == "mlqa" else "en"
-        scores[question, context] = score_cell(predictions, golds, language=language, style=config.normalization)
+        language = context if normalization == "mlqa" else "en"
+        scores[question, context] = score_cell(predictions, golds, language=language, style=normalization)
     return scores
 
 

@@ -243,7 +243,8 @@ def with_questions(
         types.append(np.concatenate([kinds, features.types[body]]))
         chars.append(np.concatenate([np.zeros((len(ids), 2), dtype=np.int32), features.chars[body]]))
         context.append((len(ids), len(ids) + past - first))
-        gold.append(features.gold[row] + (len(ids) - first))
+        label = features.gold[row]
+        gold.append(np.where(label >= first, label + (len(ids) - first), label))
     return QAFeatures(
         ids=features.ids,
         example=features.example,

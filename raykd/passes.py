@@ -1,0 +1,139 @@
+"""Passes without gradients: a teacher's signals, and a model's scores."""
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raykd.artifacts import Store, fingerprint, read_json, write_json
+from raykd.config.point import PointConfig
+from raykd.engine import Engine
+from raykd.handoff import frozen
+from raykd.loop import MicroBatch, batches_for_inference
+from raykd.signals import SignalStore, average
+from raykd.tasks.task import TASKS, Features, Task
+from raykd.workspace import Workspace, tokenizer_hash
+
+log = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def outputs(
+    space: Workspace, task: Task, model: Engine, features: Features, *, tokens: int
+) -> Iterator[tuple[MicroBatch, dict[str, Tensor], Any]]:
+    """Forward this rank's share of the windows in batches of at most `tokens`; idle turns yield nothing."""
+    model.eval()
+    for micro in batches_for_inference(features.lengths, tokens=tokens, rank=space.rank, world_size=space.world_size):
+        batch = space.to_device(features.collate(micro.indices))
+        answered = model(**task.model_inputs(batch))
+        if not micro.idle:
+            yield micro, batch, answered
+
+
+def score(space: Workspace, model: Engine, config: PointConfig, base: str, *, epoch_sample: bool) -> dict[str, Any]:
+    """Score a model on the dev set, or on the smaller sample that is scored after every epoch."""
+    task, evaluation = TASKS[config.task], config.evaluation
+    dev = space.dev_set(config, base, epoch_sample=epoch_sample)
+    predictions: list[Any] = []
+    for micro, batch, answered in outputs(space, task, model, dev.features, tokens=evaluation.batch_tokens):
+        predictions += task.predict(answered, batch, micro.indices, max_answer_tokens=evaluation.max_answer_tokens)
+    return task.score(space.from_all_ranks(predictions), dev, normalization=evaluation.normalization)
+
+
+def score_base(space: Workspace, base: str, config: PointConfig) -> dict[str, Any]:
+    """Scores of generation 0, `final` and `epoch` sample, taken once for all points that share them."""
+    path = _scores_path(space.store, base, config)
+    if not space.from_rank_0(path.is_file()):
+        with frozen(space, config, base) as engine:
+            scores = {"final": score(space, engine, config, base, epoch_sample=False)}
+            if config.evaluation.epoch_max_items != 0:
+                scores["epoch"] = score(space, engine, config, base, epoch_sample=True)
+        if space.rank == 0:
+            write_json(path, {"base": base, "model": config.base.model, **scores})
+        space.barrier()
+    return read_json(path)
+
+
+def base_scores(store: Store, base: str, config: PointConfig) -> dict[str, Any]:
+    """What `score_base` wrote.
+
+    Raises:
+        ArtifactError: if generation 0 was not scored.
+    """
+    return read_json(_scores_path(store, base, config))
+
+
+def _scores_path(store: Store, base: str, config: PointConfig) -> Any:
+    recipe = {
+        "base": base,
+        "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_tokens"}),
+        "windows": TASKS[config.task].window_options(config),
+        "precision": config.compute.precision,
+    }
+    return store.root / "scores" / f"{fingerprint(recipe)}.json"
+
+
+def teacher_signals(
+    space: Workspace, teachers: tuple[str, ...], config: PointConfig, base: str, *, in_memory: tuple[str, Engine] | None
+) -> dict[str, Tensor]:
+    """Mean signals of the teachers over what they read of a point's windows: name -> [tokens, ...].
+
+    What is not stored yet is computed first, by the engine in memory where it holds that teacher.
+    """
+    seen = space.train_set(config, base).seen
+    read = []
+    for teacher in teachers:
+        store = signal_store(space, teacher, config, base)
+        missing = space.from_rank_0(store.missing(seen.ids))
+        if len(missing):
+            started = time.perf_counter()
+            part = seen.take(missing)
+            if in_memory and in_memory[0] == teacher:
+                _store_signals(space, in_memory[1], part, store, config)
+            else:
+                with frozen(space, config, teacher) as engine:
+                    _store_signals(space, engine, part, store, config)
+            log.info("signals of %s: %d windows in %.1f s", teacher, len(missing), time.perf_counter() - started)
+        read.append(store.read(seen.ids, seen.lengths))
+    return read[0] if len(read) == 1 else average(read)
+
+
+def num_missing(space: Workspace, teacher: str, config: PointConfig, base: str) -> int:
+    """How many of a point's windows have no stored signals of this teacher."""
+    return len(signal_store(space, teacher, config, base).missing(space.train_set(config, base).seen.ids))
+
+
+def signal_store(space: Workspace, teacher: str, config: PointConfig, base: str) -> SignalStore:
+    """Where a teacher's signals over the windows of this source, tokenizer and view are."""
+    data = config.data
+    # The teacher's question is drawn from the languages that an item is asked in, and these are drawn too.
+    draw = [config.data_seed, data.num_target_languages, data.english_centric, data.pivot]
+    recipe = {
+        "teacher": teacher,
+        "items": space.items(config)[1],
+        "tokenizer": tokenizer_hash(space.tokenizer(base)),
+        "windows": TASKS[config.task].window_options(config),
+        "view": [data.teacher_view, draw if data.teacher_view != "same" else None],
+        "precision": config.compute.precision,
+    }
+    return SignalStore(space.store.signals(fingerprint(recipe)))
+
+
+def _store_signals(
+    space: Workspace, model: Engine, features: Features, store: SignalStore, config: PointConfig
+) -> None:
+    task = TASKS[config.task]
+    rows: list[int] = []
+    pieces: dict[str, list[Tensor]] = {name: [] for name in task.outputs}
+    for micro, _, answered in outputs(space, task, model, features, tokens=config.evaluation.batch_tokens):
+        rows += micro.indices.tolist()
+        for name, values in task.signals(answered).items():
+            host = values.cpu()
+            pieces[name] += [host[row, : features.lengths[index]] for row, index in enumerate(micro.indices)]
+    if rows:
+        arrays = {name: torch.cat(parts) for name, parts in pieces.items()}
+        store.write([features.ids[row] for row in rows], features.lengths[rows].tolist(), arrays)
+    space.barrier()

@@ -1,0 +1,187 @@
+"""Extractive QA as a task: how its data becomes windows, what a batch costs, and how predictions are scored."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd.config.point import DistillationConfig, LabelTraining, PointConfig
+from raykd.data import smallworld
+from raykd.data.examples import ParallelQA, QAExample
+from raykd.models.qa import load_qa_model, tiny_qa_model
+from raykd.tasks.qa import (
+    OUTPUTS,
+    LiveTeacher,
+    StoredTeacher,
+    TeacherSignals,
+    align_signals,
+    best_answers,
+    cells_to_json,
+    kd_term,
+    label_term,
+    model_inputs,
+    score_cells,
+    spans_of,
+)
+from raykd.tasks.qa_data import Cells, hash_examples, load_cells, load_items, load_labelled, load_train
+from raykd.tasks.qa_features import QAFeatures, build_features, with_questions
+from raykd.tasks.scoring import summarize
+
+Prediction = tuple[int, float, int, int]
+"""Window, score, first and last token of its best span."""
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """What a point trains on.
+
+    Attributes:
+        features: the student's windows.
+        seen: what the teacher reads in their place, window for window.
+        sha256: hash of the examples.
+        description: what a record says of the data: the budget's ids and hash, counts of language pairs.
+    """
+
+    features: QAFeatures
+    seen: QAFeatures
+    sha256: str
+    description: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DevSet:
+    """What a model is scored on: cells of example numbers, and the windows of all examples."""
+
+    cells: dict[tuple[str, str], list[int]]
+    examples: Sequence[QAExample]
+    features: QAFeatures
+
+    def first(self, count: int) -> "DevSet":
+        """The first `count` questions of every cell."""
+        cells = {cell: numbers[:count] for cell, numbers in self.cells.items()}
+        kept = [number for numbers in cells.values() for number in numbers]
+        return DevSet(cells, self.examples, self.features.take(np.flatnonzero(np.isin(self.features.example, kept))))
+
+
+class QATask:
+    """The task `qa`."""
+
+    outputs = OUTPUTS
+    load_model = staticmethod(load_qa_model)
+    tiny_model = staticmethod(tiny_qa_model)
+    build_tiny_tokenizer = staticmethod(smallworld.build_tokenizer)
+    model_inputs = staticmethod(model_inputs)
+
+    def window_options(self, config: PointConfig) -> dict[str, int]:
+        """How examples are cut into windows; part of what identifies signals and scores."""
+        data = config.data
+        return {"max_length": data.max_length, "stride": data.stride, "max_question_length": data.max_question_length}
+
+    def items(self, config: PointConfig, *, folder: Path) -> tuple[ParallelQA, str]:
+        """All items that budgets are drawn from, and their hash."""
+        items = load_items(config.data, folder=folder)
+        return items, hash_examples([example for item in items.values() for example in item.values()])
+
+    def train_set(self, config: PointConfig, tokenizer: Any, *, items: ParallelQA, folder: Path) -> TrainSet:
+        """The windows of a point's budget."""
+        data = load_train(config.data, seed=config.data_seed, folder=folder, items=items)
+        options = self.window_options(config)
+        features = build_features(data.examples, tokenizer, no_answer=config.data.no_answer, **options)
+        seen = features
+        if data.teacher_questions is not None:
+            most = config.data.max_question_length
+            seen = with_questions(features, data.teacher_questions, tokenizer, max_question_length=most)
+        return TrainSet(features, seen, data.sha256, data.description())
+
+    def labelled(
+        self, train: LabelTraining, config: PointConfig, tokenizer: Any, *, folder: Path
+    ) -> tuple[QAFeatures, str]:
+        """The windows that generation 0 is trained on, and the hash of their examples."""
+        examples = load_labelled(train, folder=folder)
+        options = self.window_options(config)
+        return build_features(examples, tokenizer, no_answer=config.data.no_answer, **options), hash_examples(examples)
+
+    def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path) -> DevSet:
+        """The cells that a point is scored on."""
+        return dev_set(load_cells(config.evaluation, folder=folder), tokenizer, **self.window_options(config))
+
+    def terms(
+        self,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        teacher: TeacherSignals | None,
+        config: DistillationConfig,
+        *,
+        padding: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Label and KD term of a batch, [B] each; no KD term without a teacher.
+
+        Args:
+            padding: whether the batch is padded to the maximum, so that padded positions may take part.
+        """
+        kd = kd_term(outputs, batch, teacher, config, padding=padding) if teacher is not None else None
+        return label_term(outputs, batch), kd
+
+    def stored_teacher(
+        self,
+        train: TrainSet,
+        signals: dict[str, Tensor],
+        config: DistillationConfig,
+        *,
+        device: torch.device,
+        pad_to: int | None,
+    ) -> StoredTeacher:
+        """A teacher that reads its signals over `train.seen`."""
+        if train.seen is not train.features:
+            signals = align_signals(signals, train.seen, train.features)
+        return StoredTeacher(train.features, signals, config, device=device, pad_to=pad_to)
+
+    def live_teacher(
+        self,
+        train: TrainSet,
+        forward: Callable[..., Any],
+        config: DistillationConfig,
+        *,
+        device: torch.device,
+        pad_to: int | None,
+    ) -> LiveTeacher:
+        """A teacher that forwards every batch again."""
+        seen = None if train.seen is train.features else train.seen
+        return LiveTeacher(forward, train.features, seen, config, device=device, pad_to=pad_to)
+
+    def signals(self, outputs: Any) -> dict[str, Tensor]:
+        """What is stored of a teacher's outputs: name -> [B, L, ...] float32."""
+        return {"start": outputs.start_logits.float(), "end": outputs.end_logits.float()}
+
+    def mean_outputs(self, outputs: Sequence[Any]) -> Any:
+        """The mean of several teachers' outputs."""
+        first = outputs[0]
+        first.start_logits = sum(each.start_logits.float() for each in outputs) / len(outputs)
+        first.end_logits = sum(each.end_logits.float() for each in outputs) / len(outputs)
+        return first
+
+    def predict(
+        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, *, max_answer_tokens: int
+    ) -> list[Prediction]:
+        """The best span of every window of a batch."""
+        return spans_of(outputs, batch, indices, max_answer_tokens=max_answer_tokens)
+
+    def score(self, predictions: Iterable[Prediction], dev: DevSet, *, normalization: str) -> dict[str, Any]:
+        """`xlt`, `gxlt`, `gxlt_off_diagonal` for F1 and exact match, and `cells` by name, in percent."""
+        answers = best_answers(dev.features, dev.examples, predictions)
+        scores = score_cells(dev.cells, answers, dev.examples, normalization=normalization)
+        return {**summarize(scores), "cells": cells_to_json(scores)}
+
+
+def dev_set(cells: Cells, tokenizer: Any, **window_options: int) -> DevSet:
+    """Cells as windows, every question of every cell with a number of its own."""
+    examples: list[QAExample] = []
+    numbers: dict[tuple[str, str], list[int]] = {}
+    for cell, members in cells.items():
+        numbers[cell] = list(range(len(examples), len(examples) + len(members)))
+        examples += members
+    return DevSet(numbers, examples, build_features(examples, tokenizer, no_answer="keep", **window_options))

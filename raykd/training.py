@@ -1,0 +1,42 @@
+"""What training a base teacher and training a student have in common."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from raykd.config.point import Batching, DistillationConfig
+from raykd.errors import TrainingError
+from raykd.loop import EpochStats, Terms
+from raykd.tasks.task import Features, Task
+
+
+def loss_terms(
+    task: Task, config: DistillationConfig, *, padding: bool
+) -> Callable[[Any, dict[str, Tensor], Any], Terms]:
+    """The function from (model, batch, teacher's signals) to loss terms that the loop calls."""
+
+    def compute(model: Any, batch: dict[str, Tensor], signals: Any) -> Terms:
+        return Terms(*task.terms(model(**task.model_inputs(batch)), batch, signals, config, padding=padding))
+
+    return compute
+
+
+def widths(features: Features, batching: Batching, max_length: int) -> np.ndarray:
+    """[N] tokens that each window takes in a batch."""
+    return np.full(len(features), max_length) if batching.pad_to_max else features.lengths
+
+
+def refuse_nan(stats: EpochStats, where: str) -> None:
+    """Refuse an epoch whose loss left the numbers.
+
+    Raises:
+        TrainingError: naming the first such step.
+    """
+    bad = next((step for step, row in enumerate(stats.losses) if not all(map(math.isfinite, row))), None)
+    if bad is not None:
+        raise TrainingError(
+            f"{where}: the loss of step {bad + 1} is not a number; lower training.learning_rate or use float32"
+        )

@@ -1,0 +1,192 @@
+import csv
+import io
+import json
+
+import pytest
+
+from raykd.artifacts import write_json
+from raykd.errors import ArtifactError
+from raykd.journal import Journal
+from raykd.report.leaderboard import GENERATION_ZERO, SCORES, Row, failures, leaderboard, matrix, render
+
+BASE = "base-tiny"
+
+
+def add(journal: Journal, point_id: str, method: str, *, seed: int, score: float | None = None, seconds=10.0, **varied):
+    """A point, finished where it has a score: XLT F1 is 5 above the G-XLT F1, the exact matches are half of both."""
+    description = {
+        "id": point_id,
+        "method": method,
+        "label": f"{method}, seed {seed}",
+        "varied": {**varied, "seed": seed},
+        "base": BASE,
+        "config": {"base": {"model": "builtin:tiny"}},
+    }
+    journal.add(point_id, description)
+    if score is None:
+        return
+    scores = {
+        "xlt_f1": score + 5,
+        "gxlt_f1": score,
+        "gxlt_off_diagonal_f1": None,
+        "xlt_exact_match": (score + 5) / 2,
+        "gxlt_exact_match": score / 2,
+    }
+    journal.start(point_id)
+    journal.write_result(point_id, {"scores": scores, "seconds": seconds})
+    journal.end(point_id, "finished")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two methods: `skd` at two temperatures with three and one finished seeds, `ce` with none."""
+    journal = Journal.at(tmp_path)
+    key = "distillation.temperature"
+    add(journal, "a1", "skd", seed=1, score=60.0, seconds=10.0, **{key: 2.0})
+    add(journal, "a2", "skd", seed=2, score=62.0, seconds=20.0, **{key: 2.0})
+    add(journal, "a3", "skd", seed=3, score=67.0, seconds=30.0, **{key: 2.0})
+    add(journal, "b1", "skd", seed=1, score=64.0, **{key: 4.0})
+    add(journal, "b2", "skd", seed=2, **{key: 4.0})
+    add(journal, "b3", "skd", seed=3, **{key: 4.0})
+    add(journal, "c1", "ce", seed=1)
+    add(journal, "c2", "ce", seed=2)
+    add(journal, "old", "skd", seed=9, score=99.0, **{key: 2.0})  # of an earlier version of the file
+    journal.start("b2")
+    journal.start("b3")
+    journal.end("b3", "failed", error="out of memory")
+    journal.start("c1")
+    journal.write_sweep({"name": "few-shot", "points": ["a1", "a2", "a3", "b1", "b2", "b3", "c1", "c2"]})
+    final = {"xlt_f1": 55.0, "gxlt_f1": 50.0, "gxlt_off_diagonal_f1": 48.0, "xlt_exact_match": 40.0}
+    write_json(tmp_path / "scores" / "x.json", {"base": BASE, "final": {**final, "gxlt_exact_match": 30.0}})
+    write_json(tmp_path / "scores" / "y.json", {"base": "of another sweep", "final": {}})
+    return tmp_path
+
+
+def test_rows_come_best_first_and_those_without_a_result_last(folder):
+    rows = leaderboard(folder)
+    assert [(row.method, row.mean["gxlt_f1"]) for row in rows] == [
+        ("skd", 64.0),
+        ("skd", 63.0),
+        (GENERATION_ZERO, 50.0),
+        ("ce", None),
+    ]
+
+
+def test_a_row_holds_mean_and_sample_deviation_over_its_seeds(folder):
+    row = leaderboard(folder)[1]
+    assert row.varied == {"distillation.temperature": 2.0}
+    assert row.num_seeds == 3
+    # 60, 62, 67: mean 63, squared distances 9 + 1 + 16 = 26, divided by 2: 13.
+    assert row.mean == {
+        "xlt_f1": 68.0,
+        "gxlt_f1": 63.0,
+        "gxlt_off_diagonal_f1": None,
+        "xlt_exact_match": 34.0,
+        "gxlt_exact_match": 31.5,
+    }
+    assert row.deviation["gxlt_f1"] == pytest.approx(13**0.5)
+    assert row.deviation["gxlt_exact_match"] == pytest.approx(13**0.5 / 2)
+    assert row.deviation["gxlt_off_diagonal_f1"] is None
+    assert row.seconds == 20.0
+    assert row.unfinished == {}
+
+
+def test_one_seed_has_no_deviation_and_unfinished_ones_are_counted_by_status(folder):
+    row = leaderboard(folder)[0]
+    assert (row.num_seeds, row.mean["gxlt_f1"], row.deviation["gxlt_f1"]) == (1, 64.0, None)
+    assert row.unfinished == {"running": 1, "failed": 1}
+
+
+def test_a_configuration_without_a_result_is_shown(folder):
+    row = leaderboard(folder)[-1]
+    assert (row.method, row.num_seeds, row.seconds) == ("ce", 0, None)
+    assert row.mean == dict.fromkeys(SCORES)
+    assert row.unfinished == {"running": 1, "pending": 1}
+
+
+def test_generation_0_is_a_row_of_its_own_without_seeds(folder):
+    row = leaderboard(folder)[2]
+    assert (row.method, row.varied, row.mean["xlt_f1"]) == (GENERATION_ZERO, {}, 55.0)
+    assert row.deviation == dict.fromkeys(SCORES)
+
+
+def test_a_sweep_that_has_not_begun_has_rows_without_numbers(tmp_path):
+    journal = Journal.at(tmp_path)
+    journal.write_sweep({"points": ["a1"]})
+    add(journal, "a1", "skd", seed=1)
+    (row,) = leaderboard(tmp_path)
+    assert row.unfinished == {"pending": 1}
+
+
+def test_a_folder_without_a_sweep_says_so(tmp_path):
+    with pytest.raises(ArtifactError, match=r"sweep\.json: missing"):
+        leaderboard(tmp_path)
+
+
+def test_failures_name_the_point_and_the_reason(folder):
+    assert failures(folder) == ["skd, seed 3: out of memory"]
+
+
+def test_the_leaderboard_as_markdown(folder):
+    assert render(leaderboard(folder), "markdown").splitlines() == [
+        "| method | temperature | XLT F1 | G-XLT F1 | off-diagonal F1 | XLT EM | G-XLT EM | seeds | s/point |",
+        "|---|---|---|---|---|---|---|---|---|",
+        "| skd | 4 | 69.0 | 64.0 | - | 34.5 | 32.0 | 1 (1 failed, 1 running) | 10 |",
+        "| skd | 2 | 68.0 ± 3.6 | 63.0 ± 3.6 | - | 34.0 ± 1.8 | 31.5 ± 1.8 | 3 | 20 |",
+        "| generation 0 | - | 55.0 | 50.0 | 48.0 | 40.0 | 30.0 | - | - |",
+        "| ce | - | - | - | - | - | - | 0 (1 pending, 1 running) | - |",
+    ]
+
+
+def test_the_leaderboard_as_csv(folder):
+    lines = list(csv.DictReader(io.StringIO(render(leaderboard(folder), "csv"))))
+    assert len(lines) == 4
+    assert lines[1]["method"] == "skd"
+    assert lines[1]["temperature"] == "2.0"
+    assert float(lines[1]["gxlt_f1_mean"]) == 63.0
+    assert float(lines[1]["gxlt_f1_std"]) == pytest.approx(13**0.5)
+    assert (lines[1]["num_seeds"], lines[1]["seconds"]) == ("3", "20.0")
+    assert lines[0]["gxlt_f1_std"] == ""
+    assert lines[3]["gxlt_f1_mean"] == ""
+
+
+def test_the_leaderboard_as_json(folder):
+    rows = json.loads(render(leaderboard(folder), "json"))
+    assert [Row(**row) for row in rows] == leaderboard(folder)
+
+
+def test_two_keys_with_the_same_last_part_are_told_apart():
+    empty = {"num_seeds": 0, "mean": dict.fromkeys(SCORES), "deviation": dict.fromkeys(SCORES), "seconds": None}
+    varied = {"training.warmup": 0.1, "base.train.warmup": 0.2, "data.budget": "all"}
+    row = Row("skd", varied, unfinished={}, **empty)
+    head, _, line = render([row], "markdown").splitlines()
+    assert head.startswith("| method | base.train.warmup | budget | training.warmup |")
+    assert line.startswith("| skd | 0.2 | all | 0.1 |")
+
+
+def test_a_schedule_is_shown_as_json():
+    empty = {"num_seeds": 0, "mean": dict.fromkeys(SCORES), "deviation": dict.fromkeys(SCORES), "seconds": None}
+    row = Row("skd", {"distillation.kd_weight": {"start": 1, "end": 0}}, unfinished={}, **empty)
+    assert '| {"start": 1, "end": 0} |' in render([row], "markdown")
+
+
+def test_the_matrix_has_question_languages_as_rows():
+    cells = {"en-en": 80.0, "en-de": 70.0, "de-en": 60.04, "de-de": 65.0}
+    scores = {"cells": {name: {"f1": value, "exact_match": value / 2} for name, value in cells.items()}}
+    assert matrix(scores).splitlines() == [
+        "| question \\ context | en | de |",
+        "|---|---|---|",
+        "| en | 80.0 | 70.0 |",
+        "| de | 60.0 | 65.0 |",
+    ]
+    assert matrix(scores, metric="exact_match").splitlines()[2] == "| en | 40.0 | 35.0 |"
+
+
+def test_a_cell_that_was_not_scored_is_a_dash():
+    scores = {"cells": {"en-en": {"f1": 80.0}, "de-de": {"f1": 65.0}}}
+    assert matrix(scores).splitlines()[2:] == ["| en | 80.0 | - |", "| de | - | 65.0 |"]
+
+
+def test_a_result_without_cells_says_so():
+    with pytest.raises(ArtifactError, match="no cells"):
+        matrix({"cells": {}})
