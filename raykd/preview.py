@@ -3,12 +3,12 @@
 import json
 import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from raykd.config.point import PointConfig
-from raykd.data.sources import locate_model
+from raykd.data.sources import check_model, locate_model
 from raykd.errors import DataError
 from raykd.plan import Plan, estimate
 from raykd.tasks.qa_data import load_cells, load_items, load_labelled, load_train
@@ -18,75 +18,73 @@ TOKENS_PER_SECOND = 2_500.0
 """Training speed of a 6 x 384 encoder on two CPU cores in bf16: the estimate where none is given."""
 
 
-def check_data(plan: Plan, *, folder: Path) -> dict[str, int]:
-    """Find and read every data set and every model that the points name.
-
-    Returns:
-        Training source -> parallel items.
+def check_data(plan: Plan, *, folder: Path) -> None:
+    """Find and read every data set, and find every model, that the points name.
 
     Raises:
         DataError: with all that is missing or wrong, over all of them.
     """
-    problems: dict[str, None] = {}
-    sizes: dict[str, int] = {}
+    _, problems = _inspect(plan, folder)
+    if problems:
+        raise DataError(problems)
 
-    def attempt(check: Callable[[], Any]) -> Any:
+
+def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Iterator[str]:
+    """Lines that say what a sweep file would run: points, passes, executor and why, steps, time, disk.
+
+    Raises:
+        DataError: after the last line, if data or models are missing or wrong.
+    """
+    drawn = "" if plan.is_exact else ", chosen by the searcher while the sweep runs"
+    yield f"{plan.sweep.name}: {len(plan.points)} point(s) of {len(plan.sweep.methods) or 1} method(s){drawn}"
+    yield f"  generation 0: {plan.num_bases} base teacher(s), each made once"
+    yield f"  teacher passes: {plan.num_signal_passes} stored signal pass(es)"
+    for executor, reason in sorted(set(plan.executors.values())):
+        count = list(plan.executors.values()).count((executor, reason))
+        yield f"  executor {executor}: {count} point(s), {reason}"
+    sizes, problems = _inspect(plan, folder)
+    parameters = None if problems else count_parameters(plan.points[0].config, folder=folder)
+    speed = tokens_per_second or TOKENS_PER_SECOND
+    cost = estimate(plan, total_items=min(sizes, default=None), num_parameters=parameters, tokens_per_second=speed)
+    if cost.examples is not None:
+        yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"
+    if cost.seconds is not None:
+        assumed = "" if tokens_per_second else " (assumed; give yours with --tokens-per-second)"
+        yield f"  time: {_duration(cost.seconds)} at {speed:,.0f} tokens/s{assumed}, start-up and scoring not counted"
+    if cost.disk_bytes is not None:
+        yield f"  disk: {cost.disk_bytes / 1e9:.1f} GB"
+    if problems:
+        raise DataError(problems)
+
+
+def _inspect(plan: Plan, folder: Path) -> tuple[list[int], list[str]]:
+    """Items of each training source, and all that is missing or wrong."""
+    problems: dict[str, None] = {}
+    sizes: list[int] = []
+
+    def attempt(check: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
-            return check()
+            return check(*arguments, **options, folder=folder)
         except DataError as error:
             problems.update(dict.fromkeys(error.problems))
             return None
 
     configs = [point.config for point in plan.points]
-    for config in _distinct(configs, lambda config: (config.data.train, config.data.languages)):
-        items = attempt(lambda config=config: load_items(config.data, folder=folder))
-        if items is None:
-            continue
-        sizes[_source_key(config)] = len(items)
-        same = [other for other in configs if _source_key(other) == _source_key(config)]
-        for other in _distinct(same, lambda other: other.data.budget):
-            attempt(
-                lambda other=other, items=items: load_train(
-                    other.data, seed=other.data_seed, folder=folder, items=items
-                )
-            )
-    for config in _distinct(configs, lambda config: config.evaluation):
-        attempt(lambda config=config: load_cells(config.evaluation, folder=folder))
-    for config in _distinct(configs, lambda config: (config.base, config.student)):
-        for model in filter(None, (config.base.model, config.student.model)):
-            if not model.startswith("builtin:"):
-                attempt(lambda model=model: _check_model(model, folder))
-        if config.base.train:
-            attempt(lambda config=config: load_labelled(config.base.train, folder=folder))
-    if problems:
-        raise DataError(problems)
-    return sizes
-
-
-def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Iterator[str]:
-    """Lines that say what a sweep file would run: points, passes, executor and why, steps, time, disk."""
-    sizes = check_data(plan, folder=folder)
-    yield (
-        f"{plan.sweep.name}: {len(plan.points)} point(s), {'' if plan.is_exact else 'as an example of what the searcher draws, '}"
-        + (f"{len({point.method for point in plan.points})} method(s)")
-    )
-    yield f"  generation 0: {plan.num_bases} base teacher(s), each made once"
-    yield f"  teacher passes: {plan.num_signal_passes} stored signal pass(es)"
-    for executor, reason in sorted({(executor, reason) for executor, reason in plan.executors.values()}):
-        count = sum(1 for pair in plan.executors.values() if pair == (executor, reason))
-        yield f"  executor {executor}: {count} point(s), {reason}"
-    parameters = count_parameters(plan.points[0].config, folder=folder)
-    speed = tokens_per_second or TOKENS_PER_SECOND
-    cost = estimate(
-        plan, total_items=min(sizes.values(), default=None), num_parameters=parameters, tokens_per_second=speed
-    )
-    if cost.examples is not None:
-        yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"
-    if cost.seconds is not None:
-        assumed = "" if tokens_per_second else " (an assumption: give --tokens-per-second)"
-        yield f"  time: about {_duration(cost.seconds)} of training at {speed:,.0f} tokens/s{assumed}, start-up and scoring not counted"
-    if cost.disk_bytes is not None:
-        yield f"  disk: about {cost.disk_bytes / 1e9:.1f} GB"
+    for _, group in _grouped(configs, lambda config: (config.data.train, config.data.languages)):
+        items = attempt(load_items, group[0].data)
+        if items is not None:
+            sizes.append(len(items))
+            for _, same in _grouped(group, lambda config: config.data.budget):
+                attempt(load_train, same[0].data, seed=same[0].data_seed, items=items)
+    for _, group in _grouped(configs, lambda config: config.evaluation):
+        attempt(load_cells, group[0].evaluation)
+    models = {model: None for config in configs for model in (config.base.model, config.student.model) if model}
+    for model in models:
+        if not model.startswith("builtin:"):
+            attempt(check_model, model)
+    for _, group in _grouped([config for config in configs if config.base.train], lambda config: config.base.train):
+        attempt(load_labelled, group[0].base.train)
+    return sizes, list(problems)
 
 
 def count_parameters(config: PointConfig, *, folder: Path) -> int | None:
@@ -103,26 +101,13 @@ def count_parameters(config: PointConfig, *, folder: Path) -> int | None:
     return total or None
 
 
-def _check_model(model: str, folder: Path) -> None:
-    found = Path(locate_model(model, folder=folder))
-    if not found.is_dir():
-        # A Hub id: asking for its configuration tells whether it can be reached, and costs a few kB.
-        from transformers import AutoConfig
-
-        from raykd.models.qa import unreachable
-
-        try:
-            AutoConfig.from_pretrained(model, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise unreachable("model", model, error) from error
-
-
-def _distinct(configs: list[PointConfig], key: Callable[[PointConfig], Any]) -> list[PointConfig]:
-    return list({repr(key(config)): config for config in reversed(configs)}.values())[::-1]
-
-
-def _source_key(config: PointConfig) -> str:
-    return repr((config.data.train, config.data.languages))
+def _grouped(
+    configs: Iterable[PointConfig], key: Callable[[PointConfig], Any]
+) -> Iterable[tuple[str, list[PointConfig]]]:
+    groups: dict[str, list[PointConfig]] = {}
+    for config in configs:
+        groups.setdefault(repr(key(config)), []).append(config)
+    return groups.items()
 
 
 def _duration(seconds: float) -> str:

@@ -141,6 +141,29 @@ def locate_model(name: str, *, folder: Path) -> str:
     )
 
 
+def check_model(name: str, *, folder: Path) -> None:
+    """Find a model folder, or ask the Hub (or its local cache) for the id, without loading anything.
+
+    Raises:
+        DataError: if it cannot be had; the line says why and what to do.
+    """
+    if Path(locate_model(name, folder=folder)).is_dir():
+        return
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HTTPError
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return
+    try:
+        HfApi().model_info(name, timeout=_PROBE_SECONDS)
+    except (HTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"model {name}: no such folder, and the Hub does not give it ({type(error).__name__}: {reason}). To do: "
+            "give a model folder, or connect to the Hub and check the id"
+        ) from error
+
+
 # Once per data set: 49 cells must not wait 49 times for a Hub that does not answer.
 @functools.cache
 def _probe(hub: str) -> Exception | None:

@@ -1,4 +1,4 @@
-"""The data of the QA task: budgets of parallel items for training, cells for scoring, labelled items for generation 0."""
+"""The data of the QA task: budgets of parallel items, cells for scoring, labelled items for generation 0."""
 
 import hashlib
 from collections.abc import Sequence

@@ -81,7 +81,8 @@ class QAFeatures:
         """A padded batch of B windows, L tokens wide: the widest window, or `pad_to`.
 
         Returns:
-            `input_ids`, `attention_mask` (and `token_type_ids`) [B, L] int64, `context_mask` [B, L] bool, `gold` [B, 2].
+            `input_ids`, `attention_mask` (and `token_type_ids`) [B, L] int64, `context_mask` [B, L] bool, and
+            `gold` [B, 2].
         """
         lengths = self.lengths[indices]
         width = pad_to or int(lengths.max())

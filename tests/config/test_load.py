@@ -119,13 +119,16 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
             "distillation.window: got [5]; must be a list of two numbers",
             "distillation.temperature: got -1; must be greater than 0",
             "distillation.kd_weight.end: missing; it must be given",
-            "distillation.label_weight: got 'x'; must be a number or a section with keys among start, end, shape, until",
+            (
+                "distillation.label_weight: got 'x'; "
+                "must be a number or a section with keys among start, end, shape, until"
+            ),
             "compute.num_workers: got '2'; must be a whole number",
             "evaluation: missing; it must be given",
             "methods.skd.distillation.temprature: unknown key; did you mean 'temperature'?",
             (
-                "methods.skd.distillation.coefficient: got 'map_at'; must be 'constant', 'map_at_k' or 'reciprocal_rank'; "
-                "did you mean 'map_at_k'?"
+                "methods.skd.distillation.coefficient: got 'map_at'; "
+                "must be 'constant', 'map_at_k' or 'reciprocal_rank'; did you mean 'map_at_k'?"
             ),
             (
                 "methods.skd.seeds: seeds belongs to the whole sweep: list it at the top level of the file, "
@@ -193,7 +196,8 @@ def space(text: str, *, head: str = "algorithm: random, num_points: 2") -> str:
         ("qqqqqqqq: [1]", "qqqqqqqq: unknown key; `raykd schema` lists the keys"),
         (
             "base.train: {choice: [null, {source: {path: a}, epochs: 0}]}",
-            'base.train: value {"source": {"path": "a"}, "epochs": 0}: epochs: got 0; must be greater than or equal to 1',
+            'base.train: value {"source": {"path": "a"}, "epochs": 0}: epochs: '
+            "got 0; must be greater than or equal to 1",
         ),
         (
             "data.languages: {choice: [[en, es]]}",

@@ -217,5 +217,5 @@ def test_names_are_spelled_by_syllables_and_not_known_whole(tokenizer):
 
 
 def test_a_vocabulary_without_room_for_its_pieces_is_refused(tmp_path):
-    with pytest.raises(DataError, match="vocab_size: got 100; allowed: [0-9]+ or more"):
+    with pytest.raises(DataError, match=r"vocab_size: got 100; allowed: [0-9]+ or more"):
         smallworld.build_tokenizer(tmp_path, vocab_size=100)

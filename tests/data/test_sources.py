@@ -129,7 +129,8 @@ def test_without_a_hub_the_cache_is_read_offline_and_the_setting_is_put_back(pla
 
 def test_offline_the_real_libraries_fail_within_seconds_and_without_a_retry(places, tmp_path):
     code = (
-        "from pathlib import Path; from raykd.data.squad import read_parallel; from raykd.data.sources import SourceRef\n"
+        "from pathlib import Path; from raykd.data.squad import read_parallel\n"
+        "from raykd.data.sources import SourceRef\n"
         "from raykd.errors import DataError\n"
         "ref = SourceRef(hub='google/xquad', hub_config='xquad.{language}', split='validation')\n"
         "try: read_parallel(ref, languages=['en', 'de'], folder=Path('.'))\n"

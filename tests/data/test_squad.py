@@ -233,7 +233,7 @@ def test_missing_languages_and_damaged_files_are_named_together(tmp_path, nothin
 
 
 def test_parallel_data_needs_a_language_in_its_name(tmp_path):
-    with pytest.raises(DataError, match="x.json: parallel data needs {language}"):
+    with pytest.raises(DataError, match=r"x\.json: parallel data needs \{language\}"):
         read_parallel(SourceRef(path="x.json"), languages=["en"], folder=tmp_path)
 
 
