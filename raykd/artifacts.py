@@ -87,8 +87,9 @@ class Store:
         return self.root / "signals" / name
 
     def has(self, name: str) -> bool:
-        """Whether the artifact is complete: the record is written last."""
-        return (self.artifact(name) / RECORD).is_file()
+        """Whether the artifact is there with its weights: its record, written last, says so."""
+        path = self.artifact(name) / RECORD
+        return path.is_file() and not read_json(path).get("weights_removed")
 
     def record(self, name: str) -> dict[str, Any]:
         """The record of an artifact.
@@ -112,6 +113,8 @@ class Store:
             yield staging
             body = {"fingerprint": name, **record(), "files": hash_folder(staging), "written": time.time()}
             write_json(staging / RECORD, body)
+            if final.exists() and not self.has(name):
+                shutil.rmtree(final)
             try:
                 staging.replace(final)
             except OSError:

@@ -65,13 +65,11 @@ class Lineage:
         if index > self.config.num_generations or self._out_of_patience(records):
             return None
         goes_on = self.config.student_init == "previous" and index > 1
-        newest = self.promoted(records)[-1]
-        load_teacher = self.config.student_init == "teacher" and index > 1
+        teachers = self._teachers(records)
+        # An ensemble has no weights of its own: its newest member stands for it.
+        start_from = teachers[-1] if self.config.student_init == "teacher" and teachers[-1] != self.base else None
         return GenerationSpec(
-            index=index,
-            teachers=self._teachers(records),
-            start="continue" if goes_on else "load",
-            start_from=newest if load_teacher and newest != self.base else None,
+            index=index, teachers=teachers, start="continue" if goes_on else "load", start_from=start_from
         )
 
     def promoted(self, records: Sequence[GenerationRecord]) -> list[str]:

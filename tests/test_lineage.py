@@ -16,10 +16,14 @@ TEACHERS = {  # of generations 1, 2 and 3
     "ensemble": [("base",), ("base", "one"), ("base", "one", "two")],
     "fixed": [("base",), ("base",), ("base",)],
 }
-STARTS = {  # None: the lineage's first student
-    "previous": [("load", None), ("continue", None), ("continue", None)],
-    "teacher": [("load", None), ("load", "one"), ("load", "two")],
-    "base": [("load", None), ("load", None), ("load", None)],
+FIRST = ("load", None)  # the lineage's first student
+STARTS = {
+    **{("previous", teacher): [FIRST, ("continue", None), ("continue", None)] for teacher in TEACHERS},
+    **{("base", teacher): [FIRST, FIRST, FIRST] for teacher in TEACHERS},
+    ("teacher", "snapshot"): [FIRST, ("load", "one"), ("load", "two")],
+    ("teacher", "best"): [FIRST, ("load", "one-best"), ("load", "one-best")],
+    ("teacher", "ensemble"): [FIRST, ("load", "one"), ("load", "two")],
+    ("teacher", "fixed"): [FIRST, FIRST, FIRST],
 }
 
 
@@ -32,12 +36,11 @@ def scored(*scores: float | None) -> list[GenerationRecord]:
     return [GenerationRecord(i + 1, name, score) for i, (name, score) in enumerate(zip(names, scores, strict=False))]
 
 
-@pytest.mark.parametrize("teacher", TEACHERS)
-@pytest.mark.parametrize("student_init", STARTS)
+@pytest.mark.parametrize(("student_init", "teacher"), STARTS)
 def test_three_generations_of_every_combination(student_init, teacher):
     rules = lineage(num_generations=3, student_init=student_init, teacher=teacher)
     for done in range(3):
-        start, start_from = STARTS[student_init][done]
+        start, start_from = STARTS[student_init, teacher][done]
         expected = GenerationSpec(done + 1, TEACHERS[teacher][done], start, start_from)
         assert rules.next(RECORDS[:done]) == expected
     assert rules.next(RECORDS) is None

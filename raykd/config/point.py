@@ -145,9 +145,9 @@ class LineageConfig(Config):
     epochs_per_generation: int = Field(1, ge=1)
     """Epochs of each."""
     student_init: Literal["previous", "teacher", "base"] = "previous"
-    """Where a student starts: it goes on, optimiser and schedule too; from its newest teacher; from generation 0."""
+    """Where a student starts: it goes on, optimiser and schedule too; from its teacher; from generation 0."""
     teacher: Literal["snapshot", "best", "ensemble", "fixed"] = "snapshot"
-    """The student as the generation began; its best dev epoch so far; the mean logits of all generations; generation 0."""
+    """The student as the generation began; its best dev epoch so far; all generations' mean logits; generation 0."""
     min_delta: float | None = Field(None, ge=0)
     """Gate: a student becomes teacher only if its dev score rose by so many points; null promotes always."""
     patience: int = Field(1, ge=1)
@@ -209,7 +209,7 @@ class EvaluationConfig(Config):
     max_items: int | None = Field(None, ge=1)
     """A fixed sample of so many questions of each cell; null scores all."""
     epoch_max_items: int | None = Field(None, ge=0)
-    """Questions of each cell scored after every epoch; 0 scores only the end of the lineage, null as many as the end."""
+    """Questions of each cell scored after every epoch; 0: none before the end of the lineage, null: as many as then."""
     normalization: Literal["squad", "mlqa"] = "mlqa"
     """How answers are normalised: MLQA's rules for the context's language, or SQuAD's English rules for all."""
     max_answer_tokens: int = Field(30, ge=1)
@@ -281,6 +281,12 @@ class PointConfig(Config):
             )
         if self.data.teacher_view != "same" and not self.distillation.context_only:
             raise ValueError("data.teacher_view q-random and q-en-diag need distillation.context_only: true")
+        unstored = self.training.pad_to_max and not self.distillation.context_only
+        if unstored and self.distillation.uses_teacher and self.distillation.signals == "stored":
+            raise ValueError(
+                "training.pad_to_max with distillation.context_only: false compares padding, which is not stored: "
+                "set distillation.signals: live"
+            )
         if self.student.model and self.lineage.student_init == "teacher":
             raise ValueError("student.model cannot start from its teacher: use lineage.student_init previous or base")
         return self

@@ -18,6 +18,10 @@ _PROBE_SECONDS = 5
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
+class NotFoundError(DataError):
+    """A source is in none of the places where it was looked for."""
+
+
 @dataclass(frozen=True)
 class SourceRef:
     """A data set by local path, by Hub id, or both; the local path is looked for first.
@@ -193,7 +197,9 @@ def _listed(places: list[Path]) -> str:
     return listed if _data_folders() else f"{listed} ({DATA_VARIABLE} is not set)"
 
 
-def _unreachable(ref: SourceRef, folder: Path, names: Mapping[str, str], cause: Exception | None = None) -> DataError:
+def _unreachable(
+    ref: SourceRef, folder: Path, names: Mapping[str, str], cause: Exception | None = None
+) -> NotFoundError:
     tried, remedies = [], []
     if ref.path:
         tried.append(_listed(_places(_fill(ref.path, names), folder)))
@@ -202,7 +208,9 @@ def _unreachable(ref: SourceRef, folder: Path, names: Mapping[str, str], cause: 
         reason = " ".join(str(cause).split())[:200]
         tried.append(f"{ref._describe_hub(names)} ({type(cause).__name__}: {reason})")
         remedies.append("connect to the Hub and check the id, configuration and split")
-    return DataError(f"{ref.describe(**names)}: not found; tried {', '.join(tried)}. To do: {', or '.join(remedies)}")
+    return NotFoundError(
+        f"{ref.describe(**names)}: not found; tried {', '.join(tried)}. To do: {', or '.join(remedies)}"
+    )
 
 
 def _placeholders(template: str) -> set[str]:

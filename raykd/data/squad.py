@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from raykd.data.examples import Answer, ParallelQA, QAExample
-from raykd.data.sources import SourceRef, load_hub, locate
+from raykd.data.sources import NotFoundError, SourceRef, load_hub, locate
 from raykd.errors import DataError
 
+_ALIKE = "not found in the same places: "
 _MAX_PROBLEMS = 10
 # json.loads lets half a pair through, and a tokenizer dies of it much later.
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -39,7 +40,7 @@ def read_squad(path: Path, *, question_language: str, context_language: str) -> 
 def from_hub_rows(
     rows: Iterable[Mapping[str, object]], *, question_language: str, context_language: str, source: str
 ) -> list[QAExample]:
-    """The same from rows with columns id, question, context, answers{text, answer_start}; errors begin with `source`."""
+    """The same from rows: id, question, context, answers{text, answer_start}; errors begin with `source`."""
     with _all_at_once() as problems:
         return _read_rows(rows, (question_language, context_language), source, problems)
 
@@ -133,6 +134,16 @@ def _read_source(
         if path := locate(ref, folder=folder, **names):
             return _read_file(path, languages, problems)
         return _read_rows(load_hub(ref, folder=folder, **names), languages, ref.describe(**names), problems)
+    except NotFoundError as error:
+        # One missing folder makes every file of a set missing: the first line says it all.
+        alike = [at for at, line in enumerate(problems) if line.startswith(_ALIKE)]
+        if not any(": not found; tried" in line for line in problems):
+            problems.extend(error.problems)
+        elif alike:
+            problems[alike[0]] += f", {ref.describe(**names)}"
+        else:
+            problems.append(f"{_ALIKE}{ref.describe(**names)}")
+        return []
     except DataError as error:
         problems.extend(error.problems)
         return []

@@ -122,13 +122,14 @@ def _generation_zero(folder: Path, bases: Mapping[str, str]) -> list[Row]:
         recorded = read_json(path)
         if recorded["base"] not in bases:
             continue
+        name = GENERATION_ZERO if len(bases) == 1 else f"{GENERATION_ZERO} of {bases[recorded['base']]}"
         mean = {score: recorded["final"][score] for score in SCORES}
-        rows.append(Row(GENERATION_ZERO, {}, 1, mean, dict.fromkeys(SCORES), None, {}))
+        rows.append(Row(name, {}, 1, mean, dict.fromkeys(SCORES), None, {}))
     return rows
 
 
 def _cells(row: Row, keys: Iterable[str]) -> list[str]:
-    seeds = str(row.num_seeds) if row.method != GENERATION_ZERO else "-"
+    seeds = str(row.num_seeds) if not row.method.startswith(GENERATION_ZERO) else "-"
     if row.unfinished:
         seeds += " (" + ", ".join(f"{count} {status}" for status, count in sorted(row.unfinished.items())) + ")"
     scores = [_score(row.mean[score], row.deviation[score]) for score in SCORES]

@@ -38,10 +38,16 @@ def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: batch[name] for name in MODEL_INPUTS if name in batch}
 
 
-def label_term(outputs: Any, batch: dict[str, Tensor]) -> Tensor:
-    """Cross-entropy of start and end, halved, [B]. Over all positions, as transformers' QA models do."""
+def label_term(outputs: Any, batch: dict[str, Tensor], *, padding: bool) -> Tensor:
+    """Cross-entropy of start and end, halved, [B].
+
+    Args:
+        padding: whether padded positions take part, as in transformers' QA models. Where batches are as wide as their
+            widest window the loss would then depend on who shares a batch, so they are left out.
+    """
+    mask = None if padding else batch["attention_mask"].bool()
     gold = batch["gold"]
-    return span_cross_entropy(outputs.start_logits, outputs.end_logits, start=gold[:, 0], end=gold[:, 1])
+    return span_cross_entropy(outputs.start_logits, outputs.end_logits, start=gold[:, 0], end=gold[:, 1], mask=mask)
 
 
 def kd_term(

@@ -228,6 +228,9 @@ def with_questions(
     Returns:
         Windows in the same order, with as many context tokens each, so that outputs over contexts can be compared
         one to one. Their `ids` are the same.
+
+    Raises:
+        DataError: if a longer question makes a window longer than the model's positions.
     """
     numbers = sorted(set(features.example.tolist()))
     texts = _shortened([questions[number] for number in numbers], tokenizer, max_question_length)
@@ -246,6 +249,12 @@ def with_questions(
         context.append((len(ids), len(ids) + past - first))
         label = features.gold[row]
         gold.append(np.where(label >= first, label + (len(ids) - first), label))
+    longest = max(map(len, tokens))
+    if longest > tokenizer.model_max_length:
+        raise DataError(
+            f"data.teacher_view: a teacher's question makes a window of {longest} tokens, the model reads at most "
+            f"{tokenizer.model_max_length}; lower data.max_length"
+        )
     return QAFeatures(
         ids=features.ids,
         example=features.example,

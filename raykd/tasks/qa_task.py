@@ -124,7 +124,7 @@ class QATask:
             padding: whether the batch is padded to the maximum, so that padded positions may take part.
         """
         kd = kd_term(outputs, batch, teacher, config, padding=padding) if teacher is not None else None
-        return label_term(outputs, batch), kd
+        return label_term(outputs, batch, padding=padding), kd
 
     def stored_teacher(
         self,

@@ -1,0 +1,259 @@
+"""The worker loop on the built-in world: real DeepSpeed engines in this process, no Ray."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from worlds import point
+
+from raykd.artifacts import Store
+from raykd.checkpoints import load_progress
+from raykd.config.identity import base_fingerprint, canonical, point_id
+from raykd.config.point import PointConfig
+from raykd.errors import ArtifactError, TrainingError
+from raykd.journal import Journal
+from raykd.lineage import Driver
+from raykd.passes import signal_store
+from raykd.prepare import prepare
+from raykd.worker import Job, PointRun
+from raykd.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """A results folder with generation 0, its scores and signals."""
+    root = tmp_path_factory.mktemp("prepared")
+    space = Workspace.open(Store(root), root, alone=True, threads=1)
+    list(prepare(space, base_fingerprint(point()), [point()]))
+    return root
+
+
+@pytest.fixture
+def space(prepared, tmp_path) -> Workspace:
+    """A results folder of the test's own, sharing generation 0."""
+    for name in ("artifacts", "scores", "signals"):
+        (tmp_path / name).mkdir()
+        for path in (prepared / name).iterdir():
+            (tmp_path / name / path.name).symlink_to(path)
+    return Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
+
+
+def job(config: PointConfig) -> Job:
+    return Job(point_id(config), config, canonical(config), base_fingerprint(config))
+
+
+def reports(space: Workspace, config: PointConfig):
+    work = job(config)
+    return PointRun(space, work).run(Driver(work.lineage(space.store)).next)
+
+
+def run(space: Workspace, config: PointConfig) -> dict:
+    """The result of a point that is run to its end."""
+    list(reports(space, config))
+    return Journal(space.store).result(point_id(config))
+
+
+def weights(space: Workspace, artifact: str) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(space.store.artifact(artifact) / "model.safetensors")
+
+
+def losses(space: Workspace, config: PointConfig) -> list[list[float]]:
+    return [row for epoch in Journal(space.store).epochs(point_id(config)) for row in epoch["losses"]]
+
+
+def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_record_each(space):
+    result = run(space, point())
+    record = space.store.verify(result["artifact"])
+    assert record["generation"] == 2
+    assert record["parents"] == [result["generations"][0]["artifact"]]
+    assert len(result["scores"]["cells"]) == 9
+    assert [epoch["generation"] for epoch in Journal(space.store).epochs(point_id(point()))] == [1, 2]
+    assert result["data"]["budget"]["ids"]
+
+
+def test_only_the_last_generation_keeps_its_weights(space):
+    first, last = run(space, point())["generations"]
+    assert not space.store.has(first["artifact"])
+    assert space.store.has(last["artifact"])
+    with pytest.raises(ArtifactError, match="weights were removed"):
+        space.store.verify(first["artifact"])
+
+
+@pytest.mark.parametrize(
+    ("student_init", "teacher"),
+    itertools.product(("previous", "teacher", "base"), ("snapshot", "best", "ensemble", "fixed")),
+)
+def test_every_combination_of_student_init_and_teacher_trains_with_the_teachers_it_names(space, student_init, teacher):
+    config = point(lineage={"student_init": student_init, "teacher": teacher, "num_generations": 3, "keep": "all"})
+    result, base = run(space, config), base_fingerprint(config)
+    first, second, _ = (generation["artifact"] for generation in result["generations"])
+    used = [tuple(epoch["teachers"]) for epoch in Journal(space.store).epochs(point_id(config))]
+    expected = {
+        "snapshot": [(base,), (first,), (second,)],
+        "ensemble": [(base,), (base, first), (base, first, second)],
+        "fixed": [(base,)] * 3,
+    }
+    if teacher == "best":
+        allowed = {base, *(generation["best_artifact"] for generation in result["generations"])}
+        assert used[0] == (base,)
+        assert all(set(names) <= allowed for names in used)
+    else:
+        assert used == expected[teacher]
+    # Generation 1 learns from its own starting point: no divergence yet in the first step, without dropout.
+    assert losses(space, config)[0][2] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp_path_factory):
+    config = point(
+        lineage={"num_generations": 2, "epochs_per_generation": 2}, training={"dropout": 0.1, "weight_decay": 0.01}
+    )
+    undisturbed = run(space, config)
+    for killed_after in (1, 2, 3):
+        root = tmp_path_factory.mktemp(f"killed-{killed_after}")
+        other = Workspace.open(Store(root), root, alone=True, threads=1)
+        list(prepare(other, base_fingerprint(config), [config]))
+        interrupted = reports(other, config)
+        for _ in range(killed_after):
+            next(interrupted)
+        interrupted.close()
+        records, position = load_progress(other.store, point_id(config), config)
+        assert position.epochs == killed_after
+        assert len(records) == (killed_after - 1) // 2
+        resumed = list(reports(other, config))
+        assert [report["epoch"] for report in resumed] == list(range(killed_after + 1, 5))
+        again = Journal(other.store).result(point_id(config))
+        assert again["scores"] == undisturbed["scores"]
+        expected, found = weights(space, undisturbed["artifact"]), weights(other, again["artifact"])
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(space):
+    config = point(compute={"checkpoints": False})
+    interrupted = reports(space, config)
+    next(interrupted), next(interrupted)
+    interrupted.close()
+    assert load_progress(space.store, point_id(config), config) == ([], None)
+    assert [report["epoch"] for report in reports(space, config)] == [1, 2]
+
+
+def test_a_live_teacher_and_stored_signals_give_the_same_losses(space):
+    stored = point(distillation={"coefficient": "map_at_k", "window": 2, "k": 5})
+    live = point(distillation={"coefficient": "map_at_k", "window": 2, "k": 5, "signals": "live"})
+    run(space, stored), run(space, live)
+    torch.testing.assert_close(
+        torch.tensor(losses(space, stored)), torch.tensor(losses(space, live)), atol=2e-5, rtol=0
+    )
+
+
+def test_the_ensemble_of_live_teachers_equals_the_stored_one(space):
+    stored = point(lineage={"teacher": "ensemble"})
+    live = point(lineage={"teacher": "ensemble"}, distillation={"signals": "live"})
+    run(space, stored), run(space, live)
+    torch.testing.assert_close(
+        torch.tensor(losses(space, stored)), torch.tensor(losses(space, live)), atol=2e-5, rtol=0
+    )
+
+
+def test_the_legacy_preset_trains_with_padding_in_the_divergence(space):
+    legacy = {
+        "coefficient": "reciprocal_rank",
+        "k": 10,
+        "window": (5, 4),
+        "reduce": "batch",
+        "reduce_group": 6,
+        "context_only": False,
+        "signals": "live",
+    }
+    training = {
+        "pad_to_max": True,
+        "tokens_per_step": None,
+        "examples_per_step": 24,
+        "micro_batch_examples": 6,
+    }
+    config = point(distillation=legacy, training=training)
+    run(space, config)
+    rows = losses(space, config)
+    assert len(rows) == 2 * 2  # 32 windows in steps of 24 and 8
+    assert rows[0][2] == pytest.approx(0, abs=1e-6)
+    assert rows[-1][2] > 0
+
+
+@pytest.mark.parametrize("view", ["q-random", "q-en-diag"])
+def test_a_teacher_that_reads_another_question_differs_from_the_first_step_on(space, view):
+    config = point(data={"teacher_view": view})
+    run(space, config)
+    assert losses(space, config)[0][2] > 1e-4
+
+
+def test_views_with_other_questions_do_not_share_stored_signals(space):
+    base = base_fingerprint(point())
+    configs = [point(data={"teacher_view": "q-random", "num_target_languages": number}) for number in (1, 2)]
+    folders = {signal_store(space, base, config, base).folder for config in configs}
+    assert len(folders) == 2
+
+
+def test_points_that_differ_in_knobs_share_one_signal_folder(space):
+    base = base_fingerprint(point())
+    knobs = [{"temperature": 4}, {"coefficient": "map_at_k"}, {"kd_weight": 0.5}]
+    folders = {signal_store(space, base, point(distillation=each), base).folder for each in knobs}
+    assert len(folders) == 1
+
+
+def test_a_student_with_fewer_layers_learns_from_the_whole_teacher(space):
+    config = point(student={"num_layers": 1})
+    result = run(space, config)
+    saved = json.loads((space.store.artifact(result["artifact"]) / "config.json").read_text())
+    assert saved["num_hidden_layers"] == 1
+    assert losses(space, config)[0][2] > 1e-4
+
+
+def test_plain_fine_tuning_stores_no_signals(prepared, tmp_path):
+    config = point(distillation={"kd_weight": 0})
+    space = Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
+    list(prepare(space, base_fingerprint(config), [config]))
+    run(space, config)
+    assert not (tmp_path / "signals").exists()
+
+
+def test_a_gate_that_nobody_passes_delivers_generation_0(space):
+    config = point(lineage={"min_delta": 100, "patience": 1, "num_generations": 3})
+    result = run(space, config)
+    assert len(result["generations"]) == 1
+    assert result["artifact"] == base_fingerprint(config)
+
+
+def test_a_diverging_point_says_which_step(space):
+    with pytest.raises(TrainingError, match=r"generation \d, epoch 1: the loss of step \d+ is not a number"):
+        run(space, point(training={"learning_rate": 1e30, "max_grad_norm": 0.0}))
+
+
+def test_a_teacher_whose_bytes_changed_is_refused(space):
+    config, base = point(), base_fingerprint(point())
+    folder = space.store.artifact(base)
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    folder.unlink()
+    folder.mkdir()
+    for name, data in content.items():
+        (folder / name).write_bytes(data[:-1] + b"\x00" if name == "model.safetensors" else data)
+    with pytest.raises(ArtifactError, match=r"model\.safetensors differs from its record"):
+        run(space, config)
+
+
+def test_micro_batches_change_nothing_but_rounding(space):
+    whole = point()
+    parts = point(training={"micro_batch_tokens": 128})
+    run(space, whole), run(space, parts)
+    torch.testing.assert_close(
+        torch.tensor(losses(space, whole)), torch.tensor(losses(space, parts)), atol=2e-5, rtol=0
+    )
+
+
+def test_bf16_trains_and_hands_over(prepared, tmp_path):
+    config = point(compute={"precision": "bf16"})
+    space = Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
+    list(prepare(space, base_fingerprint(config), [config]))
+    assert run(space, config)["scores"]["gxlt_f1"] >= 0
+    assert {tensor.dtype for tensor in weights(space, run(space, config)["artifact"]).values()} == {torch.float32}

@@ -1,0 +1,47 @@
+"""Tiny sweeps over the built-in world, shared by the tests that train."""
+
+from typing import Any
+
+from raykd.config.keys import merged
+from raykd.config.point import PointConfig
+
+POINT: dict[str, Any] = {
+    "base": {
+        "model": "builtin:tiny",
+        "train": {
+            "source": {"builtin": "small-world", "num_items": 64},
+            "epochs": 1,
+            "learning_rate": 1e-3,
+            "tokens_per_step": 512,
+        },
+    },
+    "data": {
+        "train": {"builtin": "small-world", "num_items": 32},
+        "languages": ["en", "es", "zh"],
+        "num_target_languages": 1,
+        "budget": 8,
+        "max_length": 128,
+        "stride": 32,
+        "max_question_length": 32,
+    },
+    "evaluation": {
+        "source": {"builtin": "small-world", "num_items": 8},
+        "languages": ["en", "es", "zh"],
+        "max_items": 4,
+        "epoch_max_items": 2,
+    },
+    "lineage": {"num_generations": 2},
+    "training": {"learning_rate": 1e-3, "tokens_per_step": 512, "dropout": 0.0},
+    "compute": {"num_workers": 1},
+    "seed": 1,
+}
+
+
+def point(**changes: Any) -> PointConfig:
+    """A point that trains in about a second; `changes` are sections, merged over it."""
+    return PointConfig.model_validate(merged(POINT, changes))
+
+
+def sweep(**changes: Any) -> dict[str, Any]:
+    """The keys of a sweep file of such points."""
+    return merged({"name": "tiny", **POINT}, changes)
