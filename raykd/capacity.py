@@ -75,8 +75,9 @@ class Capacity:
         for kind, needed, available in (("CPU", worker.cpus, self.cpus), ("GPU", worker.gpus, self.gpus)):
             if needed * workers > available:
                 raise CapacityError(
-                    f"compute.num_workers: {workers} worker(s) x {needed:g} {kind}(s) need {needed * workers:g} {kind}s, "
-                    f"the cluster has {available:g}. Fix: lower it or compute.{kind.lower()}s_per_worker, or add nodes"
+                    f"compute.num_workers: {workers} worker(s) x {needed:g} {kind}(s) need {needed * workers:g} "
+                    f"{kind}s, the cluster has {available:g}. "
+                    f"Fix: lower it or compute.{kind.lower()}s_per_worker, or add nodes"
                 )
         fits = self.cpus // (worker.cpus * workers)
         if worker.gpus:

@@ -129,11 +129,10 @@ def _sweep(options: argparse.Namespace) -> int:
     with _Display(plan) as display:
         outcome = run_sweep(plan, root=root, folder=options.file.parent, progress=display, fail_fast=options.fail_fast)
     _print_board(root, "markdown")
-    summary = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early, {outcome.failed} failed"
-    print(f"\n{summary}; {time.time() - started:.0f} s. Again: raykd leaderboard {root}")
-    missing = len(plan.points) - outcome.finished - outcome.skipped - outcome.stopped - outcome.failed
-    if missing > 0 and not outcome.failed:
-        raise RaykdError(f"{missing} point(s) did not run; run the same command again")
+    counts = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early"
+    print(f"\n{counts}, {outcome.failed} failed; {time.time() - started:.0f} s. Again: raykd leaderboard {root}")
+    if outcome.missing and not options.fail_fast:
+        raise RaykdError(f"{outcome.missing} point(s) did not run; run the same command again")
     return 1 if outcome.failed else 0
 
 

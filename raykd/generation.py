@@ -165,4 +165,5 @@ def plain_reason(error: BaseException) -> str:
     if os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text:
         return DISK_FULL
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(cause).__name__
+    # A wrapped traceback is long; its first line says what, its last line why.
+    return " ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else type(cause).__name__

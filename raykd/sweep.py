@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import ray
 import ray.train
 from ray import tune
@@ -48,12 +49,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep ended."""
+    """How a sweep ended: points by what became of them; `missing` ones were due and did not run."""
 
     finished: int
     failed: int
     stopped: int
     skipped: int
+    missing: int
 
 
 def run_sweep(plan: Plan, *, root: Path, folder: Path, progress: Progress, fail_fast: bool = False) -> Outcome:
@@ -75,12 +77,11 @@ def run_sweep(plan: Plan, *, root: Path, folder: Path, progress: Progress, fail_
     runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
     runner.check()
     journal.write_sweep(_description(plan))
-    skipped = runner.skip_finished()
+    runner.add_points()
     runner.prepare()
     runner.run()
     shutil.rmtree(root / ".ray", ignore_errors=True)
-    counts = {"finished": 0, "failed": 0, "stopped": 0, **runner.counts}
-    return Outcome(**counts, skipped=skipped)
+    return runner.outcome()
 
 
 class _Runner:
@@ -93,6 +94,7 @@ class _Runner:
         self.capacity, self.progress, self.fail_fast = capacity, progress, fail_fast
         self.points: dict[str, Point] = {}
         self.left: list[Point] = []
+        self.due = self.skipped = 0
         self.counts: dict[str, int] = {}
 
     def check(self) -> None:
@@ -107,15 +109,22 @@ class _Runner:
             shown = problems[:5] + ([f"and {len(problems) - 5} more points"] if len(problems) > 5 else [])
             raise CapacityError(shown)
 
-    def skip_finished(self) -> int:
-        """Record all points, and leave out those that are done. Returns how many those are."""
+    def add_points(self) -> None:
+        """Record all points, and leave out those that are done. A searcher's points are recorded as it draws them."""
         if not self.plan.is_exact:
-            return 0
+            self.due = max(0, self.sweep.search.num_points - len(self._history()))
+            self.skipped = self.sweep.search.num_points - self.due
+            return
         for point in self.plan.points:
             self.add(point)
             if self.journal.state(point.id).status != "finished" or self.journal.result(point.id) is None:
                 self.left.append(point)
-        return len(self.plan.points) - len(self.left)
+        self.due, self.skipped = len(self.left), len(self.plan.points) - len(self.left)
+
+    def outcome(self) -> Outcome:
+        """What became of the points."""
+        counts = {"finished": 0, "failed": 0, "stopped": 0, **self.counts}
+        return Outcome(**counts, skipped=self.skipped, missing=self.due - sum(counts.values()))
 
     def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
         """Record a point in the journal, with the values that a searcher chose."""
@@ -141,9 +150,8 @@ class _Runner:
     def run(self) -> None:
         """Run the points that are left: first those inside trial processes, then those with worker groups."""
         if not self.plan.is_exact:
-            left = self.sweep.search.num_points - len(self._history())
-            if left > 0:
-                self._tune(left, None)
+            if self.due:
+                self._tune(self.due, None)
             return
         for executor in ("inline", "train"):
             points = [point for point in self.left if point.config.compute.resolved_executor == executor]
@@ -211,11 +219,13 @@ class _Runner:
         if self.sweep.methods:
             dimensions[METHOD] = tune.choice(sorted(self.sweep.methods))
         history = self._history()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         return OptunaSearch(
             space=dimensions,
             metric=METRIC,
             mode="max",
-            seed=self.sweep.search.seed,
+            # The same seed again would draw the points of the history once more.
+            seed=self.sweep.search.seed + len(history),
             points_to_evaluate=[values for values, _ in history] or None,
             evaluated_rewards=[reward for _, reward in history] or None,
         )

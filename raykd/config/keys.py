@@ -72,8 +72,9 @@ def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
     for key, value in change.items():
         if isinstance(value, Mapping):
             inner = result.get(key)
-            value = merged(inner if isinstance(inner, Mapping) else {}, value)
-        result[key] = value
+            result[key] = merged(inner if isinstance(inner, Mapping) else {}, value)
+        else:
+            result[key] = value
     return result
 
 

@@ -101,14 +101,14 @@ def test_the_label_term_is_the_loss_of_transformers(model, features):
     outputs = model(
         **model_inputs(batch), start_positions=batch["gold"][:, 0].clone(), end_positions=batch["gold"][:, 1].clone()
     )
-    term = label_term(outputs, batch)
+    term = label_term(outputs, batch, padding=True)
     assert term.shape == (len(STEP),)
     torch.testing.assert_close(term.mean(), outputs.loss)
 
 
 def test_a_window_without_a_label_costs_nothing():
     outputs = outputs_like(torch.zeros(2, 4), torch.zeros(2, 4))
-    term = label_term(outputs, {"gold": torch.tensor([[1, 2], [-1, -1]])})
+    term = label_term(outputs, {"gold": torch.tensor([[1, 2], [-1, -1]])}, padding=True)
     torch.testing.assert_close(term, torch.tensor([np.log(4.0), 0.0], dtype=torch.float32))
 
 

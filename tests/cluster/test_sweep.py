@@ -1,0 +1,188 @@
+"""Whole sweeps on a real local Ray cluster of two CPUs."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+import yaml
+from worlds import sweep
+
+from raykd.cli import main
+from raykd.journal import Journal
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    """The sweeps of this file share the Ray that the first one starts."""
+    yield
+    ray.shutdown()
+
+
+def write(keys: dict) -> str:
+    Path("sweep.yaml").write_text(yaml.safe_dump(keys))
+    return "sweep.yaml"
+
+
+def results(folder: str = "runs/tiny") -> dict[str, dict]:
+    """Label -> result of every finished point."""
+    journal = Journal.at(Path(folder))
+    return {journal.point(point)["label"]: journal.result(point) for point in journal.point_ids()}
+
+
+def losses(label: str, folder: str = "runs/tiny") -> torch.Tensor:
+    """[steps, 3] of a point."""
+    journal = Journal.at(Path(folder))
+    (point,) = [point for point in journal.point_ids() if journal.point(point)["label"] == label]
+    return torch.tensor([row for epoch in journal.epochs(point) for row in epoch["losses"]])
+
+
+def test_a_sweep_ends_in_a_leaderboard_and_the_same_command_skips_what_is_finished(capsys):
+    keys = sweep(
+        methods={"ce": {"distillation": {"kd_weight": 0}}, "skd-map": {"distillation": {"coefficient": "map_at_k"}}},
+        search={"space": {"data.budget": [4, 8]}},
+        seeds=[1, 2],
+    )
+    assert main(["sweep", write(keys)]) == 0
+    said = capsys.readouterr().out
+    assert "8 finished, 0 were done before" in said
+    assert re.search(r"\| skd-map \| 8 \| \d+\.\d ± \d+\.\d", said)
+    assert "| generation 0 | - |" in said
+    assert len(results()) == 8
+    # Budgets are nested, and all methods of a seed draw the same items.
+    ids = {label: result["data"]["budget"]["ids"] for label, result in results().items()}
+    assert ids["ce budget=4 seed=1"] == ids["ce budget=8 seed=1"][:4] == ids["skd-map budget=4 seed=1"]
+    assert not Path("runs/tiny/.ray").exists()
+
+    started = time.perf_counter()
+    assert main(["sweep", "sweep.yaml"]) == 0
+    assert "0 finished, 8 were done before" in capsys.readouterr().out
+    assert time.perf_counter() - started < 10
+
+    assert main(["leaderboard", "runs/tiny", "--format", "json", "--cells"]) == 0
+    assert "question \\ context" in capsys.readouterr().out
+
+
+def test_two_workers_under_every_zero_stage_give_the_losses_and_scores_of_one(capsys):
+    """50 steps and more in float32: within 1e-4 a step."""
+    keys = sweep(
+        methods={
+            "one": {},
+            "zero-2": {"compute": {"num_workers": 2, "zero_stage": 2}},
+            "zero-3": {"compute": {"num_workers": 2, "zero_stage": 3}},
+        },
+        data={"budget": 32, "num_target_languages": 2},
+        distillation={"coefficient": "map_at_k", "window": 2, "k": 5},
+        training={"learning_rate": 1e-4},
+    )
+    assert main(["sweep", write(keys)]) == 0
+    capsys.readouterr()
+    one = losses("one seed=1")
+    assert len(one) >= 50
+    for label in ("zero-2 seed=1", "zero-3 seed=1"):
+        difference = (losses(label) - one).abs().max().item()
+        print(f"{label}: at most {difference:.1e} a step over {len(one)} steps")
+        assert difference < 1e-4
+    scores = {label: result["scores"]["gxlt_f1"] for label, result in results().items()}
+    assert max(scores.values()) - min(scores.values()) < 2.0
+    assert results()["zero-3 seed=1"]["num_workers"] == 2
+
+
+def test_a_failed_point_is_reported_and_the_others_finish(capsys):
+    keys = sweep(search={"space": {"training.learning_rate": [1e-3, 1e30]}}, training={"max_grad_norm": 0.0})
+    assert main(["sweep", write(keys)]) == 1
+    said = capsys.readouterr().out
+    assert "1 finished" in said
+    assert "1 failed" in said
+    assert "the loss of step" in said
+    assert "Traceback" not in said
+    statuses = sorted(Journal.at(Path("runs/tiny")).state(point).status for point in results_folder_points())
+    assert statuses == ["failed", "finished"]
+
+
+def results_folder_points() -> list[str]:
+    return Journal.at(Path("runs/tiny")).point_ids()
+
+
+def test_more_workers_than_the_cluster_has_are_refused_before_anything_starts(capsys):
+    assert main(["sweep", write(sweep(compute={"num_workers": 64}))]) == 2
+    said = capsys.readouterr().err
+    assert "compute.num_workers: 64 worker(s) x 1 CPU(s) need 64 CPUs" in said
+    assert "Traceback" not in said
+    assert not Path("runs/tiny/points").exists()
+
+
+def test_optuna_chooses_points_and_goes_on_with_its_history(capsys):
+    space = {"distillation.temperature": {"log_uniform": [1, 8]}, "training.learning_rate": {"uniform": [1e-4, 1e-3]}}
+    keys = sweep(search={"algorithm": "optuna", "num_points": 2, "max_concurrent": 1, "space": space})
+    assert main(["sweep", write(keys)]) == 0
+    assert "2 finished" in capsys.readouterr().out
+    first = set(results_folder_points())
+    keys["search"]["num_points"] = 3
+    assert main(["sweep", write(keys)]) == 0
+    assert "1 finished" in capsys.readouterr().out
+    assert len(first) == 2
+    assert first < set(results_folder_points())
+
+
+def test_asha_stops_points_early_and_says_so(capsys):
+    keys = sweep(
+        search={
+            "space": {"training.learning_rate": [1e-3, 1e-4, 1e-5, 1e-6]},
+            "scheduler": {"grace_epochs": 1, "reduction_factor": 2},
+            "max_concurrent": 1,
+        },
+        lineage={"num_generations": 4},
+        training={"lr_schedule": "constant"},
+    )
+    assert main(["sweep", write(keys)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"[1-9] stopped early", said)
+    states = [Journal.at(Path("runs/tiny")).state(point) for point in results_folder_points()]
+    assert {state.status for state in states} == {"finished", "stopped"}
+
+
+def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp_path):
+    keys = sweep(lineage={"num_generations": 6, "keep": "last"}, data={"budget": 16}, search={"max_concurrent": 1})
+    write(keys)
+    command = [sys.executable, "-m", "raykd", "sweep", "sweep.yaml", "--storage"]
+    source = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": source, "PYTHONUNBUFFERED": "1"}
+    undisturbed = subprocess.run([*command, "whole"], env=environment, capture_output=True, text=True, check=False)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+
+    with subprocess.Popen(
+        [*command, "killed"], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        for line in process.stdout:
+            if "epoch 3/6" in line:
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+    journal = Journal.at(tmp_path / "killed")
+    assert [journal.state(point).status for point in journal.point_ids()] == ["running"]
+
+    resumed = subprocess.run([*command, "killed"], env=environment, capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 1/6" not in resumed.stdout
+    assert "epoch 6/6" in resumed.stdout
+    whole, again = results("whole")["default seed=1"], results("killed")["default seed=1"]
+    assert again["scores"] == whole["scores"]
+    files = [Path(folder) / "artifacts" / whole["artifact"] / "record.json" for folder in ("whole", "killed")]
+    first, second = (json.loads(file.read_text())["files"]["model.safetensors"] for file in files)
+    assert first == second
