@@ -19,7 +19,7 @@ from ray.train.v2.api.callback import UserCallback
 from raykd.artifacts import Store
 from raykd.capacity import WorkerResources
 from raykd.config.point import PointConfig
-from raykd.errors import RaykdError
+from raykd.errors import RaykdError, TrainingError
 from raykd.journal import Journal
 from raykd.lineage import Driver
 from raykd.prepare import prepare
@@ -63,8 +63,9 @@ def prepare_inline(
     def task() -> Iterator[str]:
         yield from prepare(place.workspace(alone=True, resources=resources), base, configs)
 
-    for line in task.remote():
-        yield ray.get(line)
+    with _plain_errors():
+        for line in task.remote():
+            yield ray.get(line)
 
 
 def prepare_in_group(
@@ -76,7 +77,8 @@ def prepare_in_group(
         for _ in prepare(place.workspace(alone=False, resources=resources), base, configs):
             pass
 
-    _fit(loop, None, place=place, name=f"prepare-{base}", config=configs[0], resources=resources)
+    with _plain_errors():
+        _fit(loop, None, place=place, name=f"prepare-{base}", config=configs[0], resources=resources)
     yield f"generation 0 is ready ({configs[0].base.model}), with its scores and signals"
 
 
@@ -148,6 +150,16 @@ def _recorded(journal: Journal, point_id: str) -> Iterator[None]:
         journal.end(point_id, "failed", error=plain_reason(error))
         raise
     journal.end(point_id, "finished")
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Errors of tasks and worker groups, as the error of raykd inside them or as one line on what happened."""
+    try:
+        yield
+    except (ray.exceptions.RayError, ray.train.TrainingFailedError) as error:
+        cause = getattr(error, "cause", None)
+        raise cause if isinstance(cause, RaykdError) else TrainingError(plain_reason(error)) from error
 
 
 def plain_reason(error: BaseException) -> str:

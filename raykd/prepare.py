@@ -2,9 +2,13 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from raykd.artifacts import hash_folder
 from raykd.config.point import PointConfig
-from raykd.handoff import build_engine, export, given_model
+from raykd.data.sources import locate_model
+from raykd.errors import DataError
+from raykd.handoff import BUILTIN_TINY, build_engine, export, given_model
 from raykd.loop import order_epoch, train_epoch
 from raykd.passes import num_missing, score_base, teacher_signals
 from raykd.tasks.task import TASKS
@@ -16,7 +20,9 @@ log = logging.getLogger(__name__)
 
 def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iterator[str]:
     """Make what points with one base teacher share. Yields a line for each thing made."""
-    if not space.from_rank_0(space.store.has(base)):
+    if space.from_rank_0(space.store.has(base)):
+        _refuse_changed_model(space, configs[0], base)
+    else:
         _make_base(space, configs[0], base)
         yield f"generation 0 is ready ({configs[0].base.model})"
     for config in {repr((config.evaluation, config.compute.precision)): config for config in configs}.values():
@@ -36,7 +42,12 @@ def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iter
 def _make_base(space: Workspace, config: PointConfig, name: str) -> None:
     """Take the given model as generation 0, or train it on labels."""
     model, tokenizer = given_model(space, config)
-    recipe = {"kind": "base", "config": config.base.model_dump(mode="json"), "tokenizer": tokenizer_hash(tokenizer)}
+    recipe = {
+        "kind": "base",
+        "config": config.base.model_dump(mode="json"),
+        "given": _given_files(space, config),
+        "tokenizer": tokenizer_hash(tokenizer),
+    }
     if config.base.train is not None:
         _train_base(space, config, name, model, tokenizer, recipe)
     elif space.rank == 0:
@@ -44,6 +55,24 @@ def _make_base(space: Workspace, config: PointConfig, name: str) -> None:
             model.save_pretrained(folder, state_dict=model.state_dict())
             tokenizer.save_pretrained(folder)
     space.barrier()
+
+
+def _given_files(space: Workspace, config: PointConfig) -> dict[str, str]:
+    """Hash of every file of a given model folder; none for a Hub id and the built-in model."""
+    if config.base.model == BUILTIN_TINY:
+        return {}
+    folder = Path(locate_model(config.base.model, folder=space.folder))
+    return hash_folder(folder) if folder.is_dir() else {}
+
+
+def _refuse_changed_model(space: Workspace, config: PointConfig, name: str) -> None:
+    recorded, found = space.store.record(name)["given"], _given_files(space, config)
+    if recorded != found:
+        changed = sorted(file for file in recorded.keys() | found.keys() if recorded.get(file) != found.get(file))
+        raise DataError(
+            f"base.model {config.base.model}: {', '.join(changed)} changed since this sweep began; "
+            "give the sweep another storage, or put the model back"
+        )
 
 
 def _train_base(space: Workspace, config: PointConfig, name: str, model, tokenizer, recipe: dict) -> None:

@@ -32,10 +32,10 @@ ROWS = (
 
 ONLY_IN = {
     "ray.tune": {"sweep"},
-    "ray.train": {"generation", "worker", "sweep"},
+    "ray.train": {"generation", "worker"},
     "ray": {"sweep", "generation", "capacity"},
     "deepspeed": {"engine"},
-    "transformers": {"models", "tasks", "data", "preview"},
+    "transformers": {"models", "tasks", "data"},
     "datasets": {"data"},
     "tokenizers": {"data"},
     "huggingface_hub": {"data"},

@@ -149,13 +149,23 @@ def test_a_second_committer_of_the_same_name_is_harmless(tmp_path):
     assert not list((tmp_path / "artifacts").glob(".staging-*"))
 
 
-def test_a_folder_without_a_record_is_not_taken_for_an_artifact_of_another_process(tmp_path):
+def test_a_folder_without_a_record_makes_room_for_the_artifact(tmp_path):
     store = Store(tmp_path)
     store.artifact("a1").mkdir(parents=True)
-    (store.artifact("a1") / "weights").write_text("half")
-    with pytest.raises(OSError, match="not empty"):
-        commit(store, "a1")
-    assert not store.has("a1")
+    (store.artifact("a1") / "half").write_text("half")
+    with store.committing("a1", dict) as folder:
+        (folder / "weights").write_text("whole")
+    assert store.verify("a1")["files"].keys() == {"weights"}
+
+
+def test_an_artifact_whose_weights_were_removed_can_be_made_again(tmp_path):
+    store = Store(tmp_path)
+    for _ in range(2):
+        assert not store.has("a1")
+        with store.committing("a1", dict) as folder:
+            (folder / "model.safetensors").write_text("bytes")
+        assert store.has("a1")
+        store.remove_weights("a1")
 
 
 def test_verify_names_a_changed_file(tmp_path):

@@ -51,7 +51,7 @@ def read_flat(
     """Monolingual examples from one source, in file order; `max_items` and errors as in `read_cells`."""
     with _all_at_once() as problems:
         examples = _read_source(ref, folder, (language, language), problems, language=language)
-    return _sample(examples, max_items, seed)
+    return sample(examples, max_items, seed)
 
 
 def read_parallel(ref: SourceRef, *, languages: Sequence[str], folder: Path) -> ParallelQA:
@@ -102,7 +102,7 @@ def read_cells(
     else:
         items = read_parallel(ref, languages=[*question_languages, *context_languages], folder=folder)
         examples = {cell: [compose(item, *cell) for item in items.values()] for cell in cells}
-    return {cell: _sample(found, max_items, seed) for cell, found in examples.items()}
+    return {cell: sample(found, max_items, seed) for cell, found in examples.items()}
 
 
 def compose(item: Mapping[str, QAExample], question_language: str, context_language: str) -> QAExample:
@@ -111,7 +111,8 @@ def compose(item: Mapping[str, QAExample], question_language: str, context_langu
     return replace(item[context_language], question=asked.question, question_language=question_language)
 
 
-def _sample(examples: list[QAExample], max_items: int | None, seed: int) -> list[QAExample]:
+def sample(examples: list[QAExample], max_items: int | None, seed: int) -> list[QAExample]:
+    """The `max_items` examples whose ids have the smallest sha256 of "seed:id", in their order; None keeps all."""
     ranked = sorted((example.id for example in examples), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
     kept = set(ranked[:max_items])
     return [example for example in examples if example.id in kept]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,21 @@ from raykd.data.budgets import Budget, select
 from raykd.data.examples import ParallelQA, QAExample
 from raykd.data.sampling import cross_lingual_pairs, pair_statistics, parallel_view
 from raykd.data.sources import SourceRef
-from raykd.data.squad import read_cells, read_flat, read_parallel
+from raykd.data.squad import read_cells, read_flat, read_parallel, sample
+from raykd.errors import DataError
+
+TYDIQA_NAMES = {
+    "ar": "arabic",
+    "bn": "bengali",
+    "en": "english",
+    "fi": "finnish",
+    "id": "indonesian",
+    "ko": "korean",
+    "ru": "russian",
+    "sw": "swahili",
+    "te": "telugu",
+}
+"""Language -> how TyDiQA-GoldP's ids begin."""
 
 Cells = dict[tuple[str, str], list[QAExample]]
 
@@ -70,6 +84,8 @@ def load_cells(config: EvaluationConfig, *, folder: Path) -> Cells:
     if config.source.builtin:
         items = smallworld.parallel_items("dev", config.max_items or config.source.num_items, languages=languages)
         return {(q, c): [_across(item, q, c) for item in items.values()] for q in languages for c in languages}
+    if config.source.path and "{" not in config.source.path and not config.source.hub:
+        return _cells_of_one_file(config, folder=folder)
     return read_cells(
         _reference(config.source),
         question_languages=languages,
@@ -78,6 +94,27 @@ def load_cells(config: EvaluationConfig, *, folder: Path) -> Cells:
         max_items=config.max_items,
         seed=config.seed,
     )
+
+
+def _cells_of_one_file(config: EvaluationConfig, *, folder: Path) -> Cells:
+    """The diagonal, from a file of one language, or from TyDiQA-GoldP, whose ids begin with a language's name."""
+    options = {"max_items": config.max_items, "seed": config.seed}
+    if len(config.languages) == 1:
+        (language,) = config.languages
+        return {(language, language): read_flat(_reference(config.source), language=language, folder=folder, **options)}
+    examples = read_flat(_reference(config.source), language="und", folder=folder)
+    cells: Cells = {}
+    for language in config.languages:
+        name = TYDIQA_NAMES.get(language, language)
+        members = [
+            replace(example, question_language=language, context_language=language)
+            for example in examples
+            if example.id.startswith(f"{name}-")
+        ]
+        if not members:
+            raise DataError(f"{config.source.path}: no id begins with {name!r}, so there is no {language} in it")
+        cells[language, language] = sample(members, **options)
+    return cells
 
 
 def load_labelled(config: LabelTraining, *, folder: Path) -> list[QAExample]:

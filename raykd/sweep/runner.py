@@ -1,7 +1,6 @@
-"""Runs a sweep: the shared artifacts first, then one Ray Tune trial per point. The only module that knows ray.tune."""
+"""One run of a sweep: what is due, what it needs, and what became of it."""
 
 import importlib.metadata
-import logging
 import platform
 import shutil
 import time
@@ -10,28 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-import ray
-import ray.train
 from ray import tune
-from ray.tune.integration.ray_train import TuneReportCallback
-from ray.tune.schedulers import AsyncHyperBandScheduler
-from ray.tune.search.optuna import OptunaSearch
 
 import raykd
-from raykd.capacity import DRIVER_CPUS, Capacity, WorkerResources, check_storage, connect
+from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect
 from raykd.config.point import PointConfig
-from raykd.config.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
-from raykd.errors import CapacityError, RaykdError, TrainingError
-from raykd.generation import InlineWorker, Place, plain_reason, prepare_in_group, prepare_inline, run_in_group
+from raykd.errors import CapacityError
+from raykd.generation import Place, prepare_in_group, prepare_inline
 from raykd.journal import Journal
-from raykd.plan import Plan, Point, base_fingerprint, canonical, suggested_point
-from raykd.worker import Job
-
-log = logging.getLogger(__name__)
-
-METRIC = "dev_score"
-METHOD = "method"
+from raykd.plan import Plan, Point, base_fingerprint
+from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe, typical_points
+from raykd.sweep.trial import PointTrial, group_trial, point_description
 
 
 class Progress:
@@ -112,7 +100,7 @@ class _Runner:
     def add_points(self) -> None:
         """Record all points, and leave out those that are done. A searcher's points are recorded as it draws them."""
         if not self.plan.is_exact:
-            self.due = max(0, self.sweep.search.num_points - len(self._history()))
+            self.due = max(0, self.sweep.search.num_points - len(history(self.journal)))
             self.skipped = self.sweep.search.num_points - self.due
             return
         for point in self.plan.points:
@@ -134,18 +122,14 @@ class _Runner:
     def prepare(self) -> None:
         """Base teachers, their scores and their signals, for the points that are left."""
         groups: dict[str, list[PointConfig]] = {}
-        wanted = self.left if self.plan.is_exact else [_typical_point(self.sweep)]
+        wanted = self.left if self.plan.is_exact else typical_points(self.sweep)
         for point in wanted:
             groups.setdefault(base_fingerprint(point.config), []).append(point.config)
         for base, configs in groups.items():
             worker = self.capacity.worker(configs[0], wanted=1)
             run = prepare_inline if configs[0].compute.resolved_executor == "inline" else prepare_in_group
-            try:
-                for line in run(self.place, base, configs, resources=worker):
-                    self.progress.line(line)
-            except (ray.exceptions.RayError, ray.train.TrainingFailedError) as error:
-                cause = getattr(error, "cause", None)
-                raise cause if isinstance(cause, RaykdError) else TrainingError(plain_reason(error)) from error
+            for line in run(self.place, base, configs, resources=worker):
+                self.progress.line(line)
 
     def run(self) -> None:
         """Run the points that are left: first those inside trial processes, then those with worker groups."""
@@ -166,29 +150,30 @@ class _Runner:
                     self._tune(len(group), group)
 
     def _tune(self, count: int, points: Sequence[Point] | None) -> None:
-        example = points[0].config if points else _typical_point(self.sweep).config
+        example = (points or typical_points(self.sweep))[0].config
         most = min(count, self.sweep.search.max_concurrent or count)
         worker = self.capacity.worker(example, wanted=most)
         concurrent = min(most, self.capacity.concurrency(example, worker))
         inline = example.compute.resolved_executor == "inline"
         shared = {"place": self.place, "resources": worker, "sweep": None if points else self.sweep}
-        trainable: Any = tune.with_parameters(_PointTrial if inline else _group_trial, **shared)
+        trainable: Any = tune.with_parameters(PointTrial if inline else group_trial, **shared)
         needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
         self.progress.line(
             f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker"
         )
+        needs_metric = self.sweep.search.scheduler is not None or not self.plan.is_exact
         space = {"point": tune.grid_search([point_description(point) for point in points])} if points else {}
         tuner = tune.Tuner(
             tune.with_resources(trainable, needs),
             param_space=space,
             tune_config=tune.TuneConfig(
-                metric=METRIC if self._uses_metric() else None,
-                mode="max" if self._uses_metric() else None,
+                metric=METRIC if needs_metric else None,
+                mode="max" if needs_metric else None,
                 num_samples=count if not points else 1,
                 max_concurrent_trials=concurrent,
                 reuse_actors=inline,
-                scheduler=self._scheduler(example),
-                search_alg=None if points else self._optuna(),
+                scheduler=early_stopping(self.sweep, example.lineage),
+                search_alg=None if points else tpe(self.sweep, history(self.journal)),
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
@@ -200,44 +185,6 @@ class _Runner:
             ),
         )
         tuner.fit()
-
-    def _uses_metric(self) -> bool:
-        return self.sweep.search.scheduler is not None or self.sweep.search.algorithm == "optuna"
-
-    def _scheduler(self, config: PointConfig) -> AsyncHyperBandScheduler | None:
-        asha = self.sweep.search.scheduler
-        if asha is None:
-            return None
-        epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
-        grace = min(asha.grace_epochs, epochs)
-        return AsyncHyperBandScheduler(
-            time_attr="epoch", max_t=epochs + 1, grace_period=grace, reduction_factor=asha.reduction_factor
-        )
-
-    def _optuna(self) -> OptunaSearch:
-        dimensions: dict[str, Any] = {key: _domain(dimension) for key, dimension in self.sweep.search.space.items()}
-        if self.sweep.methods:
-            dimensions[METHOD] = tune.choice(sorted(self.sweep.methods))
-        history = self._history()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return OptunaSearch(
-            space=dimensions,
-            metric=METRIC,
-            mode="max",
-            # The same seed again would draw the points of the history once more.
-            seed=self.sweep.search.seed + len(history),
-            points_to_evaluate=[values for values, _ in history] or None,
-            evaluated_rewards=[reward for _, reward in history] or None,
-        )
-
-    def _history(self) -> list[tuple[dict[str, Any], float]]:
-        """What the searcher tried before: the values it chose, and the last dev score of each point."""
-        history = []
-        for point_id in self.journal.point_ids():
-            epochs = list(self.journal.epochs(point_id))
-            if self.journal.result(point_id) is not None and epochs:
-                history.append((self.journal.point(point_id)["suggested"], epochs[-1][METRIC]))
-        return history
 
     def finished(self, point: Point) -> None:
         """A point's trial ended well: it is finished, or was stopped early."""
@@ -294,96 +241,12 @@ class _Watch(tune.Callback):
         return point
 
 
-class _PointTrial(tune.Trainable):
-    """A trial whose process runs the worker loop itself and is reused for the next point."""
-
-    def setup(
-        self, config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None
-    ) -> None:
-        self.sweep = sweep
-        self.worker = InlineWorker(place, resources)
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.cleanup()
-        self.reports = self.worker.reports(_job(new_config, self.sweep))
-        self.last: dict[str, Any] = {}
-        return True
-
-    def step(self) -> dict[str, Any]:
-        report = next(self.reports, None)
-        if report is None:
-            return {key: value for key, value in self.last.items() if key != "num_epochs"} | {"done": True}
-        self.last = report
-        return dict(report)
-
-    def cleanup(self) -> None:
-        # Closing the generator frees the engine of a point that was stopped early.
-        if getattr(self, "reports", None) is not None:
-            self.reports.close()
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        return None
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        return None
-
-
-def _group_trial(
-    config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None
-) -> None:
-    run_in_group(place, _job(config, sweep), resources=resources, callbacks=[TuneReportCallback()])
-
-
-def _job(config: Mapping[str, Any], sweep: SweepConfig | None) -> Job:
-    if "point" not in config:
-        point = point_of_suggestion(sweep, config)
-        return Job(point.id, point.config, canonical(point.config), base_fingerprint(point.config))
-    described = config["point"]
-    point_config = PointConfig.model_validate(described["config"])
-    return Job(described["id"], point_config, canonical(point_config), base_fingerprint(point_config))
-
-
-def point_description(point: Point) -> dict[str, Any]:
-    """What the journal holds of a point."""
-    return {
-        "id": point.id,
-        "method": point.method,
-        "label": point.label,
-        "varied": dict(point.varied),
-        "base": base_fingerprint(point.config),
-        "config": point.config.model_dump(mode="json"),
-    }
-
-
-def point_of_suggestion(sweep: SweepConfig, values: Mapping[str, Any]) -> Point:
-    """The point that a searcher's draw stands for."""
-    method = values.get(METHOD, "default")
-    return suggested_point(sweep, method, {key: value for key, value in values.items() if key != METHOD})
-
-
-def _typical_point(sweep: SweepConfig) -> Point:
-    """A point with the file's own values, which stands for all that a searcher may suggest."""
-    return suggested_point(sweep, next(iter(sweep.methods), "default"), {})
-
-
-def _domain(dimension: Any) -> Any:
-    if isinstance(dimension, Choice):
-        return tune.choice(list(dimension.choice))
-    if isinstance(dimension, Uniform):
-        return tune.uniform(*dimension.uniform)
-    if isinstance(dimension, LogUniform):
-        return tune.loguniform(*dimension.log_uniform)
-    assert isinstance(dimension, IntRange), dimension
-    return tune.randint(dimension.int_range[0], dimension.int_range[1] + 1)
-
-
 def _description(plan: Plan) -> dict[str, Any]:
     packages = ("ray", "torch", "transformers", "deepspeed", "datasets")
     return {
         "name": plan.sweep.name,
         "config": plan.sweep.model_dump(mode="json"),
-        "points": [point.id for point in plan.points],
+        "points": [point.id for point in plan.points] if plan.is_exact else [],
         "versions": {"raykd": raykd.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
         "started": time.time(),

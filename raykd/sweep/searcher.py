@@ -1,0 +1,84 @@
+"""Points that a searcher chooses while the sweep runs, and the scheduler that stops them early."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from raykd.config.point import LineageConfig
+from raykd.config.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
+from raykd.journal import Journal
+from raykd.plan import DEFAULT_METHOD, Point, suggested_point
+
+METRIC = "dev_score"
+METHOD = "method"
+
+History = Sequence[tuple[dict[str, Any], float]]
+"""What the searcher tried: the values it chose, and the last dev score of that point."""
+
+
+def point_of_suggestion(sweep: SweepConfig, values: Mapping[str, Any]) -> Point:
+    """The point that a searcher's draw stands for."""
+    method = values.get(METHOD, DEFAULT_METHOD)
+    return suggested_point(sweep, method, {key: value for key, value in values.items() if key != METHOD})
+
+
+def typical_points(sweep: SweepConfig) -> list[Point]:
+    """A point of each method with the file's own values: they stand for all that a searcher may suggest."""
+    return [suggested_point(sweep, method, {}) for method in sweep.methods or (DEFAULT_METHOD,)]
+
+
+def history(journal: Journal) -> History:
+    """The finished points of a searcher."""
+    tried = []
+    for point_id in journal.point_ids():
+        epochs = list(journal.epochs(point_id))
+        if journal.result(point_id) is not None and epochs:
+            tried.append((journal.point(point_id)["suggested"], epochs[-1][METRIC]))
+    return tried
+
+
+def tpe(sweep: SweepConfig, tried: History) -> OptunaSearch:
+    """Optuna's TPE sampler over the space of a sweep, going on from its history."""
+    dimensions: dict[str, Any] = {key: _domain(dimension) for key, dimension in sweep.search.space.items()}
+    if sweep.methods:
+        dimensions[METHOD] = tune.choice(sorted(sweep.methods))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return OptunaSearch(
+        space=dimensions,
+        metric=METRIC,
+        mode="max",
+        # The same seed again would draw the points of the history once more.
+        seed=sweep.search.seed + len(tried),
+        points_to_evaluate=[values for values, _ in tried] or None,
+        evaluated_rewards=[reward for _, reward in tried] or None,
+    )
+
+
+def early_stopping(sweep: SweepConfig, lineage: LineageConfig) -> AsyncHyperBandScheduler | None:
+    """ASHA on the number of epochs done, where the sweep asks for it."""
+    asha = sweep.search.scheduler
+    if asha is None:
+        return None
+    epochs = lineage.num_generations * lineage.epochs_per_generation
+    return AsyncHyperBandScheduler(
+        time_attr="epoch",
+        # One beyond the last epoch: a point that got there is finished, not stopped.
+        max_t=epochs + 1,
+        grace_period=min(asha.grace_epochs, epochs),
+        reduction_factor=asha.reduction_factor,
+    )
+
+
+def _domain(dimension: Any) -> Any:
+    if isinstance(dimension, Choice):
+        return tune.choice(list(dimension.choice))
+    if isinstance(dimension, Uniform):
+        return tune.uniform(*dimension.uniform)
+    if isinstance(dimension, LogUniform):
+        return tune.loguniform(*dimension.log_uniform)
+    assert isinstance(dimension, IntRange), dimension
+    return tune.randint(dimension.int_range[0], dimension.int_range[1] + 1)
