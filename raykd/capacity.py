@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,8 @@ def check_storage(root: Path) -> None:
     finally:
         if root.is_dir():
             probe.unlink(missing_ok=True)
+
+
+def disk_is_full(root: Path) -> bool:
+    """Whether not even a record fits any more."""
+    return shutil.disk_usage(root).free < 1 << 20

@@ -1,6 +1,7 @@
 """The commands. The only module that prints or exits; what is heavy is imported inside the command that needs it."""
 
 import argparse
+import errno
 import json
 import logging
 import sys
@@ -33,6 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("raykd: the disk is full: free space, then run the same command again", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("raykd: interrupted; the same command goes on where this one stopped", file=sys.stderr)
@@ -142,7 +148,8 @@ def _silence_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Tune logs a failed trial's traceback; raykd says the reason in a line.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def _leaderboard(options: argparse.Namespace) -> int:

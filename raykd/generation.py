@@ -147,7 +147,9 @@ def _recorded(journal: Journal, point_id: str) -> Iterator[None]:
     except GeneratorExit:
         raise
     except BaseException as error:
-        journal.end(point_id, "failed", error=plain_reason(error))
+        # A full disk takes no record either; the sweep's own process then says what happened.
+        with contextlib.suppress(OSError):
+            journal.end(point_id, "failed", error=plain_reason(error))
         raise
     journal.end(point_id, "finished")
 
@@ -173,9 +175,13 @@ def plain_reason(error: BaseException) -> str:
         cause = inner
     if isinstance(cause, RaykdError):
         return "; ".join(cause.problems)
-    text = "".join(traceback.format_exception_only(cause)).strip()
+    return reason_in("".join(traceback.format_exception_only(cause))) or type(cause).__name__
+
+
+def reason_in(text: str) -> str | None:
+    """One line out of a traceback's text; None where it is empty."""
     if os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text:
         return DISK_FULL
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # A wrapped traceback is long; its first line says what, its last line why.
-    return " ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else type(cause).__name__
+    return " ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else None

@@ -1,5 +1,6 @@
 """One run of a sweep: what is due, what it needs, and what became of it."""
 
+import contextlib
 import importlib.metadata
 import platform
 import shutil
@@ -12,10 +13,10 @@ from typing import Any
 from ray import tune
 
 import raykd
-from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect
+from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect, disk_is_full
 from raykd.config.point import PointConfig
-from raykd.errors import CapacityError
-from raykd.generation import Place, prepare_in_group, prepare_inline
+from raykd.errors import CapacityError, TrainingError
+from raykd.generation import DISK_FULL, Place, plain_reason, prepare_in_group, prepare_inline, reason_in
 from raykd.journal import Journal
 from raykd.plan import Plan, Point, base_fingerprint
 from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe, typical_points
@@ -184,7 +185,11 @@ class _Runner:
                 failure_config=tune.FailureConfig(fail_fast=self.fail_fast),
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except (tune.TuneError, OSError, EOFError) as error:
+            reason = DISK_FULL if disk_is_full(self.place.root) else plain_reason(error)
+            raise TrainingError(reason) from error
 
     def finished(self, point: Point) -> None:
         """A point's trial ended well: it is finished, or was stopped early."""
@@ -201,14 +206,16 @@ class _Runner:
         )
         self.progress.ended(point, status, detail)
 
-    def failed(self, point: Point) -> None:
-        """A point's trial ended with an error, which the trial recorded unless its process died."""
+    def failed(self, point: Point, error: str) -> None:
+        """A point's trial ended with an error, which the trial recorded unless its process died or the disk is full."""
         self.counts["failed"] = self.counts.get("failed", 0) + 1
         state = self.journal.state(point.id)
         reason = state.error if state.status == "failed" else None
         if reason is None:
-            reason = "its process ended without a word: killed, or out of memory"
-            self.journal.end(point.id, "failed", error=reason)
+            silent = DISK_FULL if disk_is_full(self.place.root) else "its process was killed, or ran out of memory"
+            reason = reason_in(error) or silent
+            with contextlib.suppress(OSError):
+                self.journal.end(point.id, "failed", error=reason)
         self.progress.ended(point, "failed", reason)
 
 
@@ -230,7 +237,7 @@ class _Watch(tune.Callback):
         self.runner.finished(self._point(trial, trial.last_result))
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.runner.failed(self._point(trial, trial.last_result))
+        self.runner.failed(self._point(trial, trial.last_result), trial.get_error() or "")
 
     def _point(self, trial: Any, result: Mapping[str, Any]) -> Point:
         if "point" in trial.config:
