@@ -1,6 +1,7 @@
 """What the cluster has, what a worker gets of it, and what can never fit."""
 
 import errno
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ WORKER_ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+
+
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Where the Jobs API tells an entrypoint what it was submitted with."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,12 @@ def connect(*, needs_state_api: bool) -> None:
     """
     if ray.is_initialized():
         return
-    environment = WORKER_ENVIRONMENT | (
-        {DATA_VARIABLE: os.environ[DATA_VARIABLE]} if DATA_VARIABLE in os.environ else {}
-    )
+    environment = dict(WORKER_ENVIRONMENT)
+    if DATA_VARIABLE in os.environ:
+        environment[DATA_VARIABLE] = os.environ[DATA_VARIABLE]
+    # A job's own environment wins: Ray refuses a variable that both the job and its driver set.
+    job = json.loads(os.environ.get(JOB_CONFIG, "{}")).get("runtime_env", {}).get("env_vars", {})
+    environment = {name: value for name, value in environment.items() if name not in job}
     options: dict[str, Any] = {
         "runtime_env": {"env_vars": environment},
         "log_to_driver": False,
