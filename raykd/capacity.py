@@ -49,16 +49,32 @@ class WorkerResources:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the cluster has in all."""
+    """What the cluster has: on each of its nodes (CPUs, GPUs)."""
 
-    cpus: float
-    gpus: float
+    nodes: tuple[tuple[float, float], ...]
 
     @classmethod
     def of_cluster(cls) -> "Capacity":
-        """The connected cluster's resources."""
-        resources = ray.cluster_resources()
-        return cls(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
+        """The connected cluster's nodes that are alive."""
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return cls(tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive))
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of all nodes."""
+        return sum(cpus for cpus, _ in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of all nodes."""
+        return sum(gpus for _, gpus in self.nodes)
+
+    def slots(self, worker: WorkerResources) -> int:
+        """Workers of this size that fit at once; a worker does not span nodes."""
+        return sum(
+            int(min(cpus / worker.cpus, gpus / worker.gpus if worker.gpus else cpus / worker.cpus) + 1e-9)
+            for cpus, gpus in self.nodes
+        )
 
     def worker(self, config: PointConfig, *, wanted: int) -> WorkerResources:
         """What one worker of a point gets; what the file leaves open is shared out among `wanted` points at once."""
@@ -66,10 +82,11 @@ class Capacity:
         gpus = compute.gpus_per_worker if compute.gpus_per_worker is not None else (1.0 if self.gpus else 0.0)
         if compute.cpus_per_worker is not None:
             return WorkerResources(compute.cpus_per_worker, gpus)
-        at_once = min(wanted, max(1, int(self.cpus // compute.num_workers)))
-        if gpus:
-            at_once = min(at_once, max(1, int(self.gpus / (gpus * compute.num_workers))))
-        return WorkerResources(max(1.0, float(self.cpus // (at_once * compute.num_workers))), gpus)
+        most = self.slots(WorkerResources(1.0, gpus))
+        workers = compute.num_workers * max(1, min(wanted, most // compute.num_workers))
+        sizes = range(int(max((cpus for cpus, _ in self.nodes), default=1)), 1, -1)
+        cpus = next((size for size in sizes if self.slots(WorkerResources(size, gpus)) >= workers), 1)
+        return WorkerResources(float(cpus), gpus)
 
     def concurrency(self, config: PointConfig, worker: WorkerResources) -> int:
         """Points of this kind that fit at once.
@@ -77,25 +94,23 @@ class Capacity:
         Raises:
             CapacityError: if not even one fits.
         """
-        workers = config.compute.num_workers
-        for kind, needed, available in (("CPU", worker.cpus, self.cpus), ("GPU", worker.gpus, self.gpus)):
-            if needed * workers > available:
-                raise CapacityError(
-                    f"compute.num_workers: {workers} worker(s) x {needed:g} {kind}(s) need {needed * workers:g} "
-                    f"{kind}s, the cluster has {available:g}. "
-                    f"Fix: lower it or compute.{kind.lower()}s_per_worker, or add nodes"
-                )
-        fits = self.cpus // (worker.cpus * workers)
-        if worker.gpus:
-            fits = min(fits, self.gpus // (worker.gpus * workers))
-        return max(1, int(fits))
+        workers, slots = config.compute.num_workers, self.slots(worker)
+        if slots < workers:
+            each = f"{worker.cpus:g} CPU(s)" + (f" and {worker.gpus:g} GPU(s)" if worker.gpus else "")
+            raise CapacityError(
+                f"compute.num_workers: {workers} worker(s) of {each} do not fit: the cluster's {len(self.nodes)} "
+                f"node(s) with {self.cpus:g} CPU(s) and {self.gpus:g} GPU(s) hold {slots}. Fix: lower it, "
+                "compute.cpus_per_worker or compute.gpus_per_worker, or add nodes"
+            )
+        return slots // workers
 
 
-def connect(*, needs_state_api: bool) -> None:
+def connect(*, needs_state_api: bool, verbose: bool = False) -> None:
     """Join the cluster at RAY_ADDRESS, or start a local Ray on loopback that ends with this process.
 
     Args:
         needs_state_api: a trial that is stopped early gives its workers back through it, and the dashboard serves it.
+        verbose: show what workers print.
 
     Raises:
         CapacityError: if Ray cannot be reached or started.
@@ -103,14 +118,15 @@ def connect(*, needs_state_api: bool) -> None:
     if ray.is_initialized():
         return
     environment = dict(WORKER_ENVIRONMENT)
-    if DATA_VARIABLE in os.environ:
-        environment[DATA_VARIABLE] = os.environ[DATA_VARIABLE]
+    # Trials and worker groups work in folders of their own: what is relative here must be found from there.
+    entries = [str(Path.cwd()), *filter(None, os.environ.get(DATA_VARIABLE, "").split(os.pathsep))]
+    environment[DATA_VARIABLE] = os.pathsep.join(str(Path(entry).expanduser().resolve()) for entry in entries)
     # A job's own environment wins: Ray refuses a variable that both the job and its driver set.
     job = json.loads(os.environ.get(JOB_CONFIG, "{}")).get("runtime_env", {}).get("env_vars", {})
     environment = {name: value for name, value in environment.items() if name not in job}
     options: dict[str, Any] = {
         "runtime_env": {"env_vars": environment},
-        "log_to_driver": False,
+        "log_to_driver": verbose,
         "logging_level": "ERROR",
     }
     if not os.environ.get("RAY_ADDRESS"):

@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--normalization", choices=("squad", "mlqa"), default="mlqa")
     evaluate.add_argument("--max-length", type=int, default=384, metavar="TOKENS")
     evaluate.add_argument("--stride", type=int, default=128, metavar="TOKENS")
+    evaluate.add_argument("--predictions", type=Path, metavar="FILE", help="write the n best answers of every question")
+    evaluate.add_argument("--n-best", type=int, default=20, metavar="N", help="answers a question (default: 20)")
     evaluate.add_argument("--json", action="store_true", help="print scores as JSON")
     evaluate.set_defaults(run=_evaluate)
 
@@ -124,7 +126,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
     sweep = _load(options.file)
     plan = make_plan(sweep)
-    check_data(plan, folder=options.file.parent)
+    data = check_data(plan, folder=options.file.parent)
     root = options.storage or _root(sweep)
     if not options.verbose:
         _silence_libraries()
@@ -133,7 +135,15 @@ def _sweep(options: argparse.Namespace) -> int:
     started = time.time()
     print(f"{sweep.name}: {len(plan.points)} point(s), results in {root}", flush=True)
     with _Display(plan) as display:
-        outcome = run_sweep(plan, root=root, folder=options.file.parent, progress=display, fail_fast=options.fail_fast)
+        outcome = run_sweep(
+            plan,
+            root=root,
+            folder=options.file.parent,
+            progress=display,
+            data=data,
+            fail_fast=options.fail_fast,
+            verbose=options.verbose,
+        )
     _print_board(root, "markdown")
     counts = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early"
     print(f"\n{counts}, {outcome.failed} failed; {time.time() - started:.0f} s. Again: raykd leaderboard {root}")
@@ -173,7 +183,7 @@ def _print_cells(folder: Path) -> None:
     from raykd.report.leaderboard import matrix
 
     journal = Journal.at(folder)
-    results = {point_id: journal.result(point_id) for point_id in journal.point_ids()}
+    results = {point_id: journal.result(point_id) for point_id in journal.current_point_ids()}
     done = {point_id: result for point_id, result in results.items() if result is not None}
     if not done:
         raise ConfigError(f"{folder}: no point is finished yet")
@@ -188,7 +198,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from raykd.report.leaderboard import HEADINGS, matrix
 
     languages = tuple(language.strip() for language in options.languages.split(",") if language.strip())
-    scores = evaluate(
+    scores, answers = evaluate(
         options.model,
         data=options.data,
         languages=languages,
@@ -197,7 +207,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         normalization=options.normalization,
         max_length=options.max_length,
         stride=options.stride,
+        n_best=options.n_best if options.predictions else 0,
     )
+    if options.predictions:
+        options.predictions.write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
     if options.json:
         print(json.dumps(scores, indent=1))
         return 0

@@ -11,7 +11,7 @@ from raykd.data.sources import locate_model
 from raykd.loop import batches_for_inference
 from raykd.models.qa import load_qa_model, load_tokenizer
 from raykd.tasks.qa_data import load_cells
-from raykd.tasks.qa_task import dev_set
+from raykd.tasks.qa_task import answer_rows, collect_ranked, dev_set
 from raykd.tasks.task import TASKS
 
 MAX_QUESTION_LENGTH = 64
@@ -27,13 +27,18 @@ def evaluate(
     normalization: str = "mlqa",
     max_length: int = 384,
     stride: int = 128,
-) -> dict[str, Any]:
-    """Scores of a model on the cells of a data set, as a sweep's result holds them.
+    n_best: int = 0,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Scores of a model on the cells of a data set, as a sweep's result holds them, and its answers.
 
     Args:
         model: a folder, or a Hub id.
         data: a path in SQuAD format, with `{language}`, with `{question}` and `{context}`, or a single file.
         diagonal: only cells whose question and context have the same language.
+        n_best: answers to keep for each question, best first; 0 keeps none.
+
+    Returns:
+        Scores, and for each question of each cell its id, languages, question and answers with scores.
 
     Raises:
         DataError: if model or data cannot be found or read.
@@ -46,14 +51,17 @@ def evaluate(
     cells = load_cells(config, folder=here)
     if diagonal:
         cells = {cell: examples for cell, examples in cells.items() if cell[0] == cell[1]}
-    tokenizer, loaded = load_tokenizer(name), load_qa_model(name).eval()
+    tokenizer, loaded = load_tokenizer(name), load_qa_model(name, needs_head=True).eval()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded.to(device)
     dev = dev_set(cells, tokenizer, max_length=max_length, stride=stride, max_question_length=MAX_QUESTION_LENGTH)
-    task, predictions = TASKS["qa"], []
+    task, predictions, ranked = TASKS["qa"], [], {}
     with torch.no_grad():
         for micro in batches_for_inference(dev.features.lengths, tokens=config.batch_tokens, rank=0, world_size=1):
             batch = {key: tensor.to(device) for key, tensor in dev.features.collate(micro.indices).items()}
             outputs = loaded(**task.model_inputs(batch))
             predictions += task.predict(outputs, batch, micro.indices, max_answer_tokens=config.max_answer_tokens)
-    return task.score(predictions, dev, normalization=normalization)
+            if n_best:
+                options = {"n_best": n_best, "max_answer_tokens": config.max_answer_tokens}
+                collect_ranked(ranked, outputs, batch, micro.indices, dev=dev, **options)
+    return task.score(predictions, dev, normalization=normalization), answer_rows(dev, ranked, n_best=n_best)

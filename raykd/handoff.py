@@ -37,7 +37,13 @@ def given_model(space: Workspace, config: PointConfig) -> tuple[Any, Any]:
     name = locate_model(base.model, folder=space.folder)
     torch.manual_seed(seed)
     dropout = base.train.dropout if base.train else None
-    model = task.load_model(name, gguf_file=base.gguf_file, bidirectional=base.bidirectional, dropout=dropout)
+    model = task.load_model(
+        name,
+        gguf_file=base.gguf_file,
+        bidirectional=base.bidirectional,
+        dropout=dropout,
+        needs_head=base.train is None,
+    )
     return model, load_tokenizer(name, gguf_file=base.gguf_file)
 
 
@@ -61,6 +67,7 @@ def first_student(space: Workspace, config: PointConfig, base: str) -> Any:
     if config.student.model:
         name = locate_model(config.student.model, folder=space.folder)
         same_tokenizer(base, space.tokenizer(base), name, load_tokenizer(name))
+        torch.manual_seed(config.seed)
         return TASKS[config.task].load_model(name, dropout=dropout)
     model = load(space, config, base, dropout=dropout)
     return shrink(model, config.student.num_layers) if config.student.num_layers else model
@@ -90,16 +97,19 @@ def frozen(space: Workspace, config: PointConfig, artifact: str) -> Iterator[Eng
 
 def export(
     space: Workspace, task: Task, engine: Engine, name: str, recipe: dict[str, Any], *, tokenizer: Any, probe: Features
-) -> None:
+) -> bool:
     """Turn an engine's model into an artifact: write it, load it back, compare its outputs, record it.
 
-    Every rank must call it. Where the artifact is there already, nothing happens.
+    Every rank must call it.
+
+    Returns:
+        Whether the artifact was made; False where it was there already, and nothing happened.
 
     Raises:
         ArtifactError: if what was written does not answer as the model in memory does.
     """
     if space.from_rank_0(space.store.has(name)):
-        return
+        return False
     batch = space.to_device(probe.collate(np.arange(min(len(probe), VERIFIED_WINDOWS))))
     engine.eval()
     with torch.no_grad():
@@ -111,6 +121,7 @@ def export(
             tokenizer.save_pretrained(folder)
             _same_answers(space, task, folder, batch, expected, precision=engine.options.precision)
     space.barrier()
+    return True
 
 
 def _same_answers(

@@ -37,6 +37,15 @@ class Journal:
         """Record what is run: the resolved file, versions, data."""
         write_json(self.store.root / "sweep.json", description)
 
+    def has_sweep(self) -> bool:
+        """Whether `write_sweep` was ever called here."""
+        return (self.store.root / "sweep.json").is_file()
+
+    def current_point_ids(self) -> list[str]:
+        """The points of the sweep as it was run last; all that were ever added where a searcher chooses them."""
+        wanted = set(self.sweep()["points"])
+        return [point_id for point_id in self.point_ids() if not wanted or point_id in wanted]
+
     def sweep(self) -> dict[str, Any]:
         """What `write_sweep` recorded.
 

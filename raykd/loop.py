@@ -166,7 +166,6 @@ def train_epoch(
     total_steps: int,
     schedule_steps: tuple[int, int],
     seed: int,
-    on_step: Callable[[int, int], None] | None = None,
 ) -> EpochStats:
     """Train on every step once.
 
@@ -178,7 +177,6 @@ def train_epoch(
         first_step, total_steps: where the epoch lies in the lineage; weights are functions of `step / total_steps`.
         schedule_steps: first step of the learning rate's schedule, counted in the lineage, and its number of steps.
         seed: dropout is seeded by (seed, step, rank), so that a resumed epoch repeats the killed one.
-        on_step: called with steps done and all steps of the epoch.
     """
     engine.train()
     pad_to = int(lengths[0]) if batching.pad_to_max else None
@@ -204,8 +202,6 @@ def train_epoch(
         engine.step(learning_rate_at(batching, position - schedule_steps[0], schedule_steps[1]))
         num_examples += len(step)
         num_tokens += int(lengths[step].sum())
-        if on_step:
-            on_step(number + 1, len(steps))
     if engine.world_size > 1:
         torch.distributed.all_reduce(sums)
     return EpochStats(sums.tolist(), num_examples, num_tokens, time.perf_counter() - started)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def score(space: Workspace, model: Engine, config: PointConfig, base: str, *, ep
 
 def score_base(space: Workspace, base: str, config: PointConfig) -> dict[str, Any]:
     """Scores of generation 0, `final` and `epoch` sample, taken once for all points that share them."""
-    path = _scores_path(space.store, base, config)
+    path = scores_path(space.store, base, config)
     if not space.from_rank_0(path.is_file()):
         with frozen(space, config, base) as engine:
             scores = {"final": score(space, engine, config, base, epoch_sample=False)}
@@ -63,10 +64,11 @@ def base_scores(store: Store, base: str, config: PointConfig) -> dict[str, Any]:
     Raises:
         ArtifactError: if generation 0 was not scored.
     """
-    return read_json(_scores_path(store, base, config))
+    return read_json(scores_path(store, base, config))
 
 
-def _scores_path(store: Store, base: str, config: PointConfig) -> Any:
+def scores_path(store: Store, base: str, config: PointConfig) -> Path:
+    """Where the scores of generation 0 on a dev set are."""
     recipe = {
         "base": base,
         "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_tokens"}),

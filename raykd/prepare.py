@@ -1,6 +1,5 @@
 """What points share, made before any of them starts: generation 0, its scores, its signals."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,12 +9,10 @@ from raykd.data.sources import locate_model
 from raykd.errors import DataError
 from raykd.handoff import BUILTIN_TINY, build_engine, export, given_model
 from raykd.loop import order_epoch, train_epoch
-from raykd.passes import num_missing, score_base, teacher_signals
+from raykd.passes import num_missing, score_base, scores_path, teacher_signals
 from raykd.tasks.task import TASKS
 from raykd.training import loss_terms, refuse_nan, widths
 from raykd.workspace import Workspace, tokenizer_hash
-
-log = logging.getLogger(__name__)
 
 
 def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iterator[str]:
@@ -23,9 +20,9 @@ def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iter
     if space.from_rank_0(space.store.has(base)):
         _refuse_changed_model(space, configs[0], base)
     else:
-        _make_base(space, configs[0], base)
+        yield from _make_base(space, configs[0], base)
         yield f"generation 0 is ready ({configs[0].base.model})"
-    for config in {repr((config.evaluation, config.compute.precision)): config for config in configs}.values():
+    for config in {scores_path(space.store, base, config): config for config in configs}.values():
         scores = score_base(space, base, config)["final"]
         yield f"generation 0 scores XLT F1 {scores['xlt_f1']:.1f}, G-XLT F1 {scores['gxlt_f1']:.1f}"
     windows = 0
@@ -39,8 +36,8 @@ def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iter
         yield f"generation 0's signals over {windows} windows are stored"
 
 
-def _make_base(space: Workspace, config: PointConfig, name: str) -> None:
-    """Take the given model as generation 0, or train it on labels."""
+def _make_base(space: Workspace, config: PointConfig, name: str) -> Iterator[str]:
+    """Take the given model as generation 0, or train it on labels, with a line for every epoch."""
     model, tokenizer = given_model(space, config)
     recipe = {
         "kind": "base",
@@ -49,7 +46,7 @@ def _make_base(space: Workspace, config: PointConfig, name: str) -> None:
         "tokenizer": tokenizer_hash(tokenizer),
     }
     if config.base.train is not None:
-        _train_base(space, config, name, model, tokenizer, recipe)
+        yield from _train_base(space, config, name, model, tokenizer, recipe)
     elif space.rank == 0:
         with space.store.committing(name, lambda: recipe) as folder:
             model.save_pretrained(folder, state_dict=model.state_dict())
@@ -75,7 +72,7 @@ def _refuse_changed_model(space: Workspace, config: PointConfig, name: str) -> N
         )
 
 
-def _train_base(space: Workspace, config: PointConfig, name: str, model, tokenizer, recipe: dict) -> None:
+def _train_base(space: Workspace, config: PointConfig, name: str, model, tokenizer, recipe: dict) -> Iterator[str]:
     train, task = config.base.train, TASKS[config.task]
     features, data = task.labelled(train, config, tokenizer, folder=space.folder)
     lengths = widths(features, train, config.data.max_length)
@@ -100,6 +97,7 @@ def _train_base(space: Workspace, config: PointConfig, name: str, model, tokeniz
         )
         done += len(steps)
         refuse_nan(stats, "generation 0")
-        log.info("generation 0: epoch %d of %d, loss %.4f", number + 1, train.epochs, stats.mean_loss)
+        speed = stats.num_examples / stats.seconds
+        yield f"generation 0: epoch {number + 1}/{train.epochs}  loss {stats.mean_loss:.3f}  {speed:.0f} examples/s"
     export(space, task, engine, name, {**recipe, "data": data}, tokenizer=tokenizer, probe=features)
     engine.destroy()

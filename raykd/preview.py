@@ -11,22 +11,26 @@ from raykd.config.point import PointConfig
 from raykd.data.sources import check_model, locate_model
 from raykd.errors import DataError
 from raykd.plan import Plan, estimate
-from raykd.tasks.qa_data import load_cells, load_items, load_labelled, load_train
+from raykd.tasks.qa_data import hash_examples, load_cells, load_items, load_labelled, load_train
 
 BUILTIN_PARAMETERS = 900_000
 TOKENS_PER_SECOND = 2_500.0
 """Training speed of a 6 x 384 encoder on two CPU cores in bf16: the estimate where none is given."""
 
 
-def check_data(plan: Plan, *, folder: Path) -> None:
+def check_data(plan: Plan, *, folder: Path) -> dict[str, str]:
     """Find and read every data set, and find every model, that the points name.
+
+    Returns:
+        Data set, as a section of the file says it -> hash of what it holds.
 
     Raises:
         DataError: with all that is missing or wrong, over all of them.
     """
-    _, problems = _inspect(plan, folder)
+    _, hashes, problems = _inspect(plan, folder)
     if problems:
         raise DataError(problems)
+    return hashes
 
 
 def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Iterator[str]:
@@ -42,7 +46,7 @@ def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Ite
     for executor, reason in sorted(set(plan.executors.values())):
         count = list(plan.executors.values()).count((executor, reason))
         yield f"  executor {executor}: {count} point(s), {reason}"
-    sizes, problems = _inspect(plan, folder)
+    sizes, _, problems = _inspect(plan, folder)
     parameters = None if problems else count_parameters(plan.points[0].config, folder=folder)
     speed = tokens_per_second or TOKENS_PER_SECOND
     cost = estimate(plan, total_items=min(sizes, default=None), num_parameters=parameters, tokens_per_second=speed)
@@ -57,8 +61,9 @@ def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Ite
         raise DataError(problems)
 
 
-def _inspect(plan: Plan, folder: Path) -> tuple[list[int], list[str]]:
-    """Items of each training source, and all that is missing or wrong."""
+def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[str]]:
+    """Items of each training source, hashes of all data sets, and all that is missing or wrong."""
+    hashes: dict[str, str] = {}
     problems: dict[str, None] = {}
     sizes: list[int] = []
 
@@ -70,21 +75,27 @@ def _inspect(plan: Plan, folder: Path) -> tuple[list[int], list[str]]:
             return None
 
     configs = [point.config for point in plan.points]
-    for _, group in _grouped(configs, lambda config: (config.data.train, config.data.languages)):
+    for key, group in _grouped(configs, lambda config: (config.data.train, config.data.languages)):
         items = attempt(load_items, group[0].data)
         if items is not None:
             sizes.append(len(items))
+            hashes[f"data {key}"] = hash_examples(example for item in items.values() for example in item.values())
             for _, same in _grouped(group, lambda config: config.data.budget):
                 attempt(load_train, same[0].data, seed=same[0].data_seed, items=items)
-    for _, group in _grouped(configs, lambda config: config.evaluation):
-        attempt(load_cells, group[0].evaluation)
+    for key, group in _grouped(configs, lambda config: config.evaluation):
+        cells = attempt(load_cells, group[0].evaluation)
+        if cells is not None:
+            hashes[f"evaluation {key}"] = hash_examples(example for cell in cells.values() for example in cell)
     models = {model: None for config in configs for model in (config.base.model, config.student.model) if model}
     for model in models:
         if not model.startswith("builtin:"):
             attempt(check_model, model)
-    for _, group in _grouped([config for config in configs if config.base.train], lambda config: config.base.train):
-        attempt(load_labelled, group[0].base.train)
-    return sizes, list(problems)
+    trained = [config for config in configs if config.base.train]
+    for key, group in _grouped(trained, lambda config: config.base.train):
+        examples = attempt(load_labelled, group[0].base.train)
+        if examples is not None:
+            hashes[f"base.train {key}"] = hash_examples(examples)
+    return sizes, hashes, list(problems)
 
 
 def count_parameters(config: PointConfig, *, folder: Path) -> int | None:

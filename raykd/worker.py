@@ -1,5 +1,6 @@
 """The worker loop of a point: unpack, build, resume, train, report; the maths is elsewhere."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from raykd.handoff import build_engine, build_frozen, export, first_student, fro
 from raykd.journal import Journal
 from raykd.lineage import GenerationRecord, GenerationSpec, Lineage
 from raykd.loop import EpochStats, TeacherView, order_epoch, train_epoch
-from raykd.passes import base_scores, score, teacher_signals
+from raykd.passes import base_scores, score, signal_store, teacher_signals
 from raykd.tasks.task import TASKS
 from raykd.training import loss_terms, refuse_nan, widths
 from raykd.workspace import Workspace, tokenizer_hash
@@ -77,7 +78,8 @@ class PointRun:
                 alone.
         """
         started = time.time()
-        records, position = load_progress(self.space.store, self.job.point_id, self.config)
+        progress = load_progress(self.space.store, self.job.point_id, self.config) if self.space.rank == 0 else None
+        records, position = self.space.from_rank_0(progress)
         try:
             spec = self._ask(ask, records)
             while spec is not None:
@@ -113,8 +115,10 @@ class PointRun:
         self._free_live()
         if here is at and self.config.evaluation.epoch_max_items != 0:
             dev_score = self._dev_score()
-        self.in_memory = self._export(self._recipe(spec, records), spec, dev_score)
-        return GenerationRecord(spec.index, self.in_memory, dev_score, at.best_artifact, at.best_score)
+        name, made = self._export(self._recipe(spec, records), spec, dev_score)
+        # An artifact of an earlier try need not have the bits of this one.
+        self.in_memory = name if made else None
+        return GenerationRecord(spec.index, name, dev_score, at.best_artifact, at.best_score)
 
     def _start(self, spec: GenerationSpec, position: Position | None) -> None:
         """Put the student of a generation into memory: it is there, in the checkpoint, or in an artifact."""
@@ -183,7 +187,7 @@ class PointRun:
         best = at.best_artifact, at.best_score
         if self.config.lineage.teacher == "best" and (best[1] is None or dev_score > best[1]):
             recipe = {**self._recipe(spec, records), "epoch": at.epochs + 1}
-            best = self._export(recipe, spec, dev_score), dev_score
+            best = self._export(recipe, spec, dev_score)[0], dev_score
         after = Position(spec.index, at.generation_epochs + 1, at.epochs + 1, *best)
         if self.config.compute.checkpoints and after.epochs < len(self.steps):
             save_checkpoint(self.space, self.job.point_id, self.engine, after)
@@ -233,12 +237,12 @@ class PointRun:
             "windows": self.train.features.sha256,
         }
 
-    def _export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> str:
+    def _export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> tuple[str, bool]:
         name, tokenizer = fingerprint(recipe), self.space.tokenizer(self.job.base)
         record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
         record["tokenizer"] = tokenizer_hash(tokenizer)
-        export(self.space, self.task, self.engine, name, record, tokenizer=tokenizer, probe=self.train.features)
-        return name
+        made = export(self.space, self.task, self.engine, name, record, tokenizer=tokenizer, probe=self.train.features)
+        return name, made
 
     def _finish(self, records: list[GenerationRecord], seconds: float) -> None:
         """Score what the lineage delivers, write the result, and drop what nobody will ask for."""
@@ -265,11 +269,13 @@ class PointRun:
         }
         self.journal.write_result(self.job.point_id, result)
         drop_checkpoints(self.space.store, self.job.point_id)
-        keep = {"none": set(), "last": {final}, "all": None}[self.config.lineage.keep]
-        if keep is not None:
-            made = {name for record in records for name in (record.artifact, record.best_artifact) if name}
-            for name in made - keep - {base}:
-                self.space.store.remove_weights(name)
+        made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {base}
+        keep = {"none": set(), "last": {final}, "all": made}[self.config.lineage.keep]
+        for name in made - keep:
+            self.space.store.remove_weights(name)
+        for name in made:
+            # No other point has these teachers.
+            shutil.rmtree(signal_store(self.space, name, self.config, base).folder, ignore_errors=True)
 
     def _free_live(self) -> None:
         for engine in self.live:

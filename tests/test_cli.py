@@ -165,3 +165,31 @@ def test_evaluate_scores_a_model_folder(capsys, tmp_path):
     said = capsys.readouterr().out
     assert "XLT F1" in said
     assert "off-diagonal" not in said
+
+    assert main([*command, "--predictions", "answers.json", "--n-best", "3"]) == 0
+    rows = json.loads(Path("answers.json").read_text())
+    assert [(row["question_language"], row["context_language"]) for row in rows] == [
+        ("en", "en"), ("en", "de"), ("de", "en"), ("de", "de")
+    ]  # fmt: skip
+    scores = [answer["score"] for answer in rows[0]["answers"]]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_evaluate_refuses_a_model_whose_head_was_never_trained(capsys, tmp_path):
+    smallworld.build_tokenizer(tmp_path / "model")
+    tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).bert.save_pretrained(tmp_path / "model")
+    squad_file(tmp_path / "data/x.en.json", "Ada wrote in 1843.", "1843", 13)
+    assert main(["evaluate", "model", "--data", "data/x.en.json"]) == 2
+    assert "no trained question-answering head" in capsys.readouterr().err
+
+
+def test_evaluate_reads_a_tydiqa_file_by_the_languages_of_its_ids(capsys, tmp_path):
+    smallworld.build_tokenizer(tmp_path / "model")
+    tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).save_pretrained(tmp_path / "model")
+    squad_file(tmp_path / "tydiqa.json", "Ada wrote in 1843.", "1843", 13, number="finnish--1-0")
+    command = ["evaluate", "model", "--data", "tydiqa.json", "--languages"]
+    assert main([*command, "fi,fi"]) == 0
+    capsys.readouterr()
+    assert main([*command, "fi,ko"]) == 2
+    assert "no id begins with 'korean'" in capsys.readouterr().err

@@ -397,14 +397,6 @@ def test_an_epoch_that_is_resumed_in_the_middle_of_the_lineage_repeats_the_kille
         assert torch.equal(ours, theirs)
 
 
-def test_the_caller_hears_of_every_step():
-    heard = []
-    _, stats = run(Torch(MODEL), by_examples(), on_step=lambda done, all_steps: heard.append((done, all_steps)))
-    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert stats.mean_loss == pytest.approx(np.mean([row[0] for row in stats.losses]))
-    assert stats.seconds > 0
-
-
 def test_batches_are_padded_to_the_width_of_all_features_only_where_that_was_asked_for():
     tight, wide = Features(), Features()
     run(Torch(MODEL), by_examples(), features=tight)

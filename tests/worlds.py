@@ -1,5 +1,6 @@
 """Tiny sweeps over the built-in world, shared by the tests that train."""
 
+import copy
 from typing import Any
 
 from raykd.config.keys import merged
@@ -39,9 +40,9 @@ POINT: dict[str, Any] = {
 
 def point(**changes: Any) -> PointConfig:
     """A point that trains in about a second; `changes` are sections, merged over it."""
-    return PointConfig.model_validate(merged(POINT, changes))
+    return PointConfig.model_validate(merged(copy.deepcopy(POINT), changes))
 
 
 def sweep(**changes: Any) -> dict[str, Any]:
     """The keys of a sweep file of such points."""
-    return merged({"name": "tiny", **POINT}, changes)
+    return merged({"name": "tiny", **copy.deepcopy(POINT)}, changes)

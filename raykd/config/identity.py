@@ -12,6 +12,7 @@ _NO_INFLUENCE = (
     "compute.cpus_per_worker",
     "compute.gpus_per_worker",
     "compute.checkpoints",
+    "lineage.keep",
     "evaluation.batch_tokens",
 )
 

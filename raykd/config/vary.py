@@ -48,6 +48,10 @@ def shape_problems(raw: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
+SHARED_SECTIONS = ("base", "evaluation")
+SHARED_KEYS = ("data.max_length", "data.stride", "data.max_question_length", "data.no_answer")
+
+
 def _is_pbt(value: Any) -> bool:
     names = [value, *value] if isinstance(value, Mapping) else [value]
     return any(isinstance(name, str) and name.lower() in ("pbt", "population_based_training") for name in names)
@@ -62,8 +66,11 @@ def _key_problem(raw: Mapping[str, Any], key: str, dimension: Any) -> str | None
         return f"unknown key; did you mean {meant!r}?" if meant else "unknown key; `raykd schema` lists the keys"
     if key == "seed" and raw.get("seeds") is not None:
         return "seeds is given too; keep one of the two"
-    if head == "compute" and at_path(raw, ("search", "algorithm")) == "optuna":
-        return "algorithm optuna needs one executor for all points; search it with algorithm grid or random"
+    if at_path(raw, ("search", "algorithm")) == "optuna":
+        if head == "compute":
+            return "algorithm optuna needs one executor for all points; search it with algorithm grid or random"
+        if head in SHARED_SECTIONS or key in SHARED_KEYS:
+            return "generation 0 and its scores are made before optuna chooses; search it with algorithm grid or random"
     if isinstance(dimension, Mapping) and len(dimension) == 1 and next(iter(dimension)) in DIMENSION_KINDS:
         return None
     if key not in LEAF_KEYS and isinstance(dimension, Mapping) and dimension:
@@ -80,13 +87,14 @@ def point_problems(raw: Mapping[str, Any], ignored: set[Path]) -> list[Problem]:
     Args:
         ignored: dimensions that cannot be used, as paths; they have a problem of their own.
     """
-    needs_dev = at_path(raw, ("search", "scheduler")) is not None
+    scheduler, algorithm = (at_path(raw, ("search", name)) for name in ("scheduler", "algorithm"))
+    watcher = "scheduler asha" if scheduler is not None else "algorithm optuna" if algorithm == "optuna" else None
 
     def problems_of(point: Mapping[str, Any]) -> tuple[PointConfig | None, list[Problem]]:
         config, problems = check(PointConfig, point)
         dev = ("evaluation", "epoch_max_items")
-        if needs_dev and at_path(point, dev) == 0:
-            text = "search.scheduler asha compares points after every epoch: raise it, or leave it out"
+        if watcher and at_path(point, dev) == 0:
+            text = f"search.{watcher} compares points after every epoch: raise it, or leave it out"
             problems.append(Problem(dev, text, "0"))
         return config, problems
 

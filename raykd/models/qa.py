@@ -90,7 +90,12 @@ def load_tokenizer(model: str, *, gguf_file: str | None = None) -> PreTrainedTok
 
 
 def load_qa_model(
-    model: str, *, gguf_file: str | None = None, bidirectional: bool = False, dropout: float | None = None
+    model: str,
+    *,
+    gguf_file: str | None = None,
+    bidirectional: bool = False,
+    dropout: float | None = None,
+    needs_head: bool = False,
 ) -> QAModel:
     """A QA model in float32 from a folder of ours, any transformers folder, or a Hub id.
 
@@ -100,6 +105,7 @@ def load_qa_model(
         gguf_file: name of the GGUF file in `model` that holds the weights.
         bidirectional: read a decoder without its causal mask; an error where its configuration does not know how.
         dropout: replaces every dropout probability of the configuration.
+        needs_head: refuse a model whose head was never trained.
 
     Raises:
         DataError: if the model cannot be found or read, or is not one that can do this.
@@ -113,15 +119,23 @@ def load_qa_model(
             _set_dropout(config, dropout)
         options |= {"config": config, "dtype": torch.float32, "trust_remote_code": False}
         folder = Path(model)
-        if (folder / SPAN_HEAD).is_file():
+        has_head = (folder / SPAN_HEAD).is_file()
+        if has_head:
             loaded = SpanModel(AutoModel.from_pretrained(model, **options))
             loaded.span_head.load_state_dict(safetensors.torch.load_file(folder / SPAN_HEAD))
         elif type(config) in MODEL_FOR_QUESTION_ANSWERING_MAPPING and not bidirectional:
-            loaded = AutoModelForQuestionAnswering.from_pretrained(model, **options)
+            options["output_loading_info"] = True
+            loaded, info = AutoModelForQuestionAnswering.from_pretrained(model, **options)
+            has_head = not info["missing_keys"]
         else:
             loaded = SpanModel(AutoModel.from_pretrained(model, **options))
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
         raise unreachable("model", model, error) from error
+    if needs_head and not has_head:
+        raise DataError(
+            f"{model}: it has no trained question-answering head; train one (base.train in a sweep file), "
+            "or give a model that has one"
+        )
     # A GGUF file keeps its own float type whatever `dtype` says.
     return loaded.float()
 

@@ -53,13 +53,10 @@ def leaderboard(folder: Path) -> list[Row]:
         ArtifactError: if the folder holds no sweep.
     """
     journal = Journal.at(folder)
-    wanted = set(journal.sweep()["points"])
     groups: dict[tuple[str, str], list[tuple[dict, dict | None, str]]] = {}
     bases: dict[str, str] = {}
-    for point_id in journal.point_ids():
+    for point_id in journal.current_point_ids():
         point = journal.point(point_id)
-        if wanted and point_id not in wanted:
-            continue
         bases[point["base"]] = point["config"]["base"]["model"]
         varied = {key: value for key, value in point["varied"].items() if key != "seed"}
         key = point["method"], json.dumps(varied, sort_keys=True)
@@ -73,7 +70,7 @@ def leaderboard(folder: Path) -> list[Row]:
 def failures(folder: Path) -> list[str]:
     """A line for each point that failed: label and reason."""
     journal = Journal.at(folder)
-    states = [(point_id, journal.state(point_id)) for point_id in journal.point_ids()]
+    states = [(point_id, journal.state(point_id)) for point_id in journal.current_point_ids()]
     return [
         f"{journal.point(point_id)['label']}: {state.error}" for point_id, state in states if state.status == "failed"
     ]

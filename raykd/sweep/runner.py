@@ -15,7 +15,7 @@ from ray import tune
 import raykd
 from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect, disk_is_full
 from raykd.config.point import PointConfig
-from raykd.errors import CapacityError, TrainingError
+from raykd.errors import CapacityError, DataError, TrainingError
 from raykd.generation import DISK_FULL, Place, plain_reason, prepare_in_group, prepare_inline, reason_in
 from raykd.journal import Journal
 from raykd.plan import Plan, Point, base_fingerprint
@@ -47,25 +47,38 @@ class Outcome:
     missing: int
 
 
-def run_sweep(plan: Plan, *, root: Path, folder: Path, progress: Progress, fail_fast: bool = False) -> Outcome:
+def run_sweep(
+    plan: Plan,
+    *,
+    root: Path,
+    folder: Path,
+    progress: Progress,
+    data: Mapping[str, str],
+    fail_fast: bool = False,
+    verbose: bool = False,
+) -> Outcome:
     """Run what is not finished yet.
 
     Args:
         root: folder of the results, on storage that every node sees.
         folder: the sweep file's folder.
-        fail_fast: start no further point after the first failure.
+        data: data set -> its hash; a set that changed since the folder was begun is refused.
+        fail_fast: stop at the first failure; what was running goes on with the next run.
+        verbose: show what workers print.
 
     Raises:
         CapacityError: if a point can never fit, or the disk is too full to begin.
+        DataError: if data changed.
     """
     journal = Journal.at(root)
     check_storage(root)
-    connect(needs_state_api=plan.sweep.search.scheduler is not None)
+    data = _unchanged(journal, data)
+    connect(needs_state_api=plan.sweep.search.scheduler is not None, verbose=verbose)
     capacity = Capacity.of_cluster()
     place = Place(root.resolve(), folder.resolve())
     runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
     runner.check()
-    journal.write_sweep(_description(plan))
+    journal.write_sweep({**_description(plan), "data": data})
     runner.add_points()
     runner.prepare()
     runner.run()
@@ -106,14 +119,15 @@ class _Runner:
             return
         for point in self.plan.points:
             self.add(point)
-            if self.journal.state(point.id).status != "finished" or self.journal.result(point.id) is None:
+            status = self.journal.state(point.id).status
+            if status != "stopped" and (status != "finished" or self.journal.result(point.id) is None):
                 self.left.append(point)
         self.due, self.skipped = len(self.left), len(self.plan.points) - len(self.left)
 
     def outcome(self) -> Outcome:
         """What became of the points."""
         counts = {"finished": 0, "failed": 0, "stopped": 0, **self.counts}
-        return Outcome(**counts, skipped=self.skipped, missing=self.due - sum(counts.values()))
+        return Outcome(**counts, skipped=self.skipped, missing=max(0, self.due - sum(counts.values())))
 
     def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
         """Record a point in the journal, with the values that a searcher chose."""
@@ -173,7 +187,7 @@ class _Runner:
                 num_samples=count if not points else 1,
                 max_concurrent_trials=concurrent,
                 reuse_actors=inline,
-                scheduler=early_stopping(self.sweep, example.lineage),
+                scheduler=early_stopping(self.sweep, [point.config for point in points or typical_points(self.sweep)]),
                 search_alg=None if points else tpe(self.sweep, history(self.journal)),
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -246,6 +260,18 @@ class _Watch(tune.Callback):
         if point.id not in self.runner.points:
             self.runner.add(point, suggested=dict(trial.config))
         return point
+
+
+def _unchanged(journal: Journal, data: Mapping[str, str]) -> dict[str, str]:
+    """The hashes of all data sets that this folder's points were made from."""
+    recorded = journal.sweep().get("data", {}) if journal.has_sweep() else {}
+    changed = [name for name, digest in data.items() if recorded.get(name, digest) != digest]
+    if changed:
+        raise DataError(
+            f"{name}: changed since {journal.store.root} was begun; put it back, or give the sweep another storage"
+            for name in changed
+        )
+    return {**recorded, **data}
 
 
 def _description(plan: Plan) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from raykd.config.point import LineageConfig
+from raykd.config.point import PointConfig
 from raykd.config.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
 from raykd.journal import Journal
 from raykd.plan import DEFAULT_METHOD, Point, suggested_point
@@ -32,12 +32,12 @@ def typical_points(sweep: SweepConfig) -> list[Point]:
 
 
 def history(journal: Journal) -> History:
-    """The finished points of a searcher."""
+    """The points of a searcher that are done, early or not."""
     tried = []
     for point_id in journal.point_ids():
-        epochs = list(journal.epochs(point_id))
-        if journal.result(point_id) is not None and epochs:
-            tried.append((journal.point(point_id)["suggested"], epochs[-1][METRIC]))
+        suggested, epochs = journal.point(point_id)["suggested"], list(journal.epochs(point_id))
+        if suggested and epochs and journal.state(point_id).status in ("finished", "stopped"):
+            tried.append((suggested, epochs[-1][METRIC]))
     return tried
 
 
@@ -58,12 +58,12 @@ def tpe(sweep: SweepConfig, tried: History) -> OptunaSearch:
     )
 
 
-def early_stopping(sweep: SweepConfig, lineage: LineageConfig) -> AsyncHyperBandScheduler | None:
+def early_stopping(sweep: SweepConfig, configs: Sequence[PointConfig]) -> AsyncHyperBandScheduler | None:
     """ASHA on the number of epochs done, where the sweep asks for it."""
     asha = sweep.search.scheduler
     if asha is None:
         return None
-    epochs = lineage.num_generations * lineage.epochs_per_generation
+    epochs = max(config.lineage.num_generations * config.lineage.epochs_per_generation for config in configs)
     return AsyncHyperBandScheduler(
         time_attr="epoch",
         # One beyond the last epoch: a point that got there is finished, not stopped.

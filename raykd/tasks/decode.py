@@ -4,14 +4,11 @@ The search is exact over all spans of at most `max_answer_tokens`. The SQuAD pos
 starts with the 20 best ends; where its answer is another, this one has the higher score.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from raykd.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,9 @@ def best_spans(
     num_spans = min(n_best, int((scores > -torch.inf).sum()))
     scores, order = scores[:num_spans], order[:num_spans]
     start_tokens = order // max_answer_tokens
-    return _spans(scores, start_tokens, start_tokens + order % max_answer_tokens, offsets, order.new_zeros(len(order)))
+    end_tokens = start_tokens + order % max_answer_tokens
+    places = (start_tokens, end_tokens, offsets[start_tokens, 0].long(), offsets[end_tokens, 1].long())
+    return [Span(*each) for each in zip(scores.tolist(), *(place.tolist() for place in places), strict=True)]
 
 
 def top_spans(
@@ -93,64 +92,6 @@ def top_spans(
     return scores, start_tokens, end_tokens
 
 
-def decode(
-    start_logits: Tensor, end_logits: Tensor, *, offsets: Tensor, context_mask: Tensor, max_answer_tokens: int = 30
-) -> list[Span | None]:
-    """The best span of every feature of a batch.
-
-    Args:
-        start_logits: [B, L], any float dtype; compared in float32.
-        end_logits: [B, L].
-        offsets: [B, L, 2] int, first and past-the-last character of every token in its context.
-        context_mask: [B, L] bool, True where an answer may start and end.
-        max_answer_tokens: tokens in a span at most, >= 1.
-
-    Returns:
-        One span per feature; None where its mask is empty.
-
-    Raises:
-        ValueError: if the shapes do not fit or max_answer_tokens is below 1.
-    """
-    scores, start_tokens, end_tokens = top_spans(
-        start_logits, end_logits, context_mask=context_mask, max_answer_tokens=max_answer_tokens
-    )
-    rows = torch.arange(len(scores), device=scores.device)
-    spans = _spans(scores, start_tokens, end_tokens, offsets.flatten(0, 1), rows * start_logits.shape[-1])
-    return [span if span.score > -torch.inf else None for span in spans]
-
-
-def predict_answers(
-    spans: Iterable[Span | None], example_ids: Sequence[str], *, contexts: Mapping[str, str]
-) -> dict[str, str]:
-    """The answer to every example: the text of the best span over all its features.
-
-    Args:
-        spans: one per feature, as `decode` returns them, batch after batch.
-        example_ids: one per feature; an example with a long context has several.
-        contexts: example id -> context, for every example that needs an answer.
-
-    Returns:
-        Example id -> text, in the order of `contexts`. Empty text where no feature of the example has a span.
-
-    Raises:
-        DataError: if an example has no feature, or a feature belongs to no example; names every such id.
-        ValueError: if there are not as many spans as ids.
-    """
-    best: dict[str, Span | None] = {}
-    for span, example_id in zip(spans, example_ids, strict=True):
-        rival = best.setdefault(example_id, span)
-        if span is not None and (rival is None or span.score > rival.score):
-            best[example_id] = span
-    problems = [f"{id_}: no feature; every example needs at least one" for id_ in contexts if id_ not in best]
-    problems += [f"{id_}: features without an example; its context is needed" for id_ in best if id_ not in contexts]
-    if problems:
-        raise DataError(problems)
-    return {
-        id_: "" if (span := best[id_]) is None else context[span.start_char : span.end_char]
-        for id_, context in contexts.items()
-    }
-
-
 def _context_logits(
     start_logits: Tensor, end_logits: Tensor, context_mask: Tensor, max_answer_tokens: int
 ) -> tuple[Tensor, Tensor]:
@@ -166,11 +107,3 @@ def _context_logits(
     starts = start_logits.detach().float().masked_fill(outside, -torch.inf)
     ends = end_logits.detach().float().masked_fill(outside, -torch.inf)
     return starts, F.pad(ends, (0, max_answer_tokens - 1), value=-torch.inf).unfold(-1, max_answer_tokens, 1)
-
-
-def _spans(scores: Tensor, start_tokens: Tensor, end_tokens: Tensor, offsets: Tensor, first_rows: Tensor) -> list[Span]:
-    """Spans on the host; `first_rows` says where the tokens of each span's feature begin in `offsets` [rows, 2]."""
-    offsets = offsets.to(start_tokens.device)
-    start_chars, end_chars = offsets[first_rows + start_tokens, 0], offsets[first_rows + end_tokens, 1]
-    places = torch.stack((start_tokens, end_tokens, start_chars.long(), end_chars.long()), dim=-1).tolist()
-    return [Span(score, *place) for score, place in zip(scores.tolist(), places, strict=True)]

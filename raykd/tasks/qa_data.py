@@ -1,7 +1,7 @@
 """The data of the QA task: budgets of parallel items, cells for scoring, labelled items for generation 0."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def load_train(config: DataConfig, *, seed: int, folder: Path, items: ParallelQA
     )
     views = None
     if config.teacher_view != "same":
-        seen = parallel_view(examples, chosen, mode=config.teacher_view, seed=seed)
+        seen = parallel_view(examples, chosen, mode=config.teacher_view, seed=seed, pivot=config.pivot)
         views = {number: seen[example.id].question for number, example in enumerate(examples)}
     return TrainData(examples, views, budget, hash_examples(examples))
 
@@ -127,12 +127,7 @@ def load_labelled(config: LabelTraining, *, folder: Path) -> list[QAExample]:
     )
 
 
-def first_of_cells(cells: Cells, count: int) -> Cells:
-    """The first `count` questions of every cell."""
-    return {cell: examples[:count] for cell, examples in cells.items()}
-
-
-def hash_examples(examples: Sequence[QAExample]) -> str:
+def hash_examples(examples: Iterable[QAExample]) -> str:
     """SHA-256 over all that the examples say."""
     digest = hashlib.sha256()
     for example in examples:

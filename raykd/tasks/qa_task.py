@@ -13,6 +13,7 @@ from raykd.config.point import DistillationConfig, LabelTraining, PointConfig
 from raykd.data import smallworld
 from raykd.data.examples import ParallelQA, QAExample
 from raykd.models.qa import load_qa_model, tiny_qa_model
+from raykd.tasks.decode import best_spans
 from raykd.tasks.qa import (
     OUTPUTS,
     LiveTeacher,
@@ -175,6 +176,51 @@ class QATask:
         answers = best_answers(dev.features, dev.examples, predictions)
         scores = score_cells(dev.cells, answers, dev.examples, normalization=normalization)
         return {**summarize(scores), "cells": cells_to_json(scores)}
+
+
+def collect_ranked(
+    ranked: dict[int, dict[str, float]],
+    outputs: Any,
+    batch: dict[str, Tensor],
+    indices: np.ndarray,
+    *,
+    dev: DevSet,
+    n_best: int,
+    max_answer_tokens: int,
+) -> None:
+    """Add the best spans of a batch of windows: example number -> answer -> score, the best one of equal answers."""
+    for row, window in enumerate(indices.tolist()):
+        first, past = dev.features.bounds[window : window + 2]
+        length, number = past - first, int(dev.features.example[window])
+        spans = best_spans(
+            outputs.start_logits[row, :length].cpu(),
+            outputs.end_logits[row, :length].cpu(),
+            offsets=torch.from_numpy(dev.features.chars[first:past]),
+            context_mask=batch["context_mask"][row, :length].cpu(),
+            n_best=n_best,
+            max_answer_tokens=max_answer_tokens,
+        )
+        answers = ranked.setdefault(number, {})
+        for span in spans:
+            text = dev.examples[number].context[span.start_char : span.end_char].strip()
+            answers[text] = max(span.score, answers.get(text, span.score))
+
+
+def answer_rows(dev: DevSet, ranked: dict[int, dict[str, float]], *, n_best: int) -> list[dict[str, Any]]:
+    """What `collect_ranked` collected, a row for each question of each cell."""
+    return [
+        {
+            "id": dev.examples[number].id,
+            "question_language": dev.examples[number].question_language,
+            "context_language": dev.examples[number].context_language,
+            "question": dev.examples[number].question,
+            "answers": [
+                {"text": text, "score": score}
+                for text, score in sorted(answers.items(), key=lambda pair: (-pair[1], pair[0]))[:n_best]
+            ],
+        }
+        for number, answers in sorted(ranked.items())
+    ]
 
 
 def dev_set(cells: Cells, tokenizer: Any, **window_options: int) -> DevSet:

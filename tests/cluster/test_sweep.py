@@ -16,6 +16,7 @@ import yaml
 from worlds import sweep
 
 from raykd.cli import main
+from raykd.data import smallworld
 from raykd.journal import Journal
 
 pytestmark = pytest.mark.cluster
@@ -104,6 +105,41 @@ def test_two_workers_under_every_zero_stage_give_the_losses_and_scores_of_one(ca
     assert results()["zero-3 seed=1"]["num_workers"] == 2
 
 
+def squad_files(folder: Path, languages: tuple[str, ...]) -> None:
+    """The built-in world as SQuAD files `x.LANGUAGE.json`."""
+    folder.mkdir()
+    items = smallworld.parallel_items("train", 8, languages=languages)
+    for language in languages:
+        paragraphs = []
+        for item in items.values():
+            example = item[language]
+            answers = [{"text": answer.text, "answer_start": answer.start} for answer in example.answers]
+            qa = {"id": example.id, "question": example.question, "answers": answers}
+            paragraphs.append({"context": example.context, "qas": [qa]})
+        document = {"version": "1", "data": [{"title": "t", "paragraphs": paragraphs}]}
+        (folder / f"x.{language}.json").write_text(json.dumps(document, ensure_ascii=False))
+
+
+def test_files_of_a_relative_data_folder_are_found_everywhere_and_their_change_is_refused(capsys, monkeypatch):
+    squad_files(Path("files"), ("en", "es", "zh"))
+    keys = sweep(methods={"inline": {}, "train": {"compute": {"num_workers": 2}}}, lineage={"num_generations": 1})
+    keys["data"]["train"] = {"path": "x.{language}.json"}
+    keys["evaluation"]["source"] = {"path": "files/x.{language}.json"}
+    # A Ray of its own: the folder is told to workers when Ray starts.
+    ray.shutdown()
+    monkeypatch.setenv("RAYKD_DATA", "files")
+    assert main(["sweep", write(keys)]) == 0
+    assert "2 finished" in capsys.readouterr().out
+
+    content = Path("files/x.es.json").read_text()
+    Path("files/x.es.json").write_text(content.replace("sw-train-00000", "other-id"))
+    Path("files/x.en.json").write_text(Path("files/x.en.json").read_text().replace("sw-train-00000", "other-id"))
+    Path("files/x.zh.json").write_text(Path("files/x.zh.json").read_text().replace("sw-train-00000", "other-id"))
+    assert main(["sweep", "sweep.yaml"]) == 2
+    assert "changed since runs/tiny was begun" in capsys.readouterr().err
+    ray.shutdown()
+
+
 def test_a_failed_point_is_reported_and_the_others_finish(capsys):
     keys = sweep(search={"space": {"training.learning_rate": [1e-3, 1e30]}}, training={"max_grad_norm": 0.0})
     assert main(["sweep", write(keys)]) == 1
@@ -123,7 +159,7 @@ def results_folder_points() -> list[str]:
 def test_more_workers_than_the_cluster_has_are_refused_before_anything_starts(capsys):
     assert main(["sweep", write(sweep(compute={"num_workers": 64}))]) == 2
     said = capsys.readouterr().err
-    assert "compute.num_workers: 64 worker(s) x 1 CPU(s) need 64 CPUs" in said
+    assert "compute.num_workers: 64 worker(s) of 1 CPU(s) do not fit" in said
     assert "Traceback" not in said
     assert not Path("runs/tiny/points").exists()
 

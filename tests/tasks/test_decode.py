@@ -3,8 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raykd.errors import DataError
-from raykd.tasks.decode import Span, best_spans, decode, predict_answers, top_spans
+from raykd.tasks.decode import best_spans, top_spans
 
 torch.set_num_threads(1)
 
@@ -62,18 +61,19 @@ def test_a_padded_batch_decodes_like_its_features_one_by_one(batch, max_answer_t
     masks = torch.zeros(len(batch), length, dtype=torch.bool)
     for row, (start_logits, end_logits, mask) in enumerate(batch):
         starts[row, : len(mask)], ends[row, : len(mask)], masks[row, : len(mask)] = start_logits, end_logits, mask
-    offsets = word_offsets(length).expand(len(batch), -1, -1)
-    spans = decode(starts, ends, offsets=offsets, context_mask=masks, max_answer_tokens=max_answer_tokens)
-    for span, (start_logits, end_logits, mask) in zip(spans, batch, strict=True):
-        expected = best_spans(
-            start_logits,
-            end_logits,
-            offsets=word_offsets(len(mask)),
-            context_mask=mask,
+    found = top_spans(starts, ends, context_mask=masks, max_answer_tokens=max_answer_tokens)
+    for score, start, end, feature in zip(*(part.tolist() for part in found), batch, strict=True):
+        spans = best_spans(
+            *feature[:2],
+            offsets=word_offsets(len(feature[2])),
+            context_mask=feature[2],
             n_best=1,
             max_answer_tokens=max_answer_tokens,
         )
-        assert ([] if span is None else [span]) == expected
+        if spans:
+            assert (score, start, end) == (spans[0].score, spans[0].start_token, spans[0].end_token)
+        else:
+            assert score == -torch.inf
 
 
 def test_a_span_never_ends_before_it_starts():
@@ -99,40 +99,6 @@ def test_half_precision_logits_of_any_size_are_added_in_float32(dtype):
     mask = torch.ones(1, 3, dtype=torch.bool)
     scores, starts, ends = top_spans(logits, logits, context_mask=mask, max_answer_tokens=2)
     assert (scores.item(), starts.item(), ends.item()) == (2 * logits[0, 0].item(), 0, 0)
-
-
-def test_the_answer_is_the_best_over_the_windows_of_an_example():
-    contexts = {"q2": "ab cd ef gh", "q1": "uv wx yz"}
-    start_logits = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 5.0], [0.0, 2.0, 0.0], [9.0, 9.0, 9.0]])
-    end_logits = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 5.0], [0.0, 0.0, 2.0], [9.0, 9.0, 9.0]])
-    first, second = [[0, 2], [3, 5], [6, 8]], [[3, 5], [6, 8], [9, 11]]
-    offsets = torch.tensor([first, second, first, second])
-    mask = torch.tensor([[True] * 3, [True] * 3, [True] * 3, [False] * 3])
-    spans = decode(start_logits, end_logits, offsets=offsets, context_mask=mask)
-    answers = predict_answers(spans, ["q2", "q2", "q1", "q2"], contexts=contexts)
-    assert answers == {"q2": "gh", "q1": "wx yz"}
-    assert list(answers) == ["q2", "q1"]
-
-
-def test_an_example_whose_windows_have_no_context_gets_empty_text():
-    span = Span(score=1.0, start_token=0, end_token=0, start_char=0, end_char=2)
-    assert predict_answers([None, None, None, span], ["a", "a", "b", "b"], contexts={"a": "uv", "b": "wx"}) == {
-        "a": "",
-        "b": "wx",
-    }
-
-
-def test_examples_without_features_and_features_without_examples_are_named():
-    with pytest.raises(DataError) as error:
-        predict_answers([None], ["stray"], contexts={"q1": "a", "q2": "b"})
-    assert [line.split(":")[0] for line in error.value.problems] == ["q1", "q2", "stray"]
-    with pytest.raises(ValueError):
-        predict_answers([None, None], ["q1"], contexts={"q1": "a"})
-
-
-def test_a_batch_of_no_features_has_no_spans():
-    empty = torch.zeros(0, 5)
-    assert decode(empty, empty, offsets=torch.zeros(0, 5, 2, dtype=torch.long), context_mask=empty.bool()) == []
 
 
 def test_wrong_input_is_refused():
