@@ -136,8 +136,16 @@ def load_qa_model(
             f"{model}: it has no trained question-answering head; train one (base.train in a sweep file), "
             "or give a model that has one"
         )
-    # A GGUF file keeps its own float type whatever `dtype` says.
-    return loaded.float()
+    return _dequantized(loaded) if gguf_file else loaded.float()
+
+
+def _dequantized(model: QAModel) -> QAModel:
+    """A model out of a GGUF file as an ordinary one in float32: transformers dequantised it, but calls it quantised."""
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.is_quantized, module.hf_quantizer = False, None
+            module.config.__dict__.pop("quantization_config", None)
+    return nn.Module.float(model)
 
 
 def tiny_qa_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> QAModel:
