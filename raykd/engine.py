@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from dataclasses import dataclass
@@ -54,10 +55,14 @@ def join_process_group(*, alone: bool) -> None:
     if on_cpu and torch.distributed.get_world_size() == 1:
         # A single rank never reduces: building the shared-memory op would cost half a minute for nothing.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    elif on_cpu and not (shutil.which("g++") and shutil.which("ninja")):
-        raise CapacityError(
-            "several CPU workers need g++ and ninja to build DeepSpeed's shared-memory op; install them"
-        )
+    elif on_cpu:
+        # The ninja of this environment, also where the environment is not activated.
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        missing = [tool for tool in ("g++", "ninja") if not shutil.which(tool)]
+        if missing:
+            raise CapacityError(
+                f"several CPU workers need {' and '.join(missing)} to build DeepSpeed's shared-memory op; install it"
+            )
     if not deepspeed.comm.is_initialized():
         deepspeed.init_distributed(dist_backend=torch.distributed.get_backend(), dist_init_required=None, verbose=False)
 

@@ -340,3 +340,45 @@ def test_cells_in_a_result_are_named_question_first():
     examples = [QAExample("q1", "who?", "the river", (Answer("river", 4),), "en", "de")]
     scores = score_cells({("en", "de"): [0]}, {0: "river"}, examples, normalization="mlqa")
     assert cells_to_json(scores) == {"en-de": {"f1": 100.0, "exact_match": 100.0, "num_questions": 1}}
+
+
+def released_loss(student, teacher, gold, *, temperature: float, size: int) -> float:
+    """Sections 1.2 and 1.3 of the method, one micro-batch and one example after another."""
+    total = 0.0
+    for first in range(0, len(gold), size):
+        rows = slice(first, first + size)
+        coefficients, terms = [], []
+        for side in (0, 1):
+            precisions = []
+            for logits, position in zip(teacher[side][rows], gold[rows, side].tolist(), strict=True):
+                ranked = logits.topk(10).indices.tolist()
+                hits = [rank for rank, index in enumerate(ranked, start=1) if position - 5 <= index <= position + 4]
+                precisions.append(1 / hits[0] if hits else 0.0)
+            coefficients.append(sum(precisions) / len(precisions))
+            log_student = torch.log_softmax(student[side][rows] / temperature, dim=-1)
+            softened = torch.softmax(teacher[side][rows] / temperature, dim=-1)
+            terms.append(torch.nn.KLDivLoss(reduction="batchmean")(log_student, softened) * temperature**2)
+        label = sum(torch.nn.functional.cross_entropy(student[side][rows], gold[rows, side]) for side in (0, 1)) / 2
+        total += (label + sum(coefficients) / 2 * sum(terms) / 2).item()
+    return total / (len(gold) / size)
+
+
+def test_the_legacy_loss_is_the_released_one():
+    torch.manual_seed(5)
+    student, teacher = torch.randn(2, 24, 64), 3 * torch.randn(2, 24, 64)
+    gold = torch.randint(0, 64, (24, 2))
+    config = DistillationConfig(
+        temperature=2.0,
+        coefficient="reciprocal_rank",
+        window=(5, 4),
+        reduce="batch",
+        reduce_group=6,
+        context_only=False,
+        signals="live",
+    )
+    outputs = SimpleNamespace(start_logits=student[0], end_logits=student[1])
+    batch = {"gold": gold, "attention_mask": torch.ones(24, 64, dtype=torch.long)}
+    coefficient = reduced(confidence(*teacher, gold, positions(batch, config, padding=True), config), config)
+    signals = TeacherSignals(*teacher, coefficient)
+    ours = label_term(outputs, batch, padding=True) + kd_term(outputs, batch, signals, config, padding=True)
+    assert ours.mean().item() == pytest.approx(released_loss(student, teacher, gold, temperature=2.0, size=6), abs=1e-6)
