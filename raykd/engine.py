@@ -3,8 +3,6 @@
 import os
 import shutil
 import sys
-import tempfile
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,9 +47,8 @@ def join_process_group(*, alone: bool) -> None:
     on_cpu = not torch.cuda.is_available()
     if alone and not torch.distributed.is_initialized():
         os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
-        meeting = Path(tempfile.gettempdir()) / f"raykd-{uuid.uuid4().hex}"
         backend = "gloo" if on_cpu else "nccl"
-        torch.distributed.init_process_group(backend, init_method=meeting.as_uri(), rank=0, world_size=1)
+        torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)
     if on_cpu and torch.distributed.get_world_size() == 1:
         # A single rank never reduces: building the shared-memory op would cost half a minute for nothing.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
