@@ -223,7 +223,8 @@ def test_an_epoch_of_distillation_against_the_released_procedure(features, tmp_p
     for name in ladder:
         alone, both = statistics.median(ratios[name]), statistics.median(with_pass[name])
         print(f"{name}: {alone:.2f} times the released procedure, {both:.2f} with the teacher's pass counted")
-    assert statistics.median(ratios["and no dropout, so fused attention"]) >= 3.5
+    # Like against like: dropout and precision of the released procedure.
+    assert statistics.median(ratios["like lengths, stored signals"]) >= 3.5
 
 
 def test_a_step_with_stored_signals_against_a_step_of_fine_tuning(features, tmp_path):
@@ -258,14 +259,14 @@ def test_points_inline_and_in_worker_groups_and_warm_hand_offs_against_cold_star
         for executor in ("inline", "train"):
             print(f"\nstart-up of a further point, {executor}: {statistics.median(overheads[executor]):.2f} s", end="")
         warm, cold = statistics.median(hand_offs["train"]), statistics.median(starts["train"])
-        print(f"\nhand-off in a warm worker group: {warm:.2f} s, cold start of a group: {cold:.2f} s", end="")
+        print(f"\nhand-off in a warm worker group: {warm:.2f} s, start and end of a group: {cold:.2f} s", end="")
         print(f", ratio {cold / warm:.1f}")
     assert statistics.median(overheads["inline"]) < statistics.median(overheads["train"])
     assert warm < cold
 
 
 def start_up_costs(journal: Journal) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, list[float]]]:
-    """Seconds by executor: of a further point beyond its training, until its first step, and between generations."""
+    """Seconds by executor: of a further point beyond its training, around its run, and between generations."""
     overheads: dict[str, list[float]] = {"inline": [], "train": []}
     starts: dict[str, list[float]] = {"inline": [], "train": []}
     hand_offs: dict[str, list[float]] = {"inline": [], "train": []}
