@@ -1,5 +1,6 @@
 """Score a QA model folder on a data set, without a sweep."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ def evaluate(
     Raises:
         DataError: if model or data cannot be found or read.
     """
+    if not torch.cuda.is_available():
+        # transformers loads DeepSpeed where accelerate is installed, and its guess at the accelerator goes to stdout.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     here = Path.cwd()
     name = locate_model(model, folder=here)
     config = EvaluationConfig(
