@@ -87,6 +87,9 @@ class Engine:
             )
         self._engine, *_ = deepspeed.initialize(**arguments)
         self.device = self._engine.device
+        if self.world_size == 1 and not options.zero_stage:
+            # One rank has nobody to average with; DeepSpeed would copy all gradients into a buffer and back.
+            self._engine.enable_backward_allreduce = False
 
     @property
     def model(self) -> nn.Module:

@@ -13,6 +13,7 @@ from raykd.config.point import Batching, ComputeConfig, PointConfig
 from raykd.data.sources import locate_model
 from raykd.engine import Engine, EngineOptions
 from raykd.errors import ArtifactError, DataError
+from raykd.models.cpu_dropout import use_cpu_dropout
 from raykd.models.qa import load_tokenizer, shrink
 from raykd.tasks.task import TASKS, Features, Task
 from raykd.workspace import Workspace, tokenizer_hash
@@ -77,6 +78,7 @@ def build_engine(model: Any, batching: Batching, compute: ComputeConfig) -> Engi
     """A student under training."""
     if batching.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
+    use_cpu_dropout(model)
     return Engine(model, engine_options(batching, compute))
 
 
