@@ -25,3 +25,21 @@ class QAExample:
 
 ParallelQA = dict[str, dict[str, QAExample]]
 """Item id -> language -> the same question, context and answers in that language, in file order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence as words, at least one of them, and a tag for each; `tags` is empty where there is no gold.
+
+    Raises:
+        ValueError: if there is no word, or another number of tags than of words.
+    """
+
+    id: str
+    language: str
+    words: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.words or len(self.tags) not in (0, len(self.words)):
+            raise ValueError(f"sentence {self.id}: {len(self.words)} words, {len(self.tags)} tags")

@@ -8,67 +8,35 @@ or of death, and the contexts that hold the asked fact of two subjects, need the
 
 import random
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from raykd.data.examples import Answer, ParallelQA, QAExample
+from raykd.data.smallworld_names import (
+    LANGUAGES,
+    SPELLING,
+    SYLLABLES,
+    Fact,
+    NameSource,
+    agree,
+    check,
+    facts_of,
+    spelled,
+)
 from raykd.data.smallworld_phrases import (
-    CODAS,
-    CONSONANTS,
-    HAN_CODAS,
-    HAN_SYLLABLES,
     PHRASES,
     RELATIONS,
-    SCRIPTS,
     SENTENCE_GAP,
-    VOWELS,
 )
 from raykd.errors import DataError
 
-LANGUAGES: tuple[str, ...] = tuple(SCRIPTS)
-SPLITS: tuple[str, ...] = ("base", "train", "dev")
-
 _RIVAL_SHARE = 0.15
 """Share of the contexts that hold the asked fact of a second subject as well."""
-_FOUNDING_YEARS = range(1400, 1700)
-_BIRTH_YEARS = range(1700, 1910)
-_AVOIDED = {"hamas", "homo", "kafir", "koran", "satan", "sodom"}
 _SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-_SYLLABLES = tuple(c + v for c in CONSONANTS["latin"] for v in VOWELS["latin"])
-_SPELLING = {
-    script: dict(zip(_SYLLABLES, (c + v for c in CONSONANTS[script] for v in VOWELS[script]), strict=True))
-    | {coda: CONSONANTS[script][CONSONANTS["latin"].index(coda)] for coda in CODAS.values()}
-    for script in CONSONANTS
-} | {"han": dict(zip((*_SYLLABLES, *CODAS.values()), (*HAN_SYLLABLES, *HAN_CODAS), strict=True))}
-
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    """A name as its Latin syllables, of which the last may be a lone consonant. A woman's last vowel is an a."""
-
-    syllables: tuple[str, ...]
-
-    @property
-    def is_feminine(self) -> bool:
-        return "".join(self.syllables).rstrip("".join(CODAS.values())).endswith("a")
-
-    def spelled(self, language: str) -> str:
-        script = SCRIPTS[language]
-        text = "".join(_SPELLING[script][syllable] for syllable in self.syllables)
-        return text[0].upper() + text[1:]
-
-
-@dataclass(frozen=True, slots=True)
-class _Fact:
-    relation: str
-    subject: _Name
-    answer: _Name | int
 
 
 def parallel_items(split: str, num_items: int, *, languages: Sequence[str] = LANGUAGES, seed: int = 0) -> ParallelQA:
@@ -78,7 +46,7 @@ def parallel_items(split: str, num_items: int, *, languages: Sequence[str] = LAN
     No name occurs in two splits.
 
     Args:
-        split: one of `SPLITS`.
+        split: one of `smallworld_names.SPLITS`.
         num_items: at least 0.
         languages: some of `LANGUAGES`, without repetition.
         seed: which world; the ids do not depend on it.
@@ -89,7 +57,7 @@ def parallel_items(split: str, num_items: int, *, languages: Sequence[str] = LAN
     Raises:
         DataError: if the split or a language is unknown, a language is repeated or `num_items` is negative.
     """
-    _check(split, num_items, languages)
+    check(split, num_items, languages)
     items: ParallelQA = {}
     for index in range(num_items):
         item_id = f"sw-{split}-{index:05d}"
@@ -161,51 +129,6 @@ def build_tokenizer(folder: Path, vocab_size: int = 4000) -> None:
     ).save_pretrained(folder)
 
 
-def _check(split: str, num_items: int, languages: Sequence[str]) -> None:
-    problems = []
-    if split not in SPLITS:
-        problems.append(f"small world: split: got {split!r}; allowed: {', '.join(SPLITS)}")
-    problems += [
-        f"small world: language: got {language!r}; allowed: {', '.join(LANGUAGES)}"
-        for language in languages
-        if language not in LANGUAGES
-    ]
-    if len(set(languages)) < len(languages):
-        problems.append(f"small world: languages: got {', '.join(languages)}; name each language once")
-    if num_items < 0:
-        problems.append(f"small world: num_items: got {num_items}; allowed: 0 or more")
-    if problems:
-        raise DataError(problems)
-
-
-def _split_of(name: str) -> str:
-    # A checksum and not hash(): hash() of a string differs from one process to the next.
-    part = zlib.crc32(name.encode()) % 10
-    return "base" if part < 6 else "train" if part < 9 else "dev"
-
-
-class _NameSource:
-    """Draws names of one split. No two of them begin with the same syllable, so none is the start of another."""
-
-    def __init__(self, split: str, rng: random.Random) -> None:
-        self._split = split
-        self._rng = rng
-        self._first_syllables: set[str] = set()
-
-    def draw(self, kind: str) -> _Name:
-        ending = (CODAS[kind],) if kind in CODAS else ()
-        is_of_people = kind in ("person", "teacher", "founder")
-        last_syllables = [syllable for syllable in _SYLLABLES if not is_of_people or syllable[-1] in "ao"]
-        while True:
-            first, last = self._rng.choice(_SYLLABLES), self._rng.choice(last_syllables)
-            syllables = (first, last, *ending)
-            text = "".join(syllables)
-            if first in self._first_syllables or first == last or text in _AVOIDED or _split_of(text) != self._split:
-                continue
-            self._first_syllables.add(first)
-            return _Name(syllables)
-
-
 def _asked_relation(split: str, index: int, seed: int) -> str:
     """Every run of as many items as there are relations, from the first on, asks each relation once."""
     block, place = divmod(index, len(RELATIONS))
@@ -214,50 +137,32 @@ def _asked_relation(split: str, index: int, seed: int) -> str:
     return order[place]
 
 
-def _draw_facts(split: str, asked_relation: str, rng: random.Random) -> tuple[_Fact, list[_Fact]]:
+def _draw_facts(split: str, asked_relation: str, rng: random.Random) -> tuple[Fact, list[Fact]]:
     """The asked fact and all facts of a context in their order, the asked one among them."""
-    names = _NameSource(split, rng)
+    names = NameSource(split, rng)
     town = names.draw("town")
-    facts = _facts_of(names.draw("person"), town, names, rng)
+    facts = facts_of(names.draw("person"), town, names, rng)
     asked = facts.pop(asked_relation)
     chosen = [asked, *rng.sample(list(facts.values()), rng.randint(2, 4))]
     if rng.random() < _RIVAL_SHARE:
-        chosen.append(_facts_of(names.draw("person"), names.draw("town"), names, rng)[asked_relation])
+        chosen.append(facts_of(names.draw("person"), names.draw("town"), names, rng)[asked_relation])
     rng.shuffle(chosen)
     return asked, chosen
 
 
-def _facts_of(person: _Name, town: _Name, names: _NameSource, rng: random.Random) -> dict[str, _Fact]:
-    born = rng.choice(_BIRTH_YEARS)
-    answers: dict[str, _Name | int] = {
-        "birth year": born,
-        "death year": born + rng.randint(25, 89),
-        "birthplace": town,
-        "teacher": names.draw("teacher"),
-        "discovery": names.draw("island"),
-        "founding year": rng.choice(_FOUNDING_YEARS),
-        "founder": names.draw("founder"),
-        "river": names.draw("river"),
-    }
-    return {
-        relation: _Fact(relation, person if RELATIONS[relation][0] == "person" else town, answer)
-        for relation, answer in answers.items()
-    }
-
-
-def _render(item_id: str, asked: _Fact, facts: list[_Fact], language: str, rng: random.Random) -> QAExample:
+def _render(item_id: str, asked: Fact, facts: list[Fact], language: str, rng: random.Random) -> QAExample:
     context, answer = "", None
     for fact in facts:
         if context:
             context += SENTENCE_GAP.get(language, " ")
-        pattern = _agree(rng.choice(PHRASES[language][fact.relation].statements), fact)
+        pattern = agree(rng.choice(PHRASES[language][fact.relation].statements), fact)
         before, after = pattern.replace("{s}", fact.subject.spelled(language)).split("{a}")
-        text = _spelled(fact.answer, language)
+        text = spelled(fact.answer, language)
         if fact is asked:
             answer = Answer(text=text, start=len(context) + len(before))
         context += before + text + after
     assert answer is not None
-    question = _agree(rng.choice(PHRASES[language][asked.relation].questions), asked)
+    question = agree(rng.choice(PHRASES[language][asked.relation].questions), asked)
     return QAExample(
         id=item_id,
         question=question.replace("{s}", asked.subject.spelled(language)),
@@ -268,27 +173,16 @@ def _render(item_id: str, asked: _Fact, facts: list[_Fact], language: str, rng: 
     )
 
 
-def _spelled(answer: _Name | int, language: str) -> str:
-    return str(answer) if isinstance(answer, int) else answer.spelled(language)
-
-
-def _agree(pattern: str, fact: _Fact) -> str:
-    subject_form = 2 if fact.subject.is_feminine else 1
-    answer_form = 2 if isinstance(fact.answer, _Name) and fact.answer.is_feminine else 1
-    pattern = re.sub(r"\[(.*?)\|(.*?)\]", rf"\{subject_form}", pattern)
-    return re.sub(r"<(.*?)\|(.*?)>", rf"\{answer_form}", pattern)
-
-
 def _vocabulary(words: Counter[str], vocab_size: int) -> list[str]:
     """The entries in their order. Words that the pieces of names and years spell out get none of their own."""
-    pieces = {piece for spelling in _SPELLING.values() for piece in spelling.values()}
+    pieces = {piece for spelling in SPELLING.values() for piece in spelling.values()}
     pieces |= {f"{pair:02d}" for pair in range(100)}
     characters = {character for word in (*words, *pieces) for character in word}
     starts = characters | pieces | {piece.capitalize() for piece in pieces}
     required = [*_SPECIAL_TOKENS.values(), *sorted(starts), *sorted(f"##{piece}" for piece in characters | pieces)]
     if vocab_size < len(required):
         raise DataError(f"small world: vocab_size: got {vocab_size}; allowed: {len(required)} or more")
-    syllables = {spelling[syllable] for spelling in _SPELLING.values() for syllable in _SYLLABLES}
+    syllables = {spelling[syllable] for spelling in SPELLING.values() for syllable in SYLLABLES}
     name = re.compile(rf"(?:{'|'.join(sorted(syllables))}){{2}}.?")
     # Ties are broken by the word itself: the order of counting has no say.
     common = sorted(words, key=lambda word: (-words[word], word))

@@ -7,19 +7,17 @@ XQuAD and MLQA dev files lies exactly at its offset, counted in characters, so a
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 from raykd.data.examples import Answer, ParallelQA, QAExample
+from raykd.data.problems import add_missing, all_at_once, short
 from raykd.data.sources import NotFoundError, SourceRef, load_hub, locate
 from raykd.errors import DataError
 
-_ALIKE = "not found in the same places: "
-_MAX_PROBLEMS = 10
 # json.loads lets half a pair through, and a tokenizer dies of it much later.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KINDS = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
@@ -33,7 +31,7 @@ def read_squad(path: Path, *, question_language: str, context_language: str) -> 
             question without an answer or an answer that is not at its offset (with what stands there, and where the
             answer stands). All problems at once, at most 10 lines.
     """
-    with _all_at_once() as problems:
+    with all_at_once() as problems:
         return _read_file(path, (question_language, context_language), problems)
 
 
@@ -41,7 +39,7 @@ def from_hub_rows(
     rows: Iterable[Mapping[str, object]], *, question_language: str, context_language: str, source: str
 ) -> list[QAExample]:
     """The same from rows: id, question, context, answers{text, answer_start}; errors begin with `source`."""
-    with _all_at_once() as problems:
+    with all_at_once() as problems:
         return _read_rows(rows, (question_language, context_language), source, problems)
 
 
@@ -49,7 +47,7 @@ def read_flat(
     ref: SourceRef, *, language: str, folder: Path, max_items: int | None = None, seed: int = 0
 ) -> list[QAExample]:
     """Monolingual examples from one source, in file order; `max_items` and errors as in `read_cells`."""
-    with _all_at_once() as problems:
+    with all_at_once() as problems:
         examples = _read_source(ref, folder, (language, language), problems, language=language)
     return sample(examples, max_items, seed)
 
@@ -65,12 +63,12 @@ def read_parallel(ref: SourceRef, *, languages: Sequence[str], folder: Path) -> 
     if "language" not in ref.placeholders():
         raise DataError(f"{ref.path or ref.hub}: parallel data needs {{language}} in its path and in its hub_config")
     by_language: dict[str, dict[str, QAExample]] = {}
-    with _all_at_once() as problems:
+    with all_at_once() as problems:
         for language in dict.fromkeys(languages):
             examples = _read_source(ref, folder, (language, language), problems, language=language)
             by_language[language] = {example.id: example for example in examples}
     ids = list(dict.fromkeys(item for items in by_language.values() for item in items))
-    with _all_at_once() as problems:
+    with all_at_once() as problems:
         for language, items in by_language.items():
             if missing := [item for item in ids if item not in items]:
                 found = f"language {language} lacks {len(missing)} of {len(ids)} parallel ids"
@@ -97,7 +95,7 @@ def read_cells(
     """
     cells = list(product(question_languages, context_languages))
     if {"question", "context"} <= ref.placeholders():
-        with _all_at_once() as problems:
+        with all_at_once() as problems:
             examples = {(q, c): _read_source(ref, folder, (q, c), problems, question=q, context=c) for q, c in cells}
     else:
         items = read_parallel(ref, languages=[*question_languages, *context_languages], folder=folder)
@@ -118,16 +116,6 @@ def sample(examples: list[QAExample], max_items: int | None, seed: int) -> list[
     return [example for example in examples if example.id in kept]
 
 
-@contextmanager
-def _all_at_once() -> Iterator[list[str]]:
-    """A list of problems to fill; if there are any when the block ends, they are raised as one DataError."""
-    problems: list[str] = []
-    yield problems
-    if problems:
-        more = [f"and {len(problems) - _MAX_PROBLEMS} more"] if len(problems) > _MAX_PROBLEMS else []
-        raise DataError([*problems[:_MAX_PROBLEMS], *more])
-
-
 def _read_source(
     ref: SourceRef, folder: Path, languages: tuple[str, str], problems: list[str], **names: str
 ) -> list[QAExample]:
@@ -136,14 +124,7 @@ def _read_source(
             return _read_file(path, languages, problems)
         return _read_rows(load_hub(ref, folder=folder, **names), languages, ref.describe(**names), problems)
     except NotFoundError as error:
-        # One missing folder makes every file of a set missing: the first line says it all.
-        alike = [at for at, line in enumerate(problems) if line.startswith(_ALIKE)]
-        if not any(": not found; tried" in line for line in problems):
-            problems.extend(error.problems)
-        elif alike:
-            problems[alike[0]] += f", {ref.describe(**names)}"
-        else:
-            problems.append(f"{_ALIKE}{ref.describe(**names)}")
+        add_missing(problems, error, ref.describe(**names))
         return []
     except DataError as error:
         problems.extend(error.problems)
@@ -201,13 +182,13 @@ class _Reader:
         """`record[key]` if it is of `kind`; otherwise None, and the problem is noted."""
         path = f"{where}.{key}" if where else key
         if not isinstance(record, Mapping):
-            self.note(where, f"expected an object, got {_short(record)}")
+            self.note(where, f"expected an object, got {short(record)}")
         elif key not in record:
             self.note(path, "missing")
         elif type(record[key]) is not kind:
-            self.note(path, f"expected {_KINDS[kind]}, got {_short(record[key])}")
+            self.note(path, f"expected {_KINDS[kind]}, got {short(record[key])}")
         elif kind is str and _SURROGATE.search(record[key]):
-            self.note(path, f"holds half a surrogate pair: {_short(record[key])}")
+            self.note(path, f"holds half a surrogate pair: {short(record[key])}")
         else:
             return record[key]
         return None
@@ -249,12 +230,7 @@ class _Reader:
 
 
 def _misplaced(context: str, text: str, start: int) -> str:
-    found = _short(context[start : start + len(text)]) if 0 <= start < len(context) else "outside the context"
+    found = short(context[start : start + len(text)]) if 0 <= start < len(context) else "outside the context"
     places = [str(match.start()) for match in islice(re.finditer(re.escape(text), context), 3)]
     elsewhere = f"it is at {', '.join(places)}" if places else "the context does not contain it"
-    return f"answer {_short(text)} is not at offset {start} ({found}); {elsewhere}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return f"answer {short(text)} is not at offset {start} ({found}); {elsewhere}"

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 from transformers import AutoTokenizer
 
-from raykd.data import smallworld
+from raykd.data import smallworld, smallworld_names
 from raykd.data.smallworld_phrases import CODAS, HAN_CODAS, HAN_SYLLABLES, PHRASES, RELATIONS, SCRIPTS
 from raykd.errors import DataError
 
@@ -66,7 +66,7 @@ def test_some_contexts_hold_the_asked_fact_of_two_subjects():
 
 
 def test_a_name_is_spelled_in_the_script_of_its_language():
-    name = smallworld._Name(("ka", "lo", "n"))
+    name = smallworld_names.Name(("ka", "lo", "n"))
     spelled = {language: name.spelled(language) for language in smallworld.LANGUAGES}
     assert spelled == {
         "en": "Kalon", "es": "Kalon", "de": "Kalon", "ar": "كالون", "hi": "कालोन", "zh": "卡洛恩", "ru": "Калон",
@@ -75,12 +75,12 @@ def test_a_name_is_spelled_in_the_script_of_its_language():
 
 def test_a_pattern_agrees_with_subject_and_answer():
     # The vowel before a closing consonant tells the gender too.
-    assert smallworld._Name(("ka", "la", "s")).is_feminine
-    woman, man = smallworld._Name(("ka", "la")), smallworld._Name(("ka", "lo"))
-    of_a_woman = smallworld._Fact("teacher", woman, man)
-    assert smallworld._agree("уш[ёл|ла] {s} был<|а> {a}", of_a_woman) == "ушла {s} был {a}"
-    of_a_man = smallworld._Fact("teacher", man, woman)
-    assert smallworld._agree("уш[ёл|ла] {s} был<|а> {a}", of_a_man) == "ушёл {s} была {a}"
+    assert smallworld_names.Name(("ka", "la", "s")).is_feminine
+    woman, man = smallworld_names.Name(("ka", "la")), smallworld_names.Name(("ka", "lo"))
+    of_a_woman = smallworld_names.Fact("teacher", woman, man)
+    assert smallworld_names.agree("уш[ёл|ла] {s} был<|а> {a}", of_a_woman) == "ушла {s} был {a}"
+    of_a_man = smallworld_names.Fact("teacher", man, woman)
+    assert smallworld_names.agree("уш[ёл|ла] {s} был<|а> {a}", of_a_man) == "ушёл {s} была {a}"
 
 
 def test_every_language_says_and_asks_every_relation():
@@ -101,13 +101,13 @@ def test_chinese_patterns_hold_no_character_of_a_name():
 
 def test_every_split_has_enough_names_for_any_context():
     # A context draws 12 names, each with a first syllable of its own, so a kind that starts 12 ways never runs out.
-    for split, kind in product(smallworld.SPLITS, ("person", *CODAS)):
+    for split, kind in product(smallworld_names.SPLITS, ("person", *CODAS)):
         first_syllables = {
             first
-            for first, last in product(smallworld._SYLLABLES, repeat=2)
+            for first, last in product(smallworld_names.SYLLABLES, repeat=2)
             if first != last
             and (kind in ("town", "island", "river") or last[-1] in "ao")
-            and smallworld._split_of(first + last + CODAS.get(kind, "")) == split
+            and smallworld_names.split_of(first + last + CODAS.get(kind, "")) == split
         }
         assert len(first_syllables) > 12
 
@@ -119,7 +119,7 @@ def test_no_name_occurs_in_two_splits():
             for example in smallworld.monolingual(split, 200)
             for word in re.findall(r"\b(?:[BDFHKLMNRST][aio]){2}[lnrsm]?\b", example.context, flags=re.IGNORECASE)
         }
-        for split in smallworld.SPLITS
+        for split in smallworld_names.SPLITS
     }
     assert all(len(found) > 50 for found in names.values())
     assert not names["base"] & names["train"]
