@@ -187,15 +187,17 @@ def _print_cells(folder: Path) -> None:
     done = {point_id: result for point_id, result in results.items() if result is not None}
     if not done:
         raise ConfigError(f"{folder}: no point is finished yet")
-    best = max(done, key=lambda point_id: done[point_id]["scores"]["gxlt_f1"])
-    print(f"\nF1 of {journal.point(best)['label']} ({best}):\n")
-    print(matrix(done[best]["scores"]))
+    best = max(done, key=lambda point_id: done[point_id]["scores"][done[point_id]["scores"]["main"]])
+    scores = done[best]["scores"]
+    metric = "accuracy" if scores.get("metric") == "accuracy" else "F1"
+    print(f"\n{metric} of {journal.point(best)['label']} ({best}):\n")
+    print(matrix(scores))
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     _silence_libraries()
     from raykd.evaluate import evaluate
-    from raykd.report.leaderboard import HEADINGS, matrix
+    from raykd.report.leaderboard import matrix
 
     languages = tuple(language.strip() for language in options.languages.split(",") if language.strip())
     scores, answers = evaluate(
@@ -216,7 +218,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         return 0
     print(matrix(scores))
     print()
-    for name, heading in HEADINGS.items():
+    for name, heading in scores["columns"].items():
         if scores[name] is not None:
             print(f"{heading}: {scores[name]:.2f}")
     return 0
@@ -274,7 +276,7 @@ class _Display:
 
     def epoch(self, point: Any, report: Any) -> None:
         """A point did an epoch."""
-        score = f"  dev G-XLT F1 {report['dev_score']:.1f}" if report["dev_score"] is not None else ""
+        score = f"  dev {report['dev_score']:.1f}" if report["dev_score"] is not None else ""
         coefficient = f"  coefficient {report['coefficient']:.2f}" if report["coefficient"] not in (None, 1.0) else ""
         left = report["elapsed_seconds"] / report["epoch"] * (report["num_epochs"] - report["epoch"])
         self.line(

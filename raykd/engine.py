@@ -1,6 +1,7 @@
 """The only module that knows DeepSpeed: process group, student and teacher engines, checkpoints, gathered weights."""
 
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from deepspeed.utils import logger as deepspeed_logger
 
 deepspeed_logger.setLevel("ERROR")
 
-NO_DECAY = ("bias", "norm.weight", "LayerNorm.weight", "layernorm.weight")
+NO_DECAY = re.compile(r"(norm|Norm)\.weight$|(^|\.)bias[^.]*$|bias$")
+"""Biases, also those that an LSTM numbers (`bias_ih_l0`), and norms."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class EngineOptions:
     weight_decay: float
     adam_epsilon: float
     max_grad_norm: float
+    rate_factors: tuple[tuple[str, float], ...] = ()
+    """Beginning of a parameter's name -> what its learning rate is multiplied by."""
 
 
 def join_process_group(*, alone: bool) -> None:
@@ -79,8 +83,10 @@ class Engine:
             model.requires_grad_(False).eval()
         arguments: dict[str, Any] = {"model": model, "config": _deepspeed_config(options, frozen=frozen)}
         if not frozen:
+            groups = _parameter_groups(model, options)
+            self._factors = [group.pop("factor") for group in groups]
             arguments["optimizer"] = torch.optim.AdamW(
-                _parameter_groups(model, options.weight_decay),
+                groups,
                 lr=options.learning_rate,
                 eps=options.adam_epsilon,
                 fused=options.offload == "none" or None,
@@ -114,8 +120,8 @@ class Engine:
 
     def step(self, learning_rate: float) -> None:
         """Reduce over ranks, clip, update, and forget the gradients."""
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = learning_rate
+        for group, factor in zip(self._engine.optimizer.param_groups, self._factors, strict=True):
+            group["lr"] = learning_rate * factor
         self._engine.step()
 
     def weights(self) -> dict[str, Tensor]:
@@ -141,13 +147,18 @@ class Engine:
         self._engine.destroy()
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    if not weight_decay:
-        return [{"params": [parameter for _, parameter in trainable], "weight_decay": 0.0}]
-    decay = [parameter for name, parameter in trainable if not name.endswith(NO_DECAY)]
-    rest = [parameter for name, parameter in trainable if name.endswith(NO_DECAY)]
-    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+def _parameter_groups(model: nn.Module, options: EngineOptions) -> list[dict[str, Any]]:
+    """Trainable parameters by weight decay and by the factor of their learning rate, as `factor`."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor = next((value for start, value in options.rate_factors if name.startswith(start)), 1.0)
+            decay = 0.0 if NO_DECAY.search(name) else options.weight_decay
+            groups.setdefault((decay, factor), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "factor": factor}
+        for (decay, factor), parameters in groups.items()
+    ]
 
 
 def _deepspeed_config(options: EngineOptions, *, frozen: bool) -> dict[str, Any]:

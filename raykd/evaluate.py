@@ -64,8 +64,8 @@ def evaluate(
         for micro in batches_for_inference(dev.features.lengths, tokens=config.batch_tokens, rank=0, world_size=1):
             batch = {key: tensor.to(device) for key, tensor in dev.features.collate(micro.indices).items()}
             outputs = loaded(**task.model_inputs(batch))
-            predictions += task.predict(outputs, batch, micro.indices, max_answer_tokens=config.max_answer_tokens)
+            predictions += task.predict(outputs, batch, micro.indices, config)
             if n_best:
                 options = {"n_best": n_best, "max_answer_tokens": config.max_answer_tokens}
                 collect_ranked(ranked, outputs, batch, micro.indices, dev=dev, **options)
-    return task.score(predictions, dev, normalization=normalization), answer_rows(dev, ranked, n_best=n_best)
+    return task.score(predictions, dev, config), answer_rows(dev, ranked, n_best=n_best)

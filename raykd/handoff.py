@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.config.point import Batching, ComputeConfig, PointConfig
+from raykd.config.point import ComputeConfig, PointConfig
+from raykd.config.training import Batching
 from raykd.data.sources import locate_model
 from raykd.engine import Engine, EngineOptions
 from raykd.errors import ArtifactError, DataError
@@ -28,24 +29,17 @@ def given_model(space: Workspace, config: PointConfig) -> tuple[Any, Any]:
     """The model and tokenizer that `base` names, before any training."""
     base, task = config.base, TASKS[config.task]
     seed = base.train.seed if base.train else 0
+    torch.manual_seed(seed)
     if base.model == BUILTIN_TINY:
         folder = space.store.root / "artifacts" / f"tokenizer-{config.task}"
         if space.rank == 0 and not (folder / "tokenizer.json").is_file():
             task.build_tiny_tokenizer(folder)
         space.barrier()
         tokenizer = load_tokenizer(str(folder))
-        return task.tiny_model(tokenizer, seed=seed), tokenizer
+        return task.tiny_model(config, tokenizer, items=space.items(config)[0], seed=seed), tokenizer
     name = locate_model(base.model, folder=space.folder)
-    torch.manual_seed(seed)
-    dropout = base.train.dropout if base.train else None
-    model = task.load_model(
-        name,
-        gguf_file=base.gguf_file,
-        bidirectional=base.bidirectional,
-        dropout=dropout,
-        needs_head=base.train is None,
-    )
-    return model, load_tokenizer(name, gguf_file=base.gguf_file)
+    tokenizer = load_tokenizer(name, gguf_file=base.gguf_file)
+    return task.given_model(config, name, items=space.items(config)[0]), tokenizer
 
 
 def load(space: Workspace, config: PointConfig, artifact: str, *, dropout: float | None = None) -> Any:
@@ -148,7 +142,15 @@ def engine_options(batching: Batching, compute: ComputeConfig) -> EngineOptions:
         weight_decay=batching.weight_decay,
         adam_epsilon=batching.adam_epsilon,
         max_grad_norm=batching.max_grad_norm,
+        rate_factors=_rate_factors(batching),
     )
+
+
+def _rate_factors(batching: Batching) -> tuple[tuple[str, float], ...]:
+    """Parts of a tagging model that have a learning rate of their own."""
+    head, transitions = batching.head_learning_rate, batching.transition_learning_rate
+    rates = {"transitions.": transitions or head, "lstm.": head, "emissions.": head}
+    return tuple((name, rate / batching.learning_rate) for name, rate in rates.items() if rate)
 
 
 def same_tokenizer(teacher: str, teacher_tokenizer: Any, student: str, student_tokenizer: Any) -> None:

@@ -11,6 +11,12 @@ from raykd.artifacts import Store, read_json, write_json
 Status = Literal["pending", "running", "finished", "failed", "stopped"]
 
 
+def headline(scores: Mapping[str, Any]) -> str:
+    """The first two of the scores that a task names `columns`, in words."""
+    found = [(heading, scores[name]) for name, heading in scores["columns"].items() if scores[name] is not None]
+    return ", ".join(f"{heading} {value:.1f}" for heading, value in found[:2])
+
+
 @dataclass(frozen=True)
 class PointState:
     """Where a point stands. Times are seconds since the epoch of the Unix clock."""

@@ -35,7 +35,7 @@ class GenerationSpec:
 
     Attributes:
         index: from 1.
-        teachers: fingerprints whose logits are averaged.
+        teachers: fingerprints of those that teach it.
         start: `continue` with the student in memory, optimiser and schedule too, or load weights afresh.
         start_from: where to load from: fingerprint of an artifact, or None for the lineage's first student.
     """
@@ -53,11 +53,13 @@ class Lineage:
     Attributes:
         base: fingerprint of generation 0.
         base_score: its dev score on the epoch sample; None where none was taken.
+        first_teachers: who teaches generation 1, where that is not generation 0 itself.
     """
 
     config: LineageConfig
     base: str
     base_score: float | None = None
+    first_teachers: tuple[str, ...] = ()
 
     def next(self, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
         """The generation after those recorded, or None when the lineage is done."""
@@ -67,7 +69,8 @@ class Lineage:
         goes_on = self.config.student_init == "previous" and index > 1
         teachers = self._teachers(records)
         # An ensemble has no weights of its own: its newest member stands for it.
-        start_from = teachers[-1] if self.config.student_init == "teacher" and teachers[-1] != self.base else None
+        newest = self._chosen(records)[-1]
+        start_from = newest if self.config.student_init == "teacher" and newest != self.base else None
         return GenerationSpec(
             index=index, teachers=teachers, start="continue" if goes_on else "load", start_from=start_from
         )
@@ -82,8 +85,15 @@ class Lineage:
         return chain
 
     def final(self, records: Sequence[GenerationRecord]) -> str:
-        """Fingerprint of what the lineage delivers: the newest student that was promoted."""
-        return self.promoted(records)[-1]
+        """Fingerprint of what the lineage delivers: the newest student that was promoted.
+
+        Where there is none it is generation 0, or the best student if generation 0 is several models.
+        """
+        newest, first = self.promoted(records)[-1], self.first_teachers or (self.base,)
+        if newest != self.base or not records:
+            return newest
+        best = max(records, key=lambda record: (record.dev_score, -record.index))
+        return first[0] if len(first) == 1 else best.artifact
 
     def _rises(self, record: GenerationRecord, score: float | None) -> bool:
         if self.config.min_delta is None or score is None or record.dev_score is None:
@@ -98,6 +108,13 @@ class Lineage:
         return len(recent) == self.config.patience and not any(recent)
 
     def _teachers(self, records: Sequence[GenerationRecord]) -> tuple[str, ...]:
+        first = self.first_teachers or (self.base,)
+        chosen = self._chosen(records)
+        teachers = tuple(name for each in chosen for name in (first if each == self.base else (each,)))
+        return (*teachers, *(name for name in first if self.config.keep_first_teachers and name not in teachers))
+
+    def _chosen(self, records: Sequence[GenerationRecord]) -> tuple[str, ...]:
+        """Generations that teach, `base` standing for the first teachers."""
         chain = self.promoted(records)
         if self.config.teacher == "fixed":
             return (self.base,)

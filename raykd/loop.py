@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from raykd.config.base import Weight, weight_at
-from raykd.config.point import Batching
+from raykd.config.training import Batching
 
 POOL_STEPS = 50
 """Features are sorted by length inside pools of so many steps: little padding, and batches still differ by epoch."""
@@ -51,7 +51,7 @@ class TeacherView(Protocol):
     """A teacher, whatever it is: it answers for all micro-batches of one step at once."""
 
     def for_step(self, step: np.ndarray, micros: Sequence[MicroBatch]) -> Sequence[Any]: ...
-    def mean_coefficient(self) -> float: ...
+    def mean_coefficient(self) -> float | None: ...
 
 
 class Collatable(Protocol):

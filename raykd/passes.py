@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from raykd.artifacts import Store, fingerprint, read_json, write_json
+from raykd.config.identity import first_teachers
 from raykd.config.point import PointConfig
 from raykd.engine import Engine
 from raykd.handoff import frozen
 from raykd.loop import MicroBatch, batches_for_inference
-from raykd.signals import SignalStore, average
+from raykd.signals import SignalStore
+from raykd.tasks.reading import Reading
 from raykd.tasks.task import TASKS, Features, Task
 from raykd.workspace import Workspace, tokenizer_hash
 
@@ -40,18 +43,21 @@ def score(space: Workspace, model: Engine, config: PointConfig, base: str, *, ep
     dev = space.dev_set(config, base, epoch_sample=epoch_sample)
     predictions: list[Any] = []
     for micro, batch, answered in outputs(space, task, model, dev.features, tokens=evaluation.batch_tokens):
-        predictions += task.predict(answered, batch, micro.indices, max_answer_tokens=evaluation.max_answer_tokens)
-    return task.score(space.from_all_ranks(predictions), dev, normalization=evaluation.normalization)
+        predictions += task.predict(answered, batch, micro.indices, evaluation)
+    return task.score(space.from_all_ranks(predictions), dev, evaluation)
 
 
 def score_base(space: Workspace, base: str, config: PointConfig) -> dict[str, Any]:
     """Scores of generation 0, `final` and `epoch` sample, taken once for all points that share them."""
     path = scores_path(space.store, base, config)
     if not space.from_rank_0(path.is_file()):
-        with frozen(space, config, base) as engine:
-            scores = {"final": score(space, engine, config, base, epoch_sample=False)}
-            if config.evaluation.epoch_max_items != 0:
-                scores["epoch"] = score(space, engine, config, base, epoch_sample=True)
+        kinds = {"final": False} | ({"epoch": True} if config.evaluation.epoch_max_items != 0 else {})
+        found: dict[str, dict[str | None, dict[str, Any]]] = {kind: {} for kind in kinds}
+        for teacher, language in first_teachers(config).items():
+            with frozen(space, config, teacher) as engine:
+                for kind, epoch_sample in kinds.items():
+                    found[kind][language] = score(space, engine, config, base, epoch_sample=epoch_sample)
+        scores = {kind: TASKS[config.task].of_teachers(each) for kind, each in found.items()}
         if space.rank == 0:
             write_json(path, {"base": base, "model": config.base.model, **scores})
         space.barrier()
@@ -70,8 +76,9 @@ def base_scores(store: Store, base: str, config: PointConfig) -> dict[str, Any]:
 def scores_path(store: Store, base: str, config: PointConfig) -> Path:
     """Where the scores of generation 0 on a dev set are."""
     recipe = {
-        "base": base,
+        "teachers": list(first_teachers(config)),
         "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_tokens"}),
+        "languages": list(config.data.languages) if config.task == "tagging" else None,
         "windows": TASKS[config.task].window_options(config),
         "precision": config.compute.precision,
     }
@@ -80,14 +87,17 @@ def scores_path(store: Store, base: str, config: PointConfig) -> Path:
 
 def teacher_signals(
     space: Workspace, teachers: tuple[str, ...], config: PointConfig, base: str, *, in_memory: tuple[str, Engine] | None
-) -> dict[str, Tensor]:
-    """Mean signals of the teachers over what they read of a point's windows: name -> [tokens, ...].
+) -> list[Reading]:
+    """What the teachers say about the windows that each of them teaches.
 
     What is not stored yet is computed first, by the engine in memory where it holds that teacher.
     """
-    seen = space.train_set(config, base).seen
-    read = []
+    task = TASKS[config.task]
+    readings = []
     for teacher in teachers:
+        task.same_labels(space.store.artifact(teacher), space.store.artifact(base))
+        rows = taught_rows(space, teacher, config, base)
+        seen = space.train_set(config, base).seen.take(rows)
         store = signal_store(space, teacher, config, base)
         missing = space.from_rank_0(store.missing(seen.ids))
         if len(missing):
@@ -99,13 +109,22 @@ def teacher_signals(
                 with frozen(space, config, teacher) as engine:
                     _store_signals(space, engine, part, store, config)
             log.info("signals of %s: %d windows in %.1f s", teacher, len(missing), time.perf_counter() - started)
-        read.append(store.read(seen.ids, seen.lengths))
-    return read[0] if len(read) == 1 else average(read)
+        readings.append(Reading(rows, *store.read(seen.ids, seen.signal_lengths)))
+    return readings
+
+
+def taught_rows(space: Workspace, teacher: str, config: PointConfig, base: str) -> np.ndarray:
+    """Indices of a point's windows that a teacher teaches: all, or those in its language."""
+    seen = space.train_set(config, base).seen
+    language = first_teachers(config).get(teacher)
+    return np.arange(len(seen)) if language is None else seen.of_language(language)
 
 
 def num_missing(space: Workspace, teacher: str, config: PointConfig, base: str) -> int:
     """How many of a point's windows have no stored signals of this teacher."""
-    return len(signal_store(space, teacher, config, base).missing(space.train_set(config, base).seen.ids))
+    seen = space.train_set(config, base).seen
+    ids = [seen.ids[row] for row in taught_rows(space, teacher, config, base)]
+    return len(signal_store(space, teacher, config, base).missing(ids))
 
 
 def signal_store(space: Workspace, teacher: str, config: PointConfig, base: str) -> SignalStore:
@@ -129,13 +148,15 @@ def _store_signals(
 ) -> None:
     task = TASKS[config.task]
     rows: list[int] = []
+    constants: dict[str, Tensor] = {}
     pieces: dict[str, list[Tensor]] = {name: [] for name in task.outputs}
     for micro, _, answered in outputs(space, task, model, features, tokens=config.evaluation.batch_tokens):
         rows += micro.indices.tolist()
         for name, values in task.signals(answered).items():
-            host = values.cpu()
-            pieces[name] += [host[row, : features.lengths[index]] for row, index in enumerate(micro.indices)]
+            host = values.to("cpu", task.stored_dtype)
+            pieces[name] += [host[row, : features.signal_lengths[index]] for row, index in enumerate(micro.indices)]
+        constants = {name: values.cpu() for name, values in task.constants(answered).items()}
     if rows:
         arrays = {name: torch.cat(parts) for name, parts in pieces.items()}
-        store.write([features.ids[row] for row in rows], features.lengths[rows].tolist(), arrays)
+        store.write([features.ids[row] for row in rows], features.signal_lengths[rows].tolist(), arrays, constants)
     space.barrier()

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from raykd.config.base import Config
 from raykd.config.explain import Problem, check, show
-from raykd.config.identity import base_fingerprint, canonical, dump, point_id, signal_fingerprint
+from raykd.config.identity import base_fingerprint, canonical, dump, first_teachers, point_id, signal_fingerprint
 from raykd.config.keys import at_path, merged, with_path
-from raykd.config.point import Batching, PointConfig
+from raykd.config.point import PointConfig
 from raykd.config.sweep import Choice, Grid, IntRange, LogUniform, SweepConfig, Uniform
+from raykd.config.training import Batching
 from raykd.errors import ConfigError
 
 DEFAULT_METHOD = "default"
@@ -162,9 +163,9 @@ class Plan:
         return self.sweep.search.algorithm != "optuna"
 
     @property
-    def num_bases(self) -> int:
-        """Distinct generations 0."""
-        return len(self.bases)
+    def num_first_teachers(self) -> int:
+        """Distinct teachers of generation 1."""
+        return len({teacher for point in self.points for teacher in first_teachers(point.config)})
 
     @cached_property
     def num_signal_passes(self) -> int:
@@ -228,7 +229,7 @@ class Estimate:
 def pairs_per_item(config: PointConfig) -> int:
     """(question language, context language) pairs that an item is expanded to."""
     data, num_languages = config.data, len(config.data.languages)
-    if data.num_target_languages == 0:
+    if config.task == "tagging" or data.num_target_languages == 0:
         return num_languages
     return min(data.num_target_languages + data.english_centric, num_languages) ** 2
 
@@ -288,4 +289,5 @@ def _weight_bytes(plan: Plan, num_parameters: int) -> int:
     kept = [p.config.lineage.num_generations if p.config.lineage.keep == "all" else 1 for p in plan.points]
     num_running = min(plan.sweep.search.max_concurrent or len(plan.points), len(plan.points))
     num_checkpoints = min(sum(p.config.compute.checkpoints for p in plan.points), num_running)
-    return num_parameters * (4 * (plan.num_bases + sum(kept)) + 12 * num_checkpoints)
+    made = len({*plan.bases, *(teacher for point in plan.points for teacher in first_teachers(point.config))})
+    return num_parameters * (4 * (made + sum(kept)) + 12 * num_checkpoints)

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from raykd.artifacts import hash_folder
+from raykd.config.identity import first_teachers
 from raykd.config.point import PointConfig
 from raykd.data.sources import locate_model
 from raykd.errors import DataError
-from raykd.handoff import BUILTIN_TINY, build_engine, export, given_model
+from raykd.handoff import BUILTIN_TINY, build_engine, export, given_model, load
+from raykd.journal import headline
 from raykd.loop import order_epoch, train_epoch
 from raykd.passes import num_missing, score_base, scores_path, teacher_signals
 from raykd.tasks.task import TASKS
@@ -22,16 +27,20 @@ def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iter
     else:
         yield from _make_base(space, configs[0], base)
         yield f"generation 0 is ready ({configs[0].base.model})"
+    for config in {tuple(first_teachers(config)): config for config in configs}.values():
+        for teacher, language in first_teachers(config).items():
+            if not space.from_rank_0(space.store.has(teacher)):
+                yield from _train_teacher(space, config, base, teacher, language)
     for config in {scores_path(space.store, base, config): config for config in configs}.values():
-        scores = score_base(space, base, config)["final"]
-        yield f"generation 0 scores XLT F1 {scores['xlt_f1']:.1f}, G-XLT F1 {scores['gxlt_f1']:.1f}"
+        yield f"generation 0 scores {headline(score_base(space, base, config)['final'])}"
     windows = 0
     for config in configs:
         if config.distillation.uses_teacher and config.distillation.signals == "stored":
-            missing = space.from_rank_0(num_missing(space, base, config, base))
-            if missing:
-                teacher_signals(space, (base,), config, base, in_memory=None)
-                windows += missing
+            for teacher in first_teachers(config):
+                missing = space.from_rank_0(num_missing(space, teacher, config, base))
+                if missing:
+                    teacher_signals(space, (teacher,), config, base, in_memory=None)
+                    windows += missing
     if windows:
         yield f"generation 0's signals over {windows} windows are stored"
 
@@ -45,8 +54,9 @@ def _make_base(space: Workspace, config: PointConfig, name: str) -> Iterator[str
         "given": _given_files(space, config),
         "tokenizer": tokenizer_hash(tokenizer),
     }
-    if config.base.train is not None:
-        yield from _train_base(space, config, name, model, tokenizer, recipe)
+    trained = config.base.train is not None and config.task == "qa"
+    if trained:
+        yield from _train(space, config, name, model, recipe, tokenizer=tokenizer, language=config.base.train.language)
     elif space.rank == 0:
         with space.store.committing(name, lambda: recipe) as folder:
             model.save_pretrained(folder, state_dict=model.state_dict())
@@ -72,9 +82,28 @@ def _refuse_changed_model(space: Workspace, config: PointConfig, name: str) -> N
         )
 
 
-def _train_base(space: Workspace, config: PointConfig, name: str, model, tokenizer, recipe: dict) -> Iterator[str]:
+def _train_teacher(space: Workspace, config: PointConfig, base: str, name: str, language: str | None) -> Iterator[str]:
+    """Train a teacher on labels, of one language or of all, from the model that students start from."""
+    torch.manual_seed(config.base.train.seed)
+    model = load(space, config, base, dropout=config.base.train.dropout)
+    recipe = {"kind": "teacher", "base": base, "language": language, "train": config.base.train.model_dump(mode="json")}
+    yield from _train(space, config, name, model, recipe, tokenizer=space.tokenizer(base), language=language)
+
+
+def _train(
+    space: Workspace,
+    config: PointConfig,
+    name: str,
+    model: Any,
+    recipe: dict[str, Any],
+    *,
+    tokenizer: Any,
+    language: str | None,
+) -> Iterator[str]:
+    """Train a model on labels and export it, with a line for every epoch."""
     train, task = config.base.train, TASKS[config.task]
-    features, data = task.labelled(train, config, tokenizer, folder=space.folder)
+    who = "generation 0" if config.task == "qa" else f"teacher {language or 'of all languages'}"
+    features, data = task.labelled(config, tokenizer, model, folder=space.folder, language=language)
     lengths = widths(features, train, config.data.max_length)
     epochs = [order_epoch(lengths, train, seed=train.seed, epoch=epoch) for epoch in range(train.epochs)]
     total, done = sum(map(len, epochs)), 0
@@ -96,8 +125,9 @@ def _train_base(space: Workspace, config: PointConfig, name: str, model, tokeniz
             seed=train.seed,
         )
         done += len(steps)
-        refuse_nan(stats, "generation 0")
+        refuse_nan(stats, who)
         speed = stats.num_examples / stats.seconds
-        yield f"generation 0: epoch {number + 1}/{train.epochs}  loss {stats.mean_loss:.3f}  {speed:.0f} examples/s"
-    export(space, task, engine, name, {**recipe, "data": data}, tokenizer=tokenizer, probe=features)
+        yield f"{who}: epoch {number + 1}/{train.epochs}  loss {stats.mean_loss:.3f}  {speed:.0f} examples/s"
+    record = {**recipe, "tokenizer": tokenizer_hash(tokenizer), "data": data}
+    export(space, task, engine, name, record, tokenizer=tokenizer, probe=features)
     engine.destroy()

@@ -11,7 +11,7 @@ from raykd.config.point import PointConfig
 from raykd.data.sources import check_model, locate_model
 from raykd.errors import DataError
 from raykd.plan import Plan, estimate
-from raykd.tasks.qa_data import hash_examples, load_cells, load_items, load_labelled, load_train
+from raykd.tasks.readers import READERS
 
 BUILTIN_PARAMETERS = 900_000
 TOKENS_PER_SECOND = 2_500.0
@@ -27,7 +27,7 @@ def check_data(plan: Plan, *, folder: Path) -> dict[str, str]:
     Raises:
         DataError: with all that is missing or wrong, over all of them.
     """
-    _, hashes, problems = _inspect(plan, folder)
+    _, hashes, problems, _ = _inspect(plan, folder)
     if problems:
         raise DataError(problems)
     return hashes
@@ -41,15 +41,16 @@ def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Ite
     """
     drawn = "" if plan.is_exact else ", chosen by the searcher while the sweep runs"
     yield f"{plan.sweep.name}: {len(plan.points)} point(s) of {len(plan.sweep.methods) or 1} method(s){drawn}"
-    yield f"  generation 0: {plan.num_bases} base teacher(s), each made once"
+    yield f"  generation 0: {plan.num_first_teachers} teacher(s), each made once"
     yield f"  teacher passes: {plan.num_signal_passes} stored signal pass(es)"
     for executor, reason in sorted(set(plan.executors.values())):
         count = list(plan.executors.values()).count((executor, reason))
         yield f"  executor {executor}: {count} point(s), {reason}"
-    sizes, _, problems = _inspect(plan, folder)
+    sizes, _, problems, mean_tokens = _inspect(plan, folder)
     parameters = None if problems else count_parameters(plan.points[0].config, folder=folder)
     speed = tokens_per_second or TOKENS_PER_SECOND
-    cost = estimate(plan, total_items=min(sizes, default=None), num_parameters=parameters, tokens_per_second=speed)
+    known = {"total_items": min(sizes, default=None), "num_parameters": parameters, "mean_tokens": mean_tokens}
+    cost = estimate(plan, tokens_per_second=speed, **known)
     if cost.examples is not None:
         yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"
     if cost.seconds is not None:
@@ -61,11 +62,12 @@ def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Ite
         raise DataError(problems)
 
 
-def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[str]]:
-    """Items of each training source, hashes of all data sets, and all that is missing or wrong."""
+def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[str], float | None]:
+    """Items of each training source, hashes of all data sets, all that is missing or wrong, and tokens of a feature."""
     hashes: dict[str, str] = {}
     problems: dict[str, None] = {}
     sizes: list[int] = []
+    mean_tokens: float | None = None
 
     def attempt(check: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
@@ -75,27 +77,30 @@ def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[
             return None
 
     configs = [point.config for point in plan.points]
-    for key, group in _grouped(configs, lambda config: (config.data.train, config.data.languages)):
-        items = attempt(load_items, group[0].data)
-        if items is not None:
-            sizes.append(len(items))
-            hashes[f"data {key}"] = hash_examples(example for item in items.values() for example in item.values())
+    for key, group in _grouped(configs, lambda config: (config.data.train, config.data.languages, config.data.columns)):
+        reader = READERS[group[0].task]
+        read = attempt(reader.items, group[0])
+        items = read[0] if read else None
+        if read:
+            sizes.append(read[1])
+            mean_tokens = reader.mean_tokens(items)
+            hashes[f"data {key}"] = read[2]
             for _, same in _grouped(group, lambda config: config.data.budget):
-                attempt(load_train, same[0].data, seed=same[0].data_seed, items=items)
-    for key, group in _grouped(configs, lambda config: config.evaluation):
-        cells = attempt(load_cells, group[0].evaluation)
-        if cells is not None:
-            hashes[f"evaluation {key}"] = hash_examples(example for cell in cells.values() for example in cell)
+                attempt(reader.budget, same[0], items)
+        for inner, same in _grouped(group, lambda config: config.evaluation):
+            hashes |= _named(f"evaluation {inner}", attempt(reader.dev, same[0], items))
+        trained = [config for config in group if config.base.train]
+        for inner, same in _grouped(trained, lambda config: config.base.train):
+            hashes |= _named(f"base.train {inner}", attempt(reader.labelled, same[0], items))
     models = {model: None for config in configs for model in (config.base.model, config.student.model) if model}
     for model in models:
         if not model.startswith("builtin:"):
             attempt(check_model, model)
-    trained = [config for config in configs if config.base.train]
-    for key, group in _grouped(trained, lambda config: config.base.train):
-        examples = attempt(load_labelled, group[0].base.train)
-        if examples is not None:
-            hashes[f"base.train {key}"] = hash_examples(examples)
-    return sizes, hashes, list(problems)
+    return sizes, hashes, list(problems), mean_tokens
+
+
+def _named(name: str, value: str | None) -> dict[str, str]:
+    return {} if value is None else {name: value}
 
 
 def count_parameters(config: PointConfig, *, folder: Path) -> int | None:

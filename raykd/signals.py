@@ -14,10 +14,13 @@ from torch import Tensor
 from raykd.artifacts import read_json, write_json
 from raykd.errors import ArtifactError
 
+CONSTANT = "constant."
+"""Before the name of what is the same for all windows: a CRF's transitions."""
+
 
 @dataclass(frozen=True)
 class SignalStore:
-    """One teacher's signals over one kind of windows: parts of raw float32 logits, each with the ids it holds.
+    """One teacher's signals over one kind of windows: parts of raw logits, each with the ids it holds.
 
     A part is a safetensors file and a JSON file written after it; a part without its JSON file does not exist for a
     reader, so a killed writer leaves nothing that is trusted.
@@ -30,26 +33,34 @@ class SignalStore:
         known = {held for part in self._parts() for held in part["ids"]}
         return np.array([index for index, name in enumerate(ids) if name not in known], dtype=np.int64)
 
-    def write(self, ids: Sequence[str], lengths: Sequence[int], arrays: Mapping[str, Tensor]) -> None:
+    def write(
+        self,
+        ids: Sequence[str],
+        lengths: Sequence[int],
+        arrays: Mapping[str, Tensor],
+        constants: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Add a part.
 
         Args:
             ids: of n windows.
-            lengths: [n] tokens of each.
+            lengths: [n] tokens (or words) of each.
             arrays: name -> [sum of lengths, ...] in that order.
+            constants: what is the same for all windows.
         """
+        named = {**arrays, **{f"{CONSTANT}{key}": value for key, value in (constants or {}).items()}}
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"part-{hashlib.sha256(chr(10).join(ids).encode()).hexdigest()[:16]}"
         temporary = self.folder / f".{name}-{uuid.uuid4().hex[:8]}"
         try:
-            safetensors.torch.save_file({key: value.contiguous() for key, value in arrays.items()}, temporary)
+            safetensors.torch.save_file({key: value.contiguous() for key, value in named.items()}, temporary)
             temporary.replace(self.folder / f"{name}.safetensors")
         finally:
             temporary.unlink(missing_ok=True)
         write_json(self.folder / f"{name}.json", {"ids": list(ids), "lengths": [int(length) for length in lengths]})
 
-    def read(self, ids: Sequence[str], lengths: np.ndarray) -> dict[str, Tensor]:
-        """The signals of windows, end to end in the order of `ids`: name -> [sum of lengths, ...] float32.
+    def read(self, ids: Sequence[str], lengths: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The signals of windows, end to end in the order of `ids` (name -> [sum of lengths, ...]), and the constants.
 
         Raises:
             ArtifactError: if a window is missing or has another length than the stored one.
@@ -73,8 +84,11 @@ class SignalStore:
                     f"{self.folder}: {name} has another length than its window; remove the folder and run again"
                 )
             pieces.append(where[name])
-        names = loaded[0].keys() if loaded else ()
-        return {key: torch.cat([loaded[part][key][start:end] for part, start, end in pieces]).float() for key in names}
+        held = loaded[0] if loaded else {}
+        constants = {key.removeprefix(CONSTANT): held[key] for key in held if key.startswith(CONSTANT)}
+        names = [key for key in held if not key.startswith(CONSTANT)]
+        arrays = {key: torch.cat([loaded[part][key][start:end] for part, start, end in pieces]) for key in names}
+        return arrays, constants
 
     def _parts(self) -> list[dict]:
         parts = []
@@ -83,8 +97,3 @@ class SignalStore:
             if file.is_file():
                 parts.append({**read_json(path), "file": file})
         return parts
-
-
-def average(signals: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Element by element mean over teachers."""
-    return {name: torch.stack([each[name] for each in signals]).mean(dim=0) for name in signals[0]}

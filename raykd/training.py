@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from raykd.config.point import Batching, DistillationConfig
+from raykd.config.point import DistillationConfig
+from raykd.config.training import Batching
 from raykd.errors import TrainingError
 from raykd.loop import EpochStats, Terms
 from raykd.tasks.task import Features, Task

@@ -18,6 +18,7 @@ from raykd.checkpoints import (
     save_generations,
 )
 from raykd.config.base import weight_at
+from raykd.config.identity import first_teachers
 from raykd.config.point import PointConfig
 from raykd.engine import Engine
 from raykd.handoff import build_engine, build_frozen, export, first_student, frozen, load
@@ -49,7 +50,8 @@ class Job:
     def lineage(self, store: Store) -> Lineage:
         """The rules that the driver of this point follows; generation 0 must have been scored."""
         scores = base_scores(store, self.base, self.config)
-        return Lineage(self.config.lineage, self.base, scores.get("epoch", {}).get("gxlt_f1"))
+        dev_score = scores["epoch"][scores["epoch"]["main"]] if "epoch" in scores else None
+        return Lineage(self.config.lineage, self.base, dev_score, tuple(first_teachers(self.config)))
 
 
 class PointRun:
@@ -149,8 +151,8 @@ class PointRun:
 
             return self.task.live_teacher(self.train, forward, distillation, **place)
         in_memory = (self.in_memory, self.engine) if self.in_memory else None
-        signals = teacher_signals(self.space, spec.teachers, self.config, self.job.base, in_memory=in_memory)
-        return self.task.stored_teacher(self.train, signals, distillation, **place)
+        readings = teacher_signals(self.space, spec.teachers, self.config, self.job.base, in_memory=in_memory)
+        return self.task.stored_teacher(self.train, readings, distillation, **place)
 
     def _train_epoch(self, number: int, teacher: TeacherView | None, spec: GenerationSpec) -> EpochStats:
         counts = [len(steps) for steps in self.steps]
@@ -159,6 +161,7 @@ class PointRun:
             first = (spec.index - 1) * per_generation
             schedule = (sum(counts[:first]), sum(counts[first : first + per_generation]))
         distillation = self.config.distillation
+        label_weight, kd_weight = distillation.weights
         return train_epoch(
             self.engine,
             self.steps[number],
@@ -167,8 +170,8 @@ class PointRun:
             batching=self.config.training,
             compute_terms=loss_terms(self.task, distillation, padding=self.pad_to is not None),
             teacher=teacher,
-            label_weight=distillation.label_weight,
-            kd_weight=distillation.kd_weight if teacher is not None else 0.0,
+            label_weight=label_weight,
+            kd_weight=kd_weight if teacher is not None else 0.0,
             first_step=sum(counts[:number]),
             total_steps=sum(counts),
             schedule_steps=schedule,
@@ -178,7 +181,8 @@ class PointRun:
     def _dev_score(self) -> float | None:
         if self.config.evaluation.epoch_max_items == 0:
             return None
-        return score(self.space, self.engine, self.config, self.job.base, epoch_sample=True)["gxlt_f1"]
+        scores = score(self.space, self.engine, self.config, self.job.base, epoch_sample=True)
+        return scores[scores["main"]]
 
     def _advance(
         self, at: Position, spec: GenerationSpec, records: list[GenerationRecord], dev_score: float | None
@@ -204,7 +208,7 @@ class PointRun:
         started: float,
     ) -> dict[str, Any]:
         label, kd = np.mean([row[1:] for row in stats.losses], axis=0)
-        progress = (at.epochs - 0.5) / len(self.steps)
+        progress, weights = (at.epochs - 0.5) / len(self.steps), self.config.distillation.weights
         report = {
             "epoch": at.epochs,
             "num_epochs": len(self.steps),
@@ -212,8 +216,8 @@ class PointRun:
             "loss": stats.mean_loss,
             "label": float(label),
             "kd": float(kd),
-            "label_weight": weight_at(self.config.distillation.label_weight, progress),
-            "kd_weight": weight_at(self.config.distillation.kd_weight, progress),
+            "label_weight": weight_at(weights[0], progress),
+            "kd_weight": weight_at(weights[1], progress),
             "coefficient": teacher.mean_coefficient() if teacher is not None else None,
             "dev_score": dev_score,
             "examples_per_second": stats.num_examples / stats.seconds,

@@ -86,23 +86,32 @@ class Workspace:
     def items(self, config: PointConfig) -> tuple[Any, str]:
         """All items that budgets are drawn from, and their hash; read once."""
         task = TASKS[config.task]
-        key = "items", config.task, config.data.train, config.data.languages
+        key = "items", config.task, config.data.train, config.data.languages, config.data.columns
         return self.remember(key, lambda: task.items(config, folder=self.folder))
 
     def train_set(self, config: PointConfig, base: str) -> TrainData:
         """The windows of a point; points with the same data and tokenizer share them."""
         task = TASKS[config.task]
         key = "train", config.task, config.data.model_dump_json(), config.data_seed, base
+        items, artifact = self.items(config)[0], self.store.artifact(base)
         return self.remember(
             key,
-            lambda: task.train_set(config, self.tokenizer(base), items=self.items(config)[0], folder=self.folder),
+            lambda: task.train_set(config, self.tokenizer(base), items=items, folder=self.folder, artifact=artifact),
         )
 
     def dev_set(self, config: PointConfig, base: str, *, epoch_sample: bool) -> Any:
         """What a point is scored on: all of it, or the smaller sample that is scored after every epoch."""
         task, windows = TASKS[config.task], TASKS[config.task].window_options(config)
         key = "dev", config.task, config.evaluation, tuple(windows.items()), base
-        whole = self.remember(key, lambda: task.dev_set(config, self.tokenizer(base), folder=self.folder))
+        evaluation = config.evaluation
+        if epoch_sample and evaluation.selection:
+            chosen = evaluation.model_copy(update={"source": evaluation.selection, "selection": None})
+            config = config.model_copy(update={"evaluation": chosen})
+            key = "dev", config.task, chosen, tuple(windows.items()), base
+        artifact = self.store.artifact(base)
+        whole = self.remember(
+            key, lambda: task.dev_set(config, self.tokenizer(base), folder=self.folder, artifact=artifact)
+        )
         count = config.evaluation.epoch_max_items
         if not epoch_sample or count is None:
             return whole

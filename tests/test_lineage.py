@@ -148,6 +148,42 @@ def test_what_a_lineage_delivers_is_the_newest_promoted_student():
     assert rules.final([]) == "base"
 
 
+def of_teachers(*first: str, **config) -> Lineage:
+    """A lineage whose base was never trained: others teach its first student."""
+    return Lineage(LineageConfig(**config), "base", BASE_SCORE, first)
+
+
+FIRST_TEACHERS = {  # of generations 1, 2 and 3; generation 2 was not promoted
+    "snapshot": [("en", "es"), ("one",), ("one",)],
+    "best": [("en", "es"), ("one-best",), ("one-best",)],
+    "ensemble": [("en", "es"), ("en", "es", "one"), ("en", "es", "one")],
+    "fixed": [("en", "es")] * 3,
+}
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("teacher", FIRST_TEACHERS)
+def test_several_first_teachers_stand_for_generation_0_and_can_be_kept(teacher, keep):
+    options = {"num_generations": 3, "min_delta": 1.0, "patience": 3, "keep_first_teachers": keep}
+    rules = of_teachers("en", "es", teacher=teacher, **options)
+    for done, names in enumerate(FIRST_TEACHERS[teacher]):
+        kept = tuple(name for name in ("en", "es") if keep and name not in names)
+        assert rules.next(RECORDS[:done]).teachers == (*names, *kept)
+
+
+def test_a_first_student_starts_from_the_base_and_never_from_its_teachers():
+    rules = of_teachers("en", "es", num_generations=3, student_init="teacher", min_delta=1.0, patience=2)
+    assert (rules.next([]).start_from, rules.next(scored(60.0)).start_from) == (None, "one")
+    assert rules.next(scored(49.0)) == GenerationSpec(2, ("en", "es"), "load", None)
+
+
+def test_the_base_is_not_delivered_where_it_was_only_a_start():
+    options = {"num_generations": 5, "min_delta": 1.0, "patience": 3}
+    assert of_teachers("all", **options).final(scored(49.0, 48.0)) == "all"
+    assert of_teachers("en", "es", **options).final(scored(48.0, 49.0, 49.0)) == "two"
+    assert of_teachers("en", "es", **options).final(scored(60.0, 49.0)) == "one"
+
+
 def test_the_driver_remembers_what_it_was_told_and_answers_as_the_lineage():
     driver = Driver(lineage(num_generations=2))
     assert driver.next([]).index == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from raykd.config.base import Schedule
-from raykd.config.point import Batching
+from raykd.config.training import Batching
 from raykd.loop import Terms, batches_for_inference, learning_rate_at, order_epoch, split_step, train_epoch
 
 lengths_of_features = st.lists(st.integers(1, 60), min_size=1, max_size=150).map(np.array)

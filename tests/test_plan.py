@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import tag_sweep
 
 from raykd.config import PointConfig, load_sweep
 from raykd.config.explain import check
@@ -207,11 +208,41 @@ def test_a_plan_counts_shared_bases_and_teacher_passes_by_hand():
     """2 budgets x 2 seeds: 4 data sets, which T does not change; 8 skd points with 2 later teachers each."""
     space = grid(data__budget=[64, 256], distillation__temperature=[1, 2])
     plan = make_plan(searching(methods=METHODS, seeds=[1, 2], space=space))
-    assert (len(plan.points), plan.num_bases, len(plan.signals), plan.num_signal_passes) == (12, 1, 4, 4 + 8 * 2)
+    assert (len(plan.points), plan.num_first_teachers, len(plan.signals), plan.num_signal_passes) == (
+        12,
+        1,
+        4,
+        4 + 8 * 2,
+    )
     fixed = make_plan(searching(methods={"skd": {"lineage": {"teacher": "fixed"}}}, seeds=[1, 2], space=space))
     assert fixed.num_signal_passes == 4
     live = make_plan(searching(methods={"skd": {"distillation": {"signals": "live"}}}, space=space))
     assert live.num_signal_passes == 0
+
+
+def test_a_plan_counts_each_teacher_of_tagging_and_one_pass_over_its_own_sentences():
+    """3 budgets and 2 objectives: 2 monolingual teachers are made once, their signals once for each budget."""
+    space = grid(data__budget=[4, 8, 12], distillation__objective=["posterior", "top_k"])
+    keys = tag_sweep(search={"space": space}, methods={"ce": {"distillation": {"kd_weight": 0}}, "kd": {}})
+    config, problems = check(SweepConfig, keys)
+    assert config, problems
+    plan = make_plan(config)
+    assert len(plan.points) == 3 + 3 * 2  # the baseline has no objective
+    assert (len(plan.bases), plan.num_first_teachers, len(plan.signals)) == (1, 2, 3)
+    assert plan.num_signal_passes == 3 + 6 * 1  # and one later teacher a point
+    # Sentences of both languages, twice: generations of one epoch.
+    assert estimate(plan, total_items=24).examples == 2 * 2 * 3 * (4 + 8 + 12)
+
+
+def test_a_plan_of_qa_has_the_base_as_its_only_teacher():
+    assert make_plan(searching(methods=METHODS, seeds=[1, 2])).num_first_teachers == 1
+
+
+def test_teachers_of_tagging_take_space_beside_what_students_start_from():
+    keys = tag_sweep(compute={"checkpoints": False}, distillation={"kd_weight": 0})
+    sweeps = [SweepConfig.model_validate(merged(keys, {"base": {"train": train}})) for train in (None, {})]
+    sizes = [estimate(make_plan(each), total_items=24, num_parameters=1000).disk_bytes for each in sweeps]
+    assert sizes == [4000 * (1 + 1), 4000 * (1 + 2 + 1)]
 
 
 def test_a_plan_says_which_executor_and_why():

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raykd.errors import ArtifactError
-from raykd.signals import SignalStore, average
+from raykd.signals import SignalStore
+from raykd.tasks.reading import Reading, average
 
 
 def window(number: int, length: int) -> torch.Tensor:
@@ -34,7 +35,7 @@ def test_windows_come_back_in_any_order_from_any_number_of_parts(data):
         store = SignalStore(Path(folder) / "signals")
         for part in set(part_of):
             write(store, [(f"w{i}", i, length) for i, length in enumerate(lengths) if part_of[i] == part])
-        signals = store.read([f"w{i}" for i in wanted], np.array([lengths[i] for i in wanted]))
+        signals, _ = store.read([f"w{i}" for i in wanted], np.array([lengths[i] for i in wanted]))
     expected = torch.cat([window(i, lengths[i]) for i in wanted])
     assert torch.equal(signals["start"], expected)
     assert torch.equal(signals["end"], -expected)
@@ -44,13 +45,15 @@ def test_signals_of_more_than_one_dimension_keep_their_shape(tmp_path):
     store = SignalStore(tmp_path)
     emissions = torch.arange(10.0).reshape(5, 2)
     store.write(["a", "b"], [2, 3], {"emissions": emissions})
-    assert torch.equal(store.read(["b", "a"], np.array([3, 2]))["emissions"], emissions[[2, 3, 4, 0, 1]])
+    assert torch.equal(store.read(["b", "a"], np.array([3, 2]))[0]["emissions"], emissions[[2, 3, 4, 0, 1]])
 
 
-def test_half_precision_is_read_as_float32(tmp_path):
-    store = SignalStore(tmp_path)
-    store.write(["a"], [2], {"start": torch.tensor([0.5, 1.5], dtype=torch.float16)})
-    assert store.read(["a"], np.array([2]))["start"].dtype == torch.float32
+def test_half_precision_stays_and_constants_come_along(tmp_path):
+    store, matrix = SignalStore(tmp_path), torch.arange(4.0).view(2, 2)
+    store.write(["a"], [2], {"start": torch.tensor([0.5, 1.5], dtype=torch.float16)}, {"between": matrix})
+    arrays, constants = store.read(["a"], np.array([2]))
+    assert arrays["start"].dtype == torch.float16 and arrays.keys() == {"start"}
+    assert torch.equal(constants["between"], matrix)
 
 
 def test_missing_gives_the_indices_that_no_part_holds(tmp_path):
@@ -94,7 +97,7 @@ def test_the_same_windows_written_again_replace_their_part(tmp_path):
     write(store, [("a", 0, 2), ("b", 1, 3)])
     write(store, [("a", 5, 2), ("b", 6, 3)])
     assert len(list(tmp_path.iterdir())) == 2
-    assert torch.equal(store.read(["b"], np.array([3]))["start"], window(6, 3))
+    assert torch.equal(store.read(["b"], np.array([3]))[0]["start"], window(6, 3))
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
@@ -105,10 +108,10 @@ def test_a_failed_write_leaves_nothing(tmp_path):
 
 
 def test_the_average_is_taken_element_by_element():
-    first = {"start": torch.tensor([1.0, 2.0]), "end": torch.tensor([0.0, -4.0])}
-    second = {"start": torch.tensor([3.0, 2.0]), "end": torch.tensor([1.0, 0.0])}
-    third = {"start": torch.tensor([5.0, 8.0]), "end": torch.tensor([2.0, 1.0])}
-    mean = average([first, second, third])
+    starts, ends = ([1.0, 2.0], [3.0, 2.0], [5.0, 8.0]), ([0.0, -4.0], [1.0, 0.0], [2.0, 1.0])
+    arrays = [{"start": torch.tensor(start), "end": torch.tensor(end)} for start, end in zip(starts, ends, strict=True)]
+    readings = [Reading(np.arange(2), each, {}) for each in arrays]
+    mean = average(readings)
     assert mean["start"].tolist() == [3.0, 4.0]
     assert mean["end"].tolist() == [1.0, -1.0]
-    assert torch.equal(average([first])["start"], first["start"])
+    assert torch.equal(average(readings[:1])["start"], arrays[0]["start"])

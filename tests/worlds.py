@@ -46,3 +46,43 @@ def point(**changes: Any) -> PointConfig:
 def sweep(**changes: Any) -> dict[str, Any]:
     """The keys of a sweep file of such points."""
     return merged({"name": "tiny", **copy.deepcopy(POINT)}, changes)
+
+
+TAG_POINT: dict[str, Any] = {
+    "task": "tagging",
+    "base": {
+        "model": "builtin:tiny",
+        "train": {
+            "source": {"builtin": "small-world", "num_items": 24},
+            "teachers": "per_language",
+            "epochs": 1,
+            "learning_rate": 3e-3,
+            "tokens_per_step": 256,
+        },
+    },
+    "data": {
+        "train": {"builtin": "small-world", "num_items": 24},
+        "languages": ["en", "es"],
+        "budget": 12,
+        "max_length": 64,
+    },
+    "evaluation": {
+        "source": {"builtin": "small-world", "num_items": 8},
+        "languages": ["en", "es", "zh"],
+        "epoch_max_items": 2,
+    },
+    "lineage": {"num_generations": 2},
+    "training": {"learning_rate": 3e-3, "tokens_per_step": 256},
+    "seed": 1,
+}
+"""Two monolingual teachers, a student of both languages, and Chinese to be tagged without ever being seen."""
+
+
+def tag_point(**changes: Any) -> PointConfig:
+    """A point of task tagging that trains in about a second; `changes` are sections, merged over it."""
+    return PointConfig.model_validate(merged(copy.deepcopy(TAG_POINT), changes))
+
+
+def tag_sweep(**changes: Any) -> dict[str, Any]:
+    """The keys of a sweep file of such points."""
+    return merged({"name": "tiny", **copy.deepcopy(TAG_POINT)}, changes)

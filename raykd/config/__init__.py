@@ -4,18 +4,16 @@ from raykd.config.base import Config, Schedule, Source, Weight, never_positive, 
 from raykd.config.load import json_schema, load_sweep, parse_value
 from raykd.config.point import (
     BaseConfig,
-    Batching,
     ComputeConfig,
     DataConfig,
     DistillationConfig,
     EvaluationConfig,
-    LabelTraining,
     LineageConfig,
     PointConfig,
     StudentConfig,
-    TrainingConfig,
 )
 from raykd.config.sweep import Asha, Choice, Dimension, Grid, IntRange, LogUniform, SearchConfig, SweepConfig, Uniform
+from raykd.config.training import Batching, LabelTraining, TrainingConfig
 
 __all__ = [
     "Asha",

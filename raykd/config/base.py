@@ -23,9 +23,13 @@ class Schedule(Config):
     """How it gets there."""
     until: float = Field(1.0, gt=0, le=1)
     """Progress at which `end` is reached."""
+    num_stairs: int | None = Field(None, ge=1)
+    """Move so many times at equal distances, once an epoch, say, and stay in between; null moves all the time."""
 
     def at(self, progress: float) -> float:
         """The value at a progress in [0, 1]."""
+        if self.num_stairs:
+            progress = min(math.floor(progress * self.num_stairs + 1e-9), self.num_stairs - 1) / self.num_stairs
         share = min(progress / self.until, 1.0)
         if self.shape == "cosine":
             share = (1 - math.cos(math.pi * share)) / 2
@@ -65,6 +69,8 @@ class Source(Config):
     """The data that raykd generates itself."""
     num_items: int | None = Field(None, ge=1)
     """How many items the built-in data has."""
+    rows: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = None
+    """Of a file of tagged sentences only those from the first number on, up to but without the second one."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

@@ -86,6 +86,15 @@ def with_path(raw: Any, path: tuple[str, ...], value: Any) -> Any:
     return {**section, path[0]: with_path(section.get(path[0]), path[1:], value)}
 
 
+def without_path(raw: Any, path: tuple[str, ...]) -> Any:
+    """`raw` without the key at a path."""
+    if not isinstance(raw, Mapping) or path[0] not in raw:
+        return raw
+    if len(path) == 1:
+        return {key: value for key, value in raw.items() if key != path[0]}
+    return {**raw, path[0]: without_path(raw[path[0]], path[1:])}
+
+
 def at_path(raw: Any, path: Iterable[str], default: Any = None) -> Any:
     """The value at a path, or the default where a part of it is missing."""
     for name in path:

@@ -1,5 +1,6 @@
 """Read a sweep file, and find everything that is wrong in it before anything starts."""
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -9,11 +10,11 @@ from typing import Any, ClassVar
 import yaml
 
 from raykd.config.explain import check, show
-from raykd.config.keys import POINT_KEYS, merged, split_key, with_path
+from raykd.config.keys import POINT_KEYS, merged, split_key, with_path, without_path
 from raykd.config.point import PointConfig
 from raykd.config.presets import PRESETS
 from raykd.config.sweep import SweepConfig
-from raykd.config.vary import point_problems, shape_problems, without_shorthand
+from raykd.config.vary import foreign_keys, point_problems, shape_problems, without_shorthand
 from raykd.errors import ConfigError
 
 _TAG = "tag:yaml.org,2002:"
@@ -118,6 +119,8 @@ def load_sweep(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Swe
     preset = raw.get("preset")
     raw = without_shorthand(merged(PRESETS.get(preset, {}) if isinstance(preset, str) else {}, raw))
     shape = shape_problems(raw)
+    # What is wrong with such a key beside its being there need not be said.
+    raw = functools.reduce(without_path, foreign_keys(raw), raw)
     sweep, found = check(SweepConfig, raw)
     found = [problem for problem in found if not any(problem.path[: len(own.path)] == own.path for own in shape)]
     ignored = {problem.path[:depth] for problem in (*shape, *found) for depth in range(4)}

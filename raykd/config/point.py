@@ -1,68 +1,15 @@
 """The sections that make up one point: everything that determines what is trained and how it is scored."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from raykd.config.base import Config, Source, Weight, never_positive
+from raykd.config.base import Config, Schedule, Source, Weight, never_positive
+from raykd.config.tagging import ColumnsConfig, HeadConfig
+from raykd.config.training import LabelTraining, TrainingConfig
 
 Languages = Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-class Batching(Config):
-    """How examples are put into steps, and the optimiser that takes them."""
-
-    learning_rate: float = Field(5e-5, gt=0)
-    """Peak learning rate of AdamW."""
-    lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """Decay to 0 after the warm-up, or none."""
-    warmup: float = Field(0.0, ge=0, lt=1)
-    """Share of all steps over which the learning rate rises from 0."""
-    weight_decay: float = Field(0.0, ge=0)
-    """Decoupled weight decay; biases and norms are left out of it."""
-    adam_epsilon: float = Field(1e-8, gt=0)
-    """Epsilon of AdamW."""
-    max_grad_norm: float = Field(1.0, ge=0)
-    """Gradient clipping by global norm; 0 is none."""
-    tokens_per_step: int | None = Field(6144, ge=32)
-    """Tokens of one optimiser step, padding counted, over all workers. Null with `examples_per_step`."""
-    examples_per_step: int | None = Field(None, ge=1)
-    """Features of one optimiser step over all workers, in place of a token budget."""
-    micro_batch_tokens: int = Field(8192, ge=32)
-    """The most tokens, padding counted, in one forward pass of one worker; what is above accumulates gradients."""
-    micro_batch_examples: int | None = Field(None, ge=1)
-    """The most features in one forward pass of one worker."""
-    pad_to_max: bool = False
-    """Pad every feature to `data.max_length`, as the released code does."""
-    dropout: float | None = Field(None, ge=0, lt=1)
-    """Dropout of the student; null keeps the model's own."""
-    freeze_embeddings: bool = False
-    """Leave the input embeddings as they are."""
-
-    @model_validator(mode="after")
-    def _one_batch_size(self) -> Self:
-        if (self.tokens_per_step is None) == (self.examples_per_step is None):
-            raise ValueError("set one of tokens_per_step and examples_per_step, and the other to null")
-        return self
-
-
-class TrainingConfig(Batching):
-    """How students are trained."""
-
-
-class LabelTraining(Batching):
-    """Training of generation 0 on labels alone."""
-
-    source: Source
-    """Labelled data in SQuAD format, in one language."""
-    language: str = "en"
-    """The language of that data."""
-    max_items: int | None = Field(None, ge=1)
-    """A fixed sample of so many questions; null takes all."""
-    epochs: int = Field(2, ge=1)
-    """Passes over the data."""
-    seed: int = 42
-    """Seed of this training. It is not the point's seed: all points share this teacher."""
+Objective = Literal["span_kl", "token", "emission", "top_k", "top_wk", "posterior", "posterior_top_wk", "exact"]
 
 
 class BaseConfig(Config):
@@ -94,10 +41,11 @@ class StudentConfig(Config):
 
 
 class DataConfig(Config):
-    """The parallel few-shot data, and how it becomes training features."""
+    """The few-shot data, and how it becomes training features."""
 
     train: Source
-    """Parallel QA, one file or configuration per language, equal ids."""
+    """One file or configuration per language: parallel QA with equal ids, or sentences with a tag for each word."""
+    columns: ColumnsConfig = ColumnsConfig()
     languages: Languages = ("en", "es", "de", "ar", "vi", "hi", "zh")
     """The languages that training may use."""
     pivot: str = "en"
@@ -107,7 +55,8 @@ class DataConfig(Config):
     english_centric: bool = True
     """Force the pivot into every sample."""
     budget: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    """Parallel items (question ids) that a point may train on. Smaller budgets are contained in larger ones."""
+    """Parallel items (question ids), or sentences of each language, that a point may train on; smaller budgets are
+    contained in larger ones."""
     seed: int | None = None
     """Seed of budget and language draws; null takes the point's seed."""
     max_length: int = Field(384, ge=16)
@@ -123,18 +72,25 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.pivot not in self.languages and self.english_centric:
-            raise ValueError(f"pivot {self.pivot!r} is not among languages {', '.join(self.languages)}")
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages holds a language twice")
+        return self
+
+    def check_pairs(self) -> None:
+        """Refuse what cannot be drawn or cut for question answering.
+
+        Raises:
+            ValueError: with what is wrong.
+        """
+        if self.pivot not in self.languages and self.english_centric:
+            raise ValueError(f"data: pivot {self.pivot!r} is not among languages {', '.join(self.languages)}")
         if self.num_target_languages > len(self.languages) - 1:
             raise ValueError(
-                f"num_target_languages is {self.num_target_languages}; with {len(self.languages)} languages "
+                f"data: num_target_languages is {self.num_target_languages}; with {len(self.languages)} languages "
                 f"it can be 0 to {len(self.languages) - 1}"
             )
         if self.stride + self.max_question_length + 8 >= self.max_length:
-            raise ValueError("stride + max_question_length leave no room for the context in max_length")
-        return self
+            raise ValueError("data: stride + max_question_length leave no room for the context in max_length")
 
 
 class LineageConfig(Config):
@@ -154,15 +110,22 @@ class LineageConfig(Config):
     """With a gate: stop the lineage after so many generations in a row that were not promoted."""
     keep: Literal["none", "last", "all"] = "last"
     """Whose weights stay on disk when the lineage is done."""
+    keep_first_teachers: bool = False
+    """Later students learn from generation 0's teachers too, beside the one that `teacher` names."""
 
 
 class DistillationConfig(Config):
     """How the teacher's knowledge enters the student's loss."""
 
+    objective: Objective | None = None
+    """What the KD term compares: qa knows `span_kl`; tagging the others. Null: `span_kl`, for tagging `posterior`."""
     label_weight: Weight = Field(1.0)
     """Weight of the label term (cross-entropy)."""
     kd_weight: Weight = Field(1.0)
-    """Weight of the KD term. The label term has its own weight: the paper keeps both at 1."""
+    """Weight of the KD term. The label term has its own weight: G-XLT keeps both at 1."""
+    kd_share: Annotated[float, Field(ge=0, le=1)] | Schedule | None = None
+    """In place of both weights: this for the KD term and the rest to 1 for the label term. Structure-level distillation
+    moves it from 1 to 0."""
     temperature: float = Field(2.0, gt=0)
     """Softmax temperature T of teacher and student. The KD term is scaled by T**2."""
     direction: Literal["forward_kl", "reverse_kl", "symmetric_kl"] = "forward_kl"
@@ -170,7 +133,11 @@ class DistillationConfig(Config):
     coefficient: Literal["constant", "map_at_k", "reciprocal_rank"] = "constant"
     """What multiplies the KD term: 1, the teacher's average precision at k, or 1 / rank of its first hit."""
     k: int = Field(10, ge=1)
-    """Rank cutoff of the coefficient."""
+    """Rank cutoff of the coefficient; for the objectives top_k and top_wk the number of teacher paths."""
+    combine: Literal["mean", "sum"] = "mean"
+    """posterior_top_wk: the mean of its two terms, as the paper says, or their sum, as the released code has it."""
+    exact_temperature: Literal["local", "global"] = "local"
+    """exact: soften the teacher's pair marginals, as the released code does, or its scores."""
     window: Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = 5
     """Positions around the gold one that count as hits: before and after, or one number for both. Released: [5, 4]."""
     reduce: Literal["example", "batch"] = "example"
@@ -184,14 +151,26 @@ class DistillationConfig(Config):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
-        if never_positive(self.label_weight) and never_positive(self.kd_weight):
+        if isinstance(self.kd_share, Schedule) and max(self.kd_share.start, self.kd_share.end) > 1:
+            raise ValueError("kd_share: a share is at most 1")
+        if all(map(never_positive, self.weights)):
             raise ValueError("label_weight and kd_weight are both 0: there is nothing to learn")
         return self
 
     @property
+    def weights(self) -> tuple[Weight, Weight]:
+        """Of the label term and of the KD term."""
+        share = self.kd_share
+        if share is None:
+            return self.label_weight, self.kd_weight
+        if isinstance(share, Schedule):
+            return share.model_copy(update={"start": 1 - share.start, "end": 1 - share.end}), share
+        return 1 - share, share
+
+    @property
     def uses_teacher(self) -> bool:
         """Whether the KD term can ever count."""
-        return not never_positive(self.kd_weight)
+        return not never_positive(self.weights[1])
 
     @property
     def window_bounds(self) -> tuple[int, int]:
@@ -200,16 +179,19 @@ class DistillationConfig(Config):
 
 
 class EvaluationConfig(Config):
-    """The dev set: one cell for each (question language, context language)."""
+    """The dev set: a cell for each (question language, context language), or for each language of tagged sentences."""
 
     source: Source
-    """QA in SQuAD format; `{question}`/`{context}` for one file per cell, or `{language}` for parallel files."""
+    """QA in SQuAD format, `{question}`/`{context}` for one file per cell or `{language}` for parallel files; for
+    tagging one file or configuration per language."""
+    selection: Source | None = None
+    """What is scored after every epoch, to choose by, in place of a part of `source`."""
     languages: Languages = ("en", "es", "de", "ar", "vi", "hi", "zh")
-    """Languages of questions and contexts."""
+    """Languages of questions and contexts, or of sentences; those that are not trained on are zero-shot."""
     max_items: int | None = Field(None, ge=1)
-    """A fixed sample of so many questions of each cell; null scores all."""
+    """A fixed sample of so many questions of each cell, or sentences of each language; null scores all."""
     epoch_max_items: int | None = Field(None, ge=0)
-    """Questions of each cell scored after every epoch; 0: none before the end of the lineage, null: as many as then."""
+    """How many of them are scored after every epoch; 0: none before the end of the lineage, null: as many as then."""
     normalization: Literal["squad", "mlqa"] = "mlqa"
     """How answers are normalised: MLQA's rules for the context's language, or SQuAD's English rules for all."""
     max_answer_tokens: int = Field(30, ge=1)
@@ -259,9 +241,10 @@ class ComputeConfig(Config):
 class PointConfig(Config):
     """One complete configuration."""
 
-    task: Literal["qa"] = "qa"
-    """What is learned: `qa`, extractive question answering."""
+    task: Literal["qa", "tagging"] = "qa"
+    """What is learned: `qa`, extractive question answering; `tagging`, a label for every word."""
     base: BaseConfig = BaseConfig()
+    head: HeadConfig = HeadConfig()
     student: StudentConfig = StudentConfig()
     data: DataConfig
     lineage: LineageConfig = LineageConfig()
@@ -274,6 +257,7 @@ class PointConfig(Config):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
+        self._task_fits()
         needs_dev = self.lineage.teacher == "best" or self.lineage.min_delta is not None
         if needs_dev and self.evaluation.epoch_max_items == 0:
             raise ValueError(
@@ -290,6 +274,28 @@ class PointConfig(Config):
         if self.student.model and self.lineage.student_init == "teacher":
             raise ValueError("student.model cannot start from its teacher: use lineage.student_init previous or base")
         return self
+
+    def _task_fits(self) -> None:
+        chosen = self.distillation.objective
+        if chosen and (self.task == "qa") != (chosen == "span_kl"):
+            known = ["span_kl"] if self.task == "qa" else [name for name in get_args(Objective) if name != "span_kl"]
+            raise ValueError(f"distillation.objective {chosen} is not one of task {self.task}: {', '.join(known)}")
+        if self.task == "qa":
+            self.data.check_pairs()
+            return
+        if self.head.kind == "softmax" and self.objective not in ("token", "emission", "posterior"):
+            raise ValueError(f"distillation.objective {self.objective} needs head.kind crf")
+        if self.distillation.signals == "live":
+            raise ValueError("distillation.signals live: tagging reads its teachers from stored signals")
+        if self.student.num_layers or self.student.model:
+            raise ValueError("student: a tagging student starts from base.model; leave the section out")
+        if self.training.pad_to_max:
+            raise ValueError("training.pad_to_max: tagging never pads to the maximum")
+
+    @property
+    def objective(self) -> str:
+        """The objective that null stands for."""
+        return self.distillation.objective or ("span_kl" if self.task == "qa" else "posterior")
 
     @property
     def data_seed(self) -> int:

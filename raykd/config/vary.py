@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raykd.config.explain import Path, Problem, check, show
+from raykd.config.identity import ONLY_QA, ONLY_TAGGING
 from raykd.config.keys import LEAF_KEYS, POINT_KEYS, arms, at_path, merged, near, with_path
 from raykd.config.point import PointConfig
 from raykd.config.sweep import Dimension, SweepConfig
@@ -13,7 +14,10 @@ SWEEP_ONLY = {
     name: f"{name} belongs to the whole sweep; set it at the top level of the file"
     for name in SweepConfig.model_fields
     if name not in PointConfig.model_fields
-} | {"seeds": "seeds belongs to the whole sweep: list it at the top level of the file, or set or search seed"}
+} | {
+    "seeds": "seeds belongs to the whole sweep: list it at the top level of the file, or set or search seed",
+    "task": "task belongs to the whole sweep; set it at the top level of the file",
+}
 _ABSENT = object()
 _PBT = "PBT is refused: a trial is a lineage with trainings of its own, which cannot be perturbed; use scheduler: asha"
 
@@ -45,11 +49,32 @@ def shape_problems(raw: Mapping[str, Any]) -> list[Problem]:
     for name, change in _section(raw, "methods").items():
         keys = change if isinstance(change, Mapping) else ()
         problems += [Problem(("methods", name, key), SWEEP_ONLY[key]) for key in keys if key in SWEEP_ONLY]
-    return problems
+    text = f"task {raw.get('task', 'qa')} does not have this key; leave it out"
+    return problems + [Problem(path, text) for path in foreign_keys(raw)]
 
 
-SHARED_SECTIONS = ("base", "evaluation")
-SHARED_KEYS = ("data.max_length", "data.stride", "data.max_question_length", "data.no_answer")
+def foreign_keys(raw: Mapping[str, Any]) -> list[Path]:
+    """Keys of a file that its task does not have: they would be read and do nothing."""
+    task = raw.get("task", "qa")
+    found: list[Path] = []
+    for key in {"qa": ONLY_TAGGING, "tagging": ONLY_QA}.get(task if isinstance(task, str) else "", ()):
+        path = tuple(key.split("."))
+        places = [path, *(("methods", name, *path) for name in _section(raw, "methods"))]
+        found += [place for place in places if at_path(raw, place, _ABSENT) is not _ABSENT]
+        found += [("search", "space", name) for name in _section(raw, "search", "space") if _is_within(name, key)]
+    return found
+
+
+def _is_within(key: str, section: str) -> bool:
+    """Whether a dotted key is this section, or one inside it."""
+    return key == section or key.startswith(f"{section}.")
+
+
+SHARED = {
+    "qa": ("base", "evaluation", "data.max_length", "data.stride", "data.max_question_length", "data.no_answer"),
+    "tagging": ("base", "evaluation", "head", "data.max_length", "data.train", "data.columns", "data.languages"),
+}
+"""What generation 0 and its scores depend on."""
 
 
 def _is_pbt(value: Any) -> bool:
@@ -69,7 +94,8 @@ def _key_problem(raw: Mapping[str, Any], key: str, dimension: Any) -> str | None
     if at_path(raw, ("search", "algorithm")) == "optuna":
         if head == "compute":
             return "algorithm optuna needs one executor for all points; search it with algorithm grid or random"
-        if head in SHARED_SECTIONS or key in SHARED_KEYS:
+        task = raw.get("task", "qa")
+        if any(_is_within(key, shared) for shared in SHARED.get(task if isinstance(task, str) else "", ())):
             return "generation 0 and its scores are made before optuna chooses; search it with algorithm grid or random"
     if isinstance(dimension, Mapping) and len(dimension) == 1 and next(iter(dimension)) in DIMENSION_KINDS:
         return None

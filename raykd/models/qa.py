@@ -116,7 +116,7 @@ def load_qa_model(
         if bidirectional:
             config = _without_causal_mask(model, config)
         if dropout is not None:
-            _set_dropout(config, dropout)
+            set_dropout(config, dropout)
         options |= {"config": config, "dtype": torch.float32, "trust_remote_code": False}
         folder = Path(model)
         has_head = (folder / SPAN_HEAD).is_file()
@@ -221,7 +221,7 @@ def _without_causal_mask(model: str, config: PreTrainedConfig) -> PreTrainedConf
     return text
 
 
-def _set_dropout(config: PreTrainedConfig, dropout: float) -> None:
+def set_dropout(config: PreTrainedConfig, dropout: float) -> None:
     text = config.get_text_config()
     for name, value in vars(text).items():
         if ("dropout" in name or name in ("attn_pdrop", "resid_pdrop", "embd_pdrop")) and type(value) in (int, float):

@@ -13,14 +13,6 @@ from raykd.artifacts import read_json
 from raykd.errors import ArtifactError
 from raykd.journal import Journal
 
-SCORES = ("xlt_f1", "gxlt_f1", "gxlt_off_diagonal_f1", "xlt_exact_match", "gxlt_exact_match")
-HEADINGS = {
-    "xlt_f1": "XLT F1",
-    "gxlt_f1": "G-XLT F1",
-    "gxlt_off_diagonal_f1": "off-diagonal F1",
-    "xlt_exact_match": "XLT EM",
-    "gxlt_exact_match": "G-XLT EM",
-}
 GENERATION_ZERO = "generation 0"
 
 
@@ -32,7 +24,7 @@ class Row:
         method: its name in the sweep file, or `generation 0`.
         varied: searched key -> value, the seed left out.
         num_seeds: finished points.
-        mean, deviation: of each of `SCORES`, in percent; the deviation is the sample one, None below two seeds.
+        mean, deviation: of each score, in percent; the deviation is the sample one, None below two seeds.
         seconds: mean time of a point.
         unfinished: status -> count of points that have no result.
     """
@@ -46,8 +38,22 @@ class Row:
     unfinished: Mapping[str, int]
 
 
-def leaderboard(folder: Path) -> list[Row]:
-    """Rows of a sweep's folder, best mean G-XLT F1 first, configurations without a result last.
+@dataclass(frozen=True)
+class Leaderboard:
+    """A sweep's results.
+
+    Attributes:
+        main: the score that rows are sorted by.
+        columns: score -> its heading.
+    """
+
+    main: str | None
+    columns: Mapping[str, str]
+    rows: list[Row]
+
+
+def leaderboard(folder: Path) -> Leaderboard:
+    """Rows of a sweep's folder, best mean of the main score first, configurations without a result last.
 
     Raises:
         ArtifactError: if the folder holds no sweep.
@@ -61,10 +67,17 @@ def leaderboard(folder: Path) -> list[Row]:
         varied = {key: value for key, value in point["varied"].items() if key != "seed"}
         key = point["method"], json.dumps(varied, sort_keys=True)
         groups.setdefault(key, []).append((varied, journal.result(point_id), journal.state(point_id).status))
-    rows = [_row(method, members) for (method, _), members in groups.items()] + _generation_zero(folder, bases)
-    return sorted(
-        rows, key=lambda row: (row.mean["gxlt_f1"] is None, -(row.mean["gxlt_f1"] or 0), row.method, str(row.varied))
-    )
+    first = _generation_zero(folder, bases)
+    scored = [result["scores"] for members in groups.values() for _, result, _ in members if result]
+    described = next(iter([*scored, *(scores for _, scores in first)]), {"main": None, "columns": {}})
+    main, columns = described["main"], described["columns"]
+    rows = [_row(method, members, columns) for (method, _), members in groups.items()]
+    rows += [
+        Row(name, {}, 1, {score: scores.get(score) for score in columns}, dict.fromkeys(columns), None, {})
+        for name, scores in first
+    ]
+    rows.sort(key=lambda row: (row.mean.get(main) is None, -(row.mean.get(main) or 0), row.method, str(row.varied)))
+    return Leaderboard(main, columns, rows)
 
 
 def failures(folder: Path) -> list[str]:
@@ -76,8 +89,9 @@ def failures(folder: Path) -> list[str]:
     ]
 
 
-def render(rows: Sequence[Row], style: str) -> str:
+def render(board: Leaderboard, style: str) -> str:
     """The leaderboard as `markdown`, `csv` or `json`."""
+    rows, scores = board.rows, list(board.columns)
     if style == "json":
         return json.dumps([vars(row) for row in rows], indent=1, ensure_ascii=False)
     keys = sorted({key for row in rows for key in row.varied})
@@ -85,22 +99,22 @@ def render(rows: Sequence[Row], style: str) -> str:
     last = [key.rpartition(".")[2] for key in keys]
     names = [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
     if style == "csv":
-        return _csv(rows, keys, names)
-    heads = ["method", *names, *(HEADINGS[score] for score in SCORES), "seeds", "s/point"]
+        return _csv(rows, keys, names, scores)
+    heads = ["method", *names, *board.columns.values(), "seeds", "s/point"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "|".join("---" for _ in heads) + "|"]
-    lines += ["| " + " | ".join(_cells(row, keys)) + " |" for row in rows]
+    lines += ["| " + " | ".join(_cells(row, keys, scores)) + " |" for row in rows]
     return "\n".join(lines)
 
 
-def _row(method: str, members: Sequence[tuple[dict, dict | None, str]]) -> Row:
+def _row(method: str, members: Sequence[tuple[dict, dict | None, str]], scores: Iterable[str]) -> Row:
     results = [result for _, result, _ in members if result is not None]
     unfinished: dict[str, int] = {}
     for _, result, status in members:
         if result is None:
             unfinished[status] = unfinished.get(status, 0) + 1
     columns = {
-        score: [result["scores"][score] for result in results if result["scores"][score] is not None]
-        for score in SCORES
+        score: [result["scores"][score] for result in results if result["scores"].get(score) is not None]
+        for score in scores
     }
     return Row(
         method=method,
@@ -113,23 +127,23 @@ def _row(method: str, members: Sequence[tuple[dict, dict | None, str]]) -> Row:
     )
 
 
-def _generation_zero(folder: Path, bases: Mapping[str, str]) -> list[Row]:
-    rows = []
+def _generation_zero(folder: Path, bases: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    """What generation 0 is called, and its scores."""
+    found = []
     for path in sorted((folder / "scores").glob("*.json")):
         recorded = read_json(path)
         if recorded["base"] not in bases:
             continue
         name = GENERATION_ZERO if len(bases) == 1 else f"{GENERATION_ZERO} of {bases[recorded['base']]}"
-        mean = {score: recorded["final"][score] for score in SCORES}
-        rows.append(Row(name, {}, 1, mean, dict.fromkeys(SCORES), None, {}))
-    return rows
+        found.append((name, recorded["final"]))
+    return found
 
 
-def _cells(row: Row, keys: Iterable[str]) -> list[str]:
+def _cells(row: Row, keys: Iterable[str], columns: Iterable[str]) -> list[str]:
     seeds = str(row.num_seeds) if not row.method.startswith(GENERATION_ZERO) else "-"
     if row.unfinished:
         seeds += " (" + ", ".join(f"{count} {status}" for status, count in sorted(row.unfinished.items())) + ")"
-    scores = [_score(row.mean[score], row.deviation[score]) for score in SCORES]
+    scores = [_score(row.mean[score], row.deviation[score]) for score in columns]
     seconds = f"{row.seconds:.0f}" if row.seconds is not None else "-"
     return [row.method, *(_value(row.varied.get(key)) for key in keys), *scores, seeds, seconds]
 
@@ -148,23 +162,34 @@ def _score(mean: float | None, deviation: float | None) -> str:
     return f"{mean:.1f}" if deviation is None else f"{mean:.1f} ± {deviation:.1f}"
 
 
-def _csv(rows: Sequence[Row], keys: Sequence[str], names: Sequence[str]) -> str:
+def _csv(rows: Sequence[Row], keys: Sequence[str], names: Sequence[str], columns: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ["method", *names, *(f"{score}_{part}" for score in SCORES for part in ("mean", "std")), "num_seeds", "seconds"]
+        [
+            "method",
+            *names,
+            *(f"{score}_{part}" for score in columns for part in ("mean", "std")),
+            "num_seeds",
+            "seconds",
+        ]
     )
     for row in rows:
-        scores = [part for score in SCORES for part in (row.mean[score], row.deviation[score])]
+        scores = [part for score in columns for part in (row.mean[score], row.deviation[score])]
         writer.writerow([row.method, *(row.varied.get(key) for key in keys), *scores, row.num_seeds, row.seconds])
     return text.getvalue().rstrip("\n")
 
 
-def matrix(scores: Mapping[str, Any], *, metric: str = "f1") -> str:
-    """The G-XLT matrix of one result as markdown: rows are question languages, columns context languages."""
-    cells = {tuple(name.split("-", 1)): cell[metric] for name, cell in scores["cells"].items()}
-    if not cells:
+def matrix(scores: Mapping[str, Any], *, metric: str | None = None) -> str:
+    """The cells of one result as markdown: a row of languages, or question languages by context languages."""
+    if not scores["cells"]:
         raise ArtifactError("the result holds no cells")
+    metric = metric or scores.get("metric", "f1")
+    # A language such as pt-BR is no pair of languages: scores by language name their metric.
+    if "metric" in scores or not any("-" in name for name in scores["cells"]):
+        names, values = list(scores["cells"]), [f"{cell[metric]:.1f}" for cell in scores["cells"].values()]
+        return "\n".join("| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names), values))
+    cells = {tuple(name.split("-", 1)): cell[metric] for name, cell in scores["cells"].items()}
     questions, contexts = (list(dict.fromkeys(cell[side] for cell in cells)) for side in (0, 1))
     lines = ["| question \\ context | " + " | ".join(contexts) + " |", "|---" * (len(contexts) + 1) + "|"]
     for question in questions:

@@ -17,7 +17,7 @@ from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect, disk_i
 from raykd.config.point import PointConfig
 from raykd.errors import CapacityError, DataError, TrainingError
 from raykd.generation import DISK_FULL, Place, plain_reason, prepare_in_group, prepare_inline, reason_in
-from raykd.journal import Journal
+from raykd.journal import Journal, headline
 from raykd.plan import Plan, Point, base_fingerprint
 from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe, typical_points
 from raykd.sweep.trial import PointTrial, group_trial, point_description
@@ -213,11 +213,7 @@ class _Runner:
             self.journal.end(point.id, "stopped", error="stopped early by ASHA")
         self.counts[status] = self.counts.get(status, 0) + 1
         result = self.journal.result(point.id)
-        detail = (
-            f"XLT F1 {result['scores']['xlt_f1']:.1f}, G-XLT F1 {result['scores']['gxlt_f1']:.1f}"
-            if result
-            else "early"
-        )
+        detail = headline(result["scores"]) if result else "early"
         self.progress.ended(point, status, detail)
 
     def failed(self, point: Point, error: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from raykd.config.base import Source
-from raykd.config.point import DataConfig, EvaluationConfig, LabelTraining
+from raykd.config.point import DataConfig, EvaluationConfig
+from raykd.config.training import LabelTraining
 from raykd.data import smallworld
 from raykd.data.budgets import Budget, select
 from raykd.data.examples import ParallelQA, QAExample

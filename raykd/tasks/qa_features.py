@@ -52,6 +52,11 @@ class QAFeatures:
         """[N] tokens of each window."""
         return np.diff(self.bounds)
 
+    @property
+    def signal_lengths(self) -> np.ndarray:
+        """[N] rows of stored signals of each window: its tokens."""
+        return self.lengths
+
     @cached_property
     def sha256(self) -> str:
         """Hash of all that a model sees of these windows."""
@@ -59,6 +64,10 @@ class QAFeatures:
         for array in (self.bounds, self.tokens, self.types, self.context, self.gold):
             digest.update(np.ascontiguousarray(array.astype(np.int64)))
         return digest.hexdigest()
+
+    def of_language(self, language: str) -> np.ndarray:
+        """A QA teacher teaches all windows."""
+        raise NotImplementedError(f"windows of {language}: a QA window has two languages")
 
     def take(self, indices: np.ndarray) -> "QAFeatures":
         """The windows at `indices`, in that order; their examples keep their numbers."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.config.point import DistillationConfig, LabelTraining, PointConfig
+from raykd.config.point import DistillationConfig, EvaluationConfig, PointConfig
 from raykd.data import smallworld
 from raykd.data.examples import ParallelQA, QAExample
 from raykd.models.qa import load_qa_model, tiny_qa_model
@@ -30,6 +30,7 @@ from raykd.tasks.qa import (
 )
 from raykd.tasks.qa_data import Cells, hash_examples, load_cells, load_items, load_labelled, load_train
 from raykd.tasks.qa_features import QAFeatures, build_features, with_questions
+from raykd.tasks.reading import Reading, average
 from raykd.tasks.scoring import summarize
 
 Prediction = tuple[int, float, int, int]
@@ -68,14 +69,41 @@ class DevSet:
         return DevSet(cells, self.examples, self.features.take(np.flatnonzero(np.isin(self.features.example, kept))))
 
 
+COLUMNS = {
+    "xlt_f1": "XLT F1",
+    "gxlt_f1": "G-XLT F1",
+    "gxlt_off_diagonal_f1": "off-diagonal F1",
+    "xlt_exact_match": "XLT EM",
+    "gxlt_exact_match": "G-XLT EM",
+}
+
+
 class QATask:
     """The task `qa`."""
 
     outputs = OUTPUTS
+    stored_dtype = torch.float32
     load_model = staticmethod(load_qa_model)
-    tiny_model = staticmethod(tiny_qa_model)
     build_tiny_tokenizer = staticmethod(smallworld.build_tokenizer)
     model_inputs = staticmethod(model_inputs)
+
+    def tiny_model(self, config: PointConfig, tokenizer: Any, *, items: Any, seed: int) -> Any:
+        """The model `builtin:tiny`."""
+        return tiny_qa_model(tokenizer, seed=seed)
+
+    def given_model(self, config: PointConfig, name: str, *, items: Any) -> Any:
+        """The model that `base` names, before any training."""
+        base = config.base
+        return load_qa_model(
+            name,
+            gguf_file=base.gguf_file,
+            bidirectional=base.bidirectional,
+            dropout=base.train.dropout if base.train else None,
+            needs_head=base.train is None,
+        )
+
+    def same_labels(self, teacher: Path, base: Path) -> None:
+        """Nothing to compare: QA has no label set."""
 
     def window_options(self, config: PointConfig) -> dict[str, int]:
         """How examples are cut into windows; part of what identifies signals and scores."""
@@ -87,7 +115,9 @@ class QATask:
         items = load_items(config.data, folder=folder)
         return items, hash_examples([example for item in items.values() for example in item.values()])
 
-    def train_set(self, config: PointConfig, tokenizer: Any, *, items: ParallelQA, folder: Path) -> TrainSet:
+    def train_set(
+        self, config: PointConfig, tokenizer: Any, *, items: ParallelQA, folder: Path, artifact: Path
+    ) -> TrainSet:
         """The windows of a point's budget."""
         data = load_train(config.data, seed=config.data_seed, folder=folder, items=items)
         options = self.window_options(config)
@@ -99,14 +129,14 @@ class QATask:
         return TrainSet(features, seen, data.sha256, data.description())
 
     def labelled(
-        self, train: LabelTraining, config: PointConfig, tokenizer: Any, *, folder: Path
+        self, config: PointConfig, tokenizer: Any, model: Any, *, folder: Path, language: str | None
     ) -> tuple[QAFeatures, str]:
         """The windows that generation 0 is trained on, and the hash of their examples."""
-        examples = load_labelled(train, folder=folder)
+        examples = load_labelled(config.base.train, folder=folder)
         options = self.window_options(config)
         return build_features(examples, tokenizer, no_answer=config.data.no_answer, **options), hash_examples(examples)
 
-    def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path) -> DevSet:
+    def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path, artifact: Path) -> DevSet:
         """The cells that a point is scored on."""
         return dev_set(load_cells(config.evaluation, folder=folder), tokenizer, **self.window_options(config))
 
@@ -130,13 +160,14 @@ class QATask:
     def stored_teacher(
         self,
         train: TrainSet,
-        signals: dict[str, Tensor],
+        readings: Sequence[Reading],
         config: DistillationConfig,
         *,
         device: torch.device,
         pad_to: int | None,
     ) -> StoredTeacher:
-        """A teacher that reads its signals over `train.seen`."""
+        """A teacher that reads its signals over `train.seen`; of several, their mean."""
+        signals = average(readings)
         if train.seen is not train.features:
             signals = align_signals(signals, train.seen, train.features)
         return StoredTeacher(train.features, signals, config, device=device, pad_to=pad_to)
@@ -158,6 +189,14 @@ class QATask:
         """What is stored of a teacher's outputs: name -> [B, L, ...] float32."""
         return {"start": outputs.start_logits.float(), "end": outputs.end_logits.float()}
 
+    def constants(self, outputs: Any) -> dict[str, Tensor]:
+        """What is stored once a teacher: nothing."""
+        return {}
+
+    def of_teachers(self, scores: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
+        """The scores of generation 0: there is one teacher."""
+        return scores[None]
+
     def mean_outputs(self, outputs: Sequence[Any]) -> Any:
         """The mean of several teachers' outputs."""
         first = outputs[0]
@@ -166,16 +205,16 @@ class QATask:
         return first
 
     def predict(
-        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, *, max_answer_tokens: int
+        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: EvaluationConfig
     ) -> list[Prediction]:
         """The best span of every window of a batch."""
-        return spans_of(outputs, batch, indices, max_answer_tokens=max_answer_tokens)
+        return spans_of(outputs, batch, indices, max_answer_tokens=evaluation.max_answer_tokens)
 
-    def score(self, predictions: Iterable[Prediction], dev: DevSet, *, normalization: str) -> dict[str, Any]:
-        """`xlt`, `gxlt`, `gxlt_off_diagonal` for F1 and exact match, and `cells` by name, in percent."""
+    def score(self, predictions: Iterable[Prediction], dev: DevSet, evaluation: EvaluationConfig) -> dict[str, Any]:
+        """`COLUMNS` and `cells` by name, in percent, and which of them is the `main` one."""
         answers = best_answers(dev.features, dev.examples, predictions)
-        scores = score_cells(dev.cells, answers, dev.examples, normalization=normalization)
-        return {**summarize(scores), "cells": cells_to_json(scores)}
+        scores = score_cells(dev.cells, answers, dev.examples, normalization=evaluation.normalization)
+        return {"main": "gxlt_f1", "columns": COLUMNS, **summarize(scores), "cells": cells_to_json(scores)}
 
 
 def collect_ranked(

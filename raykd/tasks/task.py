@@ -1,6 +1,6 @@
 """What a task must offer, and the tasks there are."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,19 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.config.point import DistillationConfig, LabelTraining, PointConfig
+from raykd.config.point import DistillationConfig, EvaluationConfig, PointConfig
 from raykd.tasks.qa_task import QATask
+from raykd.tasks.reading import Reading
+from raykd.tasks.tagging_task import TaggingTask
 
 
 class Features(Protocol):
-    """Windows of tokens: ids, lengths, and batches cut from them."""
+    """Windows of tokens: ids, lengths, and batches cut from them. `signal_lengths` are rows of stored signals."""
 
     ids: tuple[str, ...]
     lengths: np.ndarray
+    signal_lengths: np.ndarray
     sha256: str
 
     def __len__(self) -> int: ...
     def take(self, indices: np.ndarray) -> "Features": ...
+    def of_language(self, language: str) -> np.ndarray: ...
     def collate(self, indices: np.ndarray, *, pad_to: int | None = None) -> dict[str, Tensor]: ...
 
 
@@ -36,29 +40,35 @@ class TrainData(Protocol):
 class Task(Protocol):
     """Data to windows, windows to loss terms, outputs to scores. Everything else is the same for all tasks.
 
-    `outputs` names the stored signals. The docstrings of `QATask` say what each method promises.
+    `outputs` names the stored signals. The docstrings of the tasks say what each method promises. Scores hold the
+    names that a leaderboard shows (`columns`) and the one that decides (`main`).
     """
 
     outputs: tuple[str, ...]
+    stored_dtype: torch.dtype
     load_model: Callable[..., Any]
-    tiny_model: Callable[..., Any]
     build_tiny_tokenizer: Callable[[Path], None]
     model_inputs: Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
+    def tiny_model(self, config: PointConfig, tokenizer: Any, *, items: Any, seed: int) -> Any: ...
+    def given_model(self, config: PointConfig, name: str, *, items: Any) -> Any: ...
+    def same_labels(self, teacher: Path, base: Path) -> None: ...
     def window_options(self, config: PointConfig) -> dict[str, int]: ...
     def items(self, config: PointConfig, *, folder: Path) -> tuple[Any, str]: ...
-    def train_set(self, config: PointConfig, tokenizer: Any, *, items: Any, folder: Path) -> TrainData: ...
+    def train_set(
+        self, config: PointConfig, tokenizer: Any, *, items: Any, folder: Path, artifact: Path
+    ) -> TrainData: ...
     def labelled(
-        self, train: LabelTraining, config: PointConfig, tokenizer: Any, *, folder: Path
+        self, config: PointConfig, tokenizer: Any, model: Any, *, folder: Path, language: str | None
     ) -> tuple[Features, str]: ...
-    def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path) -> Any: ...
+    def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path, artifact: Path) -> Any: ...
     def terms(
         self, outputs: Any, batch: dict[str, Tensor], teacher: Any, config: DistillationConfig, *, padding: bool
     ) -> tuple[Tensor, Tensor | None]: ...
     def stored_teacher(
         self,
         train: Any,
-        signals: dict[str, Tensor],
+        readings: Sequence[Reading],
         config: DistillationConfig,
         *,
         device: torch.device,
@@ -68,12 +78,14 @@ class Task(Protocol):
         self, train: Any, forward: Any, config: DistillationConfig, *, device: torch.device, pad_to: int | None
     ) -> Any: ...
     def signals(self, outputs: Any) -> dict[str, Tensor]: ...
+    def constants(self, outputs: Any) -> dict[str, Tensor]: ...
     def mean_outputs(self, outputs: Sequence[Any]) -> Any: ...
+    def of_teachers(self, scores: Mapping[str | None, dict[str, Any]]) -> dict[str, Any]: ...
     def predict(
-        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, *, max_answer_tokens: int
+        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: EvaluationConfig
     ) -> list[Any]: ...
-    def score(self, predictions: Iterable[Any], dev: Any, *, normalization: str) -> dict[str, Any]: ...
+    def score(self, predictions: Iterable[Any], dev: Any, evaluation: EvaluationConfig) -> dict[str, Any]: ...
 
 
-TASKS: dict[str, Task] = {"qa": QATask()}
+TASKS: dict[str, Task] = {"qa": QATask(), "tagging": TaggingTask()}
 """The word in a sweep file's `task` -> the task."""

@@ -27,7 +27,8 @@ from worlds import sweep
 from raykd.artifacts import Store
 from raykd.capacity import WORKER_ENVIRONMENT
 from raykd.cli import main
-from raykd.config.point import DistillationConfig, TrainingConfig
+from raykd.config.point import DistillationConfig
+from raykd.config.training import TrainingConfig
 from raykd.data.sampling import cross_lingual_pairs
 from raykd.data.sources import SourceRef
 from raykd.data.squad import read_parallel

@@ -121,7 +121,7 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
             "distillation.kd_weight.end: missing; it must be given",
             (
                 "distillation.label_weight: got 'x'; "
-                "must be a number or a section with keys among start, end, shape, until"
+                "must be a number or a section with keys among start, end, shape, until, num_stairs"
             ),
             "compute.num_workers: got '2'; must be a whole number",
             "evaluation: missing; it must be given",
@@ -151,8 +151,9 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
         (
             "distillation: {zzz: 1}",
             (
-                "distillation.zzz: unknown key; the keys here are label_weight, kd_weight, temperature, direction, "
-                "coefficient, k, window, reduce, reduce_group, context_only, signals"
+                "distillation.zzz: unknown key; the keys here are objective, label_weight, kd_weight, kd_share, "
+                "temperature, direction, coefficient, k, combine, exact_temperature, window, reduce, reduce_group, "
+                "context_only, signals"
             ),
         ),
         ("student: 3", "student: got 3; must be a section with keys among num_layers, model"),
@@ -201,7 +202,7 @@ def space(text: str, *, head: str = "algorithm: random, num_points: 2") -> str:
         ),
         (
             "data.languages: {choice: [[en, es]]}",
-            'data.languages: value ["en", "es"]: num_target_languages is 3; with 2 languages it can be 0 to 1',
+            'data.languages: value ["en", "es"]: data: num_target_languages is 3; with 2 languages it can be 0 to 1',
         ),
     ],
 )

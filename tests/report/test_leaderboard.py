@@ -7,9 +7,17 @@ import pytest
 from raykd.artifacts import write_json
 from raykd.errors import ArtifactError
 from raykd.journal import Journal
-from raykd.report.leaderboard import GENERATION_ZERO, SCORES, Row, failures, leaderboard, matrix, render
+from raykd.report.leaderboard import GENERATION_ZERO, Leaderboard, Row, failures, leaderboard, matrix, render
 
 BASE = "base-tiny"
+COLUMNS = {
+    "xlt_f1": "XLT F1",
+    "gxlt_f1": "G-XLT F1",
+    "gxlt_off_diagonal_f1": "off-diagonal F1",
+    "xlt_exact_match": "XLT EM",
+    "gxlt_exact_match": "G-XLT EM",
+}
+DESCRIBED = {"main": "gxlt_f1", "columns": COLUMNS}
 
 
 def add(journal: Journal, point_id: str, method: str, *, seed: int, score: float | None = None, seconds=10.0, **varied):
@@ -26,6 +34,7 @@ def add(journal: Journal, point_id: str, method: str, *, seed: int, score: float
     if score is None:
         return
     scores = {
+        **DESCRIBED,
         "xlt_f1": score + 5,
         "gxlt_f1": score,
         "gxlt_off_diagonal_f1": None,
@@ -57,13 +66,15 @@ def folder(tmp_path):
     journal.start("c1")
     journal.write_sweep({"name": "few-shot", "points": ["a1", "a2", "a3", "b1", "b2", "b3", "c1", "c2"]})
     final = {"xlt_f1": 55.0, "gxlt_f1": 50.0, "gxlt_off_diagonal_f1": 48.0, "xlt_exact_match": 40.0}
-    write_json(tmp_path / "scores" / "x.json", {"base": BASE, "final": {**final, "gxlt_exact_match": 30.0}})
+    write_json(
+        tmp_path / "scores" / "x.json", {"base": BASE, "final": {**DESCRIBED, **final, "gxlt_exact_match": 30.0}}
+    )
     write_json(tmp_path / "scores" / "y.json", {"base": "of another sweep", "final": {}})
     return tmp_path
 
 
 def test_rows_come_best_first_and_those_without_a_result_last(folder):
-    rows = leaderboard(folder)
+    rows = leaderboard(folder).rows
     assert [(row.method, row.mean["gxlt_f1"]) for row in rows] == [
         ("skd", 64.0),
         ("skd", 63.0),
@@ -73,7 +84,7 @@ def test_rows_come_best_first_and_those_without_a_result_last(folder):
 
 
 def test_a_row_holds_mean_and_sample_deviation_over_its_seeds(folder):
-    row = leaderboard(folder)[1]
+    row = leaderboard(folder).rows[1]
     assert row.varied == {"distillation.temperature": 2.0}
     assert row.num_seeds == 3
     # 60, 62, 67: mean 63, squared distances 9 + 1 + 16 = 26, divided by 2: 13.
@@ -92,29 +103,29 @@ def test_a_row_holds_mean_and_sample_deviation_over_its_seeds(folder):
 
 
 def test_one_seed_has_no_deviation_and_unfinished_ones_are_counted_by_status(folder):
-    row = leaderboard(folder)[0]
+    row = leaderboard(folder).rows[0]
     assert (row.num_seeds, row.mean["gxlt_f1"], row.deviation["gxlt_f1"]) == (1, 64.0, None)
     assert row.unfinished == {"running": 1, "failed": 1}
 
 
 def test_a_configuration_without_a_result_is_shown(folder):
-    row = leaderboard(folder)[-1]
+    row = leaderboard(folder).rows[-1]
     assert (row.method, row.num_seeds, row.seconds) == ("ce", 0, None)
-    assert row.mean == dict.fromkeys(SCORES)
+    assert row.mean == dict.fromkeys(COLUMNS)
     assert row.unfinished == {"running": 1, "pending": 1}
 
 
 def test_generation_0_is_a_row_of_its_own_without_seeds(folder):
-    row = leaderboard(folder)[2]
+    row = leaderboard(folder).rows[2]
     assert (row.method, row.varied, row.mean["xlt_f1"]) == (GENERATION_ZERO, {}, 55.0)
-    assert row.deviation == dict.fromkeys(SCORES)
+    assert row.deviation == dict.fromkeys(COLUMNS)
 
 
 def test_a_sweep_that_has_not_begun_has_rows_without_numbers(tmp_path):
     journal = Journal.at(tmp_path)
     journal.write_sweep({"points": ["a1"]})
     add(journal, "a1", "skd", seed=1)
-    (row,) = leaderboard(tmp_path)
+    (row,) = leaderboard(tmp_path).rows
     assert row.unfinished == {"pending": 1}
 
 
@@ -152,22 +163,22 @@ def test_the_leaderboard_as_csv(folder):
 
 def test_the_leaderboard_as_json(folder):
     rows = json.loads(render(leaderboard(folder), "json"))
-    assert [Row(**row) for row in rows] == leaderboard(folder)
+    assert [Row(**row) for row in rows] == leaderboard(folder).rows
 
 
 def test_two_keys_with_the_same_last_part_are_told_apart():
-    empty = {"num_seeds": 0, "mean": dict.fromkeys(SCORES), "deviation": dict.fromkeys(SCORES), "seconds": None}
+    empty = {"num_seeds": 0, "mean": dict.fromkeys(COLUMNS), "deviation": dict.fromkeys(COLUMNS), "seconds": None}
     varied = {"training.warmup": 0.1, "base.train.warmup": 0.2, "data.budget": "all"}
     row = Row("skd", varied, unfinished={}, **empty)
-    head, _, line = render([row], "markdown").splitlines()
+    head, _, line = render(Leaderboard("gxlt_f1", COLUMNS, [row]), "markdown").splitlines()
     assert head.startswith("| method | base.train.warmup | budget | training.warmup |")
     assert line.startswith("| skd | 0.2 | all | 0.1 |")
 
 
 def test_a_schedule_is_shown_as_json():
-    empty = {"num_seeds": 0, "mean": dict.fromkeys(SCORES), "deviation": dict.fromkeys(SCORES), "seconds": None}
+    empty = {"num_seeds": 0, "mean": dict.fromkeys(COLUMNS), "deviation": dict.fromkeys(COLUMNS), "seconds": None}
     row = Row("skd", {"distillation.kd_weight": {"start": 1, "end": 0}}, unfinished={}, **empty)
-    assert '| {"start": 1, "end": 0} |' in render([row], "markdown")
+    assert '| {"start": 1, "end": 0} |' in render(Leaderboard("gxlt_f1", COLUMNS, [row]), "markdown")
 
 
 def test_the_matrix_has_question_languages_as_rows():
@@ -180,6 +191,27 @@ def test_the_matrix_has_question_languages_as_rows():
         "| de | 60.0 | 65.0 |",
     ]
     assert matrix(scores, metric="exact_match").splitlines()[2] == "| en | 40.0 | 35.0 |"
+
+
+def test_cells_of_one_language_are_a_row():
+    scores = {"cells": {"en": {"f1": 80.0}, "de": {"f1": 65.04}}}
+    assert matrix(scores).splitlines() == ["| en | de |", "| --- | --- |", "| 80.0 | 65.0 |"]
+
+
+def test_a_language_with_a_hyphen_is_no_pair_where_the_task_has_no_pairs():
+    cells = {"pt-BR": {"f1": 1.0, "accuracy": 80.0}, "en": {"f1": 2.0, "accuracy": 65.04}}
+    assert matrix({"metric": "accuracy", "cells": cells}).splitlines()[::2] == ["| pt-BR | en |", "| 80.0 | 65.0 |"]
+
+
+def test_the_task_says_what_is_shown(tmp_path):
+    journal = Journal.at(tmp_path)
+    journal.write_sweep({"points": ["a1"]})
+    add(journal, "a1", "crf", seed=1)
+    journal.start("a1")
+    scores = {"main": "f1", "columns": {"f1": "F1", "f1_de": "de"}, "f1": 50.0, "f1_de": 40.0}
+    journal.write_result("a1", {"scores": scores, "seconds": 1.0})
+    journal.end("a1", "finished")
+    assert render(leaderboard(tmp_path), "markdown").splitlines()[2] == "| crf | 50.0 | 40.0 | 1 | 1 |"
 
 
 def test_a_cell_that_was_not_scored_is_a_dash():

@@ -1,0 +1,69 @@
+"""The sections that say how a model is trained: batches, optimiser, and the labels of generation 0."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from raykd.config.base import Config, Source
+
+
+class Batching(Config):
+    """How examples are put into steps, and the optimiser that takes them."""
+
+    learning_rate: float = Field(5e-5, gt=0)
+    """Peak learning rate of AdamW."""
+    transition_learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate of a CRF's transitions; null is that of the head."""
+    head_learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate of a tagging head (BiLSTM and emissions); null is that of everything else."""
+    lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Decay to 0 after the warm-up, or none."""
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of all steps over which the learning rate rises from 0."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay; biases and norms are left out of it."""
+    adam_epsilon: float = Field(1e-8, gt=0)
+    """Epsilon of AdamW."""
+    max_grad_norm: float = Field(1.0, ge=0)
+    """Gradient clipping by global norm; 0 is none."""
+    tokens_per_step: int | None = Field(6144, ge=32)
+    """Tokens of one optimiser step, padding counted, over all workers. Null with `examples_per_step`."""
+    examples_per_step: int | None = Field(None, ge=1)
+    """Features of one optimiser step over all workers, in place of a token budget."""
+    micro_batch_tokens: int = Field(8192, ge=32)
+    """The most tokens, padding counted, in one forward pass of one worker; what is above accumulates gradients."""
+    micro_batch_examples: int | None = Field(None, ge=1)
+    """The most features in one forward pass of one worker."""
+    pad_to_max: bool = False
+    """Pad every feature to `data.max_length`, as the released code does."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout of the student; null keeps the model's own."""
+    freeze_embeddings: bool = False
+    """Leave the input embeddings as they are."""
+
+    @model_validator(mode="after")
+    def _one_batch_size(self) -> Self:
+        if (self.tokens_per_step is None) == (self.examples_per_step is None):
+            raise ValueError("set one of tokens_per_step and examples_per_step, and the other to null")
+        return self
+
+
+class TrainingConfig(Batching):
+    """How students are trained."""
+
+
+class LabelTraining(Batching):
+    """Training of generation 0 on labels alone."""
+
+    source: Source
+    """Labelled data: for qa in SQuAD format, in one language; for tagging one file or configuration per language."""
+    language: str = "en"
+    """qa: the language of that data. tagging takes `data.languages`."""
+    teachers: Literal["one", "per_language"] = "one"
+    """tagging: one teacher for all languages, or one for each, that the student's sentences are routed to."""
+    max_items: int | None = Field(None, ge=1)
+    """A fixed sample of so many questions, or sentences of each language; null takes all."""
+    epochs: int = Field(2, ge=1)
+    """Passes over the data."""
+    seed: int = 42
+    """Seed of this training. It is not the point's seed: all points share this teacher."""

@@ -1,0 +1,92 @@
+"""The data sets of a point, read as its task reads them, without a model: what is wrong is found before a start."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Protocol
+
+from raykd.config.point import EvaluationConfig, PointConfig
+from raykd.tasks import qa_data, tagging_data
+
+PIECES_PER_WORD = 1.6
+"""Assumed for an estimate: WikiAnn has 1.4 (English) to 3.1 (Tamil) of mBERT's pieces a word."""
+
+
+class Reader(Protocol):
+    """What a sweep's check needs of a task's data. Every method raises DataError with all that is missing or wrong."""
+
+    def items(self, config: PointConfig, *, folder: Path) -> tuple[Any, int, str]:
+        """What budgets are drawn from, how many (of each language) there are, and a hash."""
+
+    def mean_tokens(self, items: Any) -> float | None:
+        """About how many tokens a feature has; None where that takes a tokenizer."""
+
+    def budget(self, config: PointConfig, items: Any, *, folder: Path) -> None:
+        """Draw a point's budget."""
+
+    def dev(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        """Hash of what a point is scored on."""
+
+    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        """Hash of what generation 0 is trained on."""
+
+
+class QAReader:
+    """The data of task `qa`."""
+
+    def items(self, config: PointConfig, *, folder: Path) -> tuple[Any, int, str]:
+        found = qa_data.load_items(config.data, folder=folder)
+        return found, len(found), qa_data.hash_examples(example for item in found.values() for example in item.values())
+
+    def mean_tokens(self, items: Any) -> float | None:
+        return None
+
+    def budget(self, config: PointConfig, items: Any, *, folder: Path) -> None:
+        qa_data.load_train(config.data, seed=config.data_seed, items=items, folder=folder)
+
+    def dev(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        cells = [qa_data.load_cells(each, folder=folder) for each in _scored_on(config.evaluation)]
+        return qa_data.hash_examples(example for each in cells for cell in each.values() for example in cell)
+
+    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        return qa_data.hash_examples(qa_data.load_labelled(config.base.train, folder=folder))
+
+
+class TagReader:
+    """The data of task `tagging`."""
+
+    def items(self, config: PointConfig, *, folder: Path) -> tuple[Any, int, str]:
+        found = tagging_data.load_items(config.data, folder=folder)
+        return found, min(map(len, found.sentences.values())), tagging_data.hash_sentences(found.all())
+
+    def mean_tokens(self, items: Any) -> float | None:
+        return 2 + PIECES_PER_WORD * fmean(len(sentence.words) for sentence in items.all())
+
+    def budget(self, config: PointConfig, items: Any, *, folder: Path) -> None:
+        tagging_data.load_train(config.data, seed=config.data_seed, items=items)
+
+    def dev(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        labels = items.labels() if items else None
+        found = []
+        for evaluation in _scored_on(config.evaluation):
+            found += tagging_data.load_dev(evaluation, config.data.columns, folder=folder, labels=labels).all()
+        return tagging_data.hash_sentences(found)
+
+    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        found = tagging_data.load_labelled(
+            config.base.train,
+            config.data,
+            languages=config.data.languages,
+            folder=folder,
+            labels=items.labels() if items else None,
+        )
+        return tagging_data.hash_sentences(found.all())
+
+
+def _scored_on(evaluation: EvaluationConfig) -> list[EvaluationConfig]:
+    """What results are scored on, and what is scored after every epoch where that is another set."""
+    sources = [evaluation.source, *filter(None, [evaluation.selection])]
+    return [evaluation.model_copy(update={"source": source, "selection": None}) for source in sources]
+
+
+READERS: dict[str, Reader] = {"qa": QAReader(), "tagging": TagReader()}
+"""The word in a sweep file's `task` -> how its data is read."""

@@ -1,0 +1,169 @@
+"""The sentences of the tagging task: files and the built-in world, budgets, labels."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raykd.config.base import Source
+from raykd.config.point import DataConfig, EvaluationConfig
+from raykd.config.tagging import ColumnsConfig
+from raykd.config.training import LabelTraining
+from raykd.data import smallworld_tags
+from raykd.data.budgets import Budget, select
+from raykd.data.conll import read_languages
+from raykd.data.examples import Sentence
+from raykd.data.sources import SourceRef
+from raykd.data.tag_format import TagFormat
+from raykd.data.tags import Scheme, label_set, types_of
+from raykd.errors import DataError
+
+
+@dataclass(frozen=True)
+class TagItems:
+    """Tagged sentences by language.
+
+    Attributes:
+        scheme: of the tags of all of them.
+        counts: language -> what reading its source did, for a record.
+    """
+
+    sentences: dict[str, list[Sentence]]
+    scheme: Scheme
+    counts: dict[str, dict[str, object]]
+
+    def all(self) -> list[Sentence]:
+        """The sentences of all languages, one after another."""
+        return [sentence for members in self.sentences.values() for sentence in members]
+
+    def labels(self) -> tuple[str, ...]:
+        """All labels that the chunk types of these sentences can have."""
+        return label_set(types_of((sentence.tags for sentence in self.all()), self.scheme), self.scheme)
+
+
+def load_sentences(
+    source: Source,
+    columns: ColumnsConfig,
+    *,
+    languages: Sequence[str],
+    folder: Path,
+    split: str,
+    labels: Collection[str] | None = None,
+) -> TagItems:
+    """The sentences of a source in some languages.
+
+    Args:
+        split: of the built-in world.
+        labels: refuse a tag that is not one of them.
+
+    Raises:
+        DataError: naming file and line, all that is wrong at once.
+    """
+    if source.builtin:
+        read = smallworld_tags.sentences(split, source.num_items, languages=languages, scheme=columns.encode)
+        return _cut(TagItems({key: list(members) for key, members in read.items()}, columns.encode, {}), source)
+    tag_format = TagFormat(
+        word_column=columns.word,
+        tag_column=columns.tag,
+        scheme=columns.scheme,
+        target=None if columns.scheme == "none" else columns.encode,
+        types="drop" if columns.drop_types else "keep",
+        bad_sequences=columns.bad_sequences,
+    )
+    reference = SourceRef(path=source.path, hub=source.hub, hub_config=source.hub_config, split=source.split)
+    read = read_languages(reference, languages=languages, folder=folder, tag_format=tag_format, labels=labels)
+    schemes = {language: found.target for language, found in read.items()}
+    if len(set(schemes.values())) > 1:
+        raise DataError(
+            f"{source.path or source.hub}: some languages have chunks and some have a tag for each word ({schemes}); "
+            "set data.columns.scheme"
+        )
+    sentences = {language: list(found.sentences) for language, found in read.items()}
+    counts = {language: found.to_json() for language, found in read.items()}
+    return _cut(TagItems(sentences, next(iter(schemes.values())), counts), source)
+
+
+def _cut(items: TagItems, source: Source) -> TagItems:
+    """The rows that the source names."""
+    if source.rows is None:
+        return items
+    first, past = source.rows
+    kept = {language: members[first:past] for language, members in items.sentences.items()}
+    empty = [language for language, members in kept.items() if not members]
+    if empty:
+        raise DataError(
+            f"{source.path or source.hub or source.builtin}: rows {first} to {past} hold no sentence of "
+            f"{', '.join(empty)} ({', '.join(str(len(items.sentences[name])) for name in empty)} there)"
+        )
+    return TagItems(kept, items.scheme, items.counts)
+
+
+def load_items(data: DataConfig, *, folder: Path) -> TagItems:
+    """All sentences that budgets are drawn from."""
+    return load_sentences(data.train, data.columns, languages=data.languages, folder=folder, split="train")
+
+
+def load_train(data: DataConfig, *, seed: int, items: TagItems) -> tuple[list[Sentence], dict[str, Budget]]:
+    """A point's sentences, and what was drawn in each language; smaller budgets are contained in larger ones.
+
+    Raises:
+        DataError: if a language has fewer sentences than the budget.
+    """
+    chosen: list[Sentence] = []
+    budgets: dict[str, Budget] = {}
+    problems = []
+    for language, members in items.sentences.items():
+        try:
+            budgets[language] = select([sentence.id for sentence in members], data.budget, seed=seed)
+        except DataError as error:
+            problems.append(f"{language}: {error}")
+            continue
+        drawn = set(budgets[language].ids)
+        chosen += [sentence for sentence in members if sentence.id in drawn]
+    if problems:
+        raise DataError(problems)
+    return chosen, budgets
+
+
+def load_labelled(
+    train: LabelTraining,
+    data: DataConfig,
+    *,
+    languages: Sequence[str],
+    folder: Path,
+    labels: Collection[str] | None = None,
+) -> TagItems:
+    """What teachers in these languages are trained on."""
+    items = load_sentences(train.source, data.columns, languages=languages, folder=folder, split="base", labels=labels)
+    return _sampled(items, train.max_items, seed=train.seed)
+
+
+def load_dev(
+    evaluation: EvaluationConfig, columns: ColumnsConfig, *, folder: Path, labels: Collection[str] | None = None
+) -> TagItems:
+    """What a point is scored on."""
+    items = load_sentences(
+        evaluation.source, columns, languages=evaluation.languages, folder=folder, split="dev", labels=labels
+    )
+    return _sampled(items, evaluation.max_items, seed=evaluation.seed)
+
+
+def _sampled(items: TagItems, count: int | None, *, seed: int) -> TagItems:
+    """A fixed sample of `count` sentences of each language, in the order of the sample."""
+    if count is None:
+        return items
+    kept = {}
+    for language, members in items.sentences.items():
+        by_id = {sentence.id: sentence for sentence in members}
+        ids = select(by_id, min(count, len(by_id)), seed=seed).ids
+        kept[language] = [by_id[name] for name in ids]
+    return TagItems(kept, items.scheme, items.counts)
+
+
+def hash_sentences(sentences: Iterable[Sentence]) -> str:
+    """SHA-256 over all that the sentences say."""
+    digest = hashlib.sha256()
+    for sentence in sentences:
+        parts = [sentence.id, sentence.language, *sentence.words, "\x1d", *sentence.tags]
+        digest.update("\x1f".join(parts).encode() + b"\x1e")
+    return digest.hexdigest()

@@ -1,0 +1,96 @@
+"""Sweeps of task tagging on a real local Ray cluster of two CPUs."""
+
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+import yaml
+from worlds import tag_sweep
+
+from raykd.cli import main
+from raykd.journal import Journal
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    """The sweeps of this file share the Ray that the first one starts."""
+    yield
+    ray.shutdown()
+
+
+def write(keys: dict) -> str:
+    Path("sweep.yaml").write_text(yaml.safe_dump(keys))
+    return "sweep.yaml"
+
+
+def points() -> dict[str, str]:
+    """Label -> id of every point."""
+    journal = Journal.at(Path("runs/tiny"))
+    return {journal.point(point)["label"]: point for point in journal.point_ids()}
+
+
+def losses(label: str) -> torch.Tensor:
+    """[steps, 3] of a point."""
+    journal = Journal.at(Path("runs/tiny"))
+    return torch.tensor([row for epoch in journal.epochs(points()[label]) for row in epoch["losses"]])
+
+
+def result(label: str) -> dict:
+    return Journal.at(Path("runs/tiny")).result(points()[label])
+
+
+def test_two_workers_under_zero_2_and_3_give_the_losses_and_scores_of_one(capsys):
+    """Float32, with a learning rate for transitions alone: within 1e-4 of each term a step."""
+    keys = tag_sweep(
+        methods={
+            "one": {},
+            "zero-2": {"compute": {"num_workers": 2, "zero_stage": 2}},
+            "zero-3": {"compute": {"num_workers": 2, "zero_stage": 3}},
+        },
+        head={"lstm_size": 8},
+        data={"budget": 24},
+        lineage={"epochs_per_generation": 2, "keep_first_teachers": True},
+        distillation={"objective": "posterior_top_wk", "k": 3, "kd_share": {"start": 1, "end": 0}},
+        training={"learning_rate": 1e-4, "transition_learning_rate": 1e-2, "tokens_per_step": 128, "dropout": 0.0},
+    )
+    assert main(["sweep", write(keys)]) == 0
+    capsys.readouterr()
+    one = losses("one seed=1")
+    assert len(one) >= 30
+    assert one[0, 2] > 1e-2
+    for label in ("zero-2 seed=1", "zero-3 seed=1"):
+        difference = ((losses(label) - one).abs() / one.abs().clamp(min=1)).max().item()
+        print(f"{label}: at most {difference:.1e} a step over {len(one)} steps")
+        assert difference < 1e-4
+        assert result(label)["num_workers"] == 2
+        assert abs(result(label)["scores"]["f1"] - result("one seed=1")["scores"]["f1"]) < 2
+
+
+def test_a_sweep_of_methods_shares_teachers_and_ends_in_a_leaderboard(capsys):
+    keys = tag_sweep(
+        methods={
+            "crf": {"distillation": {"kd_weight": 0}},
+            "posterior": {},
+            "top-wk": {"distillation": {"objective": "top_wk", "k": 3, "temperature": 1}},
+            "softmax": {"head": {"kind": "softmax"}, "distillation": {"objective": "token"}},
+        },
+        seeds=[1, 2],
+    )
+    assert main(["sweep", write(keys)]) == 0
+    said = capsys.readouterr().out
+    assert "8 finished, 0 were done before" in said
+    assert said.count("teacher en: epoch 1/1") == said.count("teacher es: epoch 1/1") == 2  # one CRF, one softmax each
+    assert "| method | F1 | zero-shot F1 | en | es | zh (zero-shot) | seeds | s/point |" in said
+    assert main(["sweep", "sweep.yaml"]) == 0
+    assert "0 finished, 8 were done before" in capsys.readouterr().out
+    assert main(["leaderboard", "runs/tiny", "--cells"]) == 0
