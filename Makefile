@@ -19,6 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/raykd sweep sweeps/quickstart.yaml
+	$(BIN)/raykd sweep sweeps/quickstart-tagging.yaml
 
 test: lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m 'not benchmark'
