@@ -115,9 +115,8 @@ def teacher_signals(
 
 def taught_rows(space: Workspace, teacher: str, config: PointConfig, base: str) -> np.ndarray:
     """Indices of a point's windows that a teacher teaches: all, or those in its language."""
-    seen = space.train_set(config, base).seen
-    language = first_teachers(config).get(teacher)
-    return np.arange(len(seen)) if language is None else seen.of_language(language)
+    train = space.train_set(config, base)
+    return TASKS[config.task].taught_by(train, first_teachers(config).get(teacher))
 
 
 def num_missing(space: Workspace, teacher: str, config: PointConfig, base: str) -> int:

@@ -65,10 +65,6 @@ class QAFeatures:
             digest.update(np.ascontiguousarray(array.astype(np.int64)))
         return digest.hexdigest()
 
-    def of_language(self, language: str) -> np.ndarray:
-        """A QA teacher teaches all windows."""
-        raise NotImplementedError(f"windows of {language}: a QA window has two languages")
-
     def take(self, indices: np.ndarray) -> "QAFeatures":
         """The windows at `indices`, in that order; their examples keep their numbers."""
         spans = [np.arange(self.bounds[i], self.bounds[i + 1]) for i in indices]

@@ -140,6 +140,10 @@ class QATask:
         """The cells that a point is scored on."""
         return dev_set(load_cells(config.evaluation, folder=folder), tokenizer, **self.window_options(config))
 
+    def taught_by(self, train: TrainSet, language: str | None) -> np.ndarray:
+        """Indices of the windows that a teacher teaches: all, whatever it was trained on."""
+        return np.arange(len(train.seen))
+
     def terms(
         self,
         outputs: Any,

@@ -158,6 +158,10 @@ class TaggingTask:
         features = _windows(sentences, config, tokenizer, artifact, **options)
         return TagDevSet(sentences, features, items.scheme, config.data.languages)
 
+    def taught_by(self, train: TagTrainSet, language: str | None) -> np.ndarray:
+        """Indices of the windows that a teacher of a language teaches; None teaches all."""
+        return np.arange(len(train.seen)) if language is None else train.seen.of_language(language)
+
     def terms(
         self, outputs: Any, batch: dict[str, Tensor], teacher: Any, config: DistillationConfig, *, padding: bool
     ) -> tuple[Tensor, Tensor | None]:
@@ -176,10 +180,6 @@ class TaggingTask:
         """Teachers that read their signals, each sentence its own."""
         return StoredTeacher(train.features, readings, config, device=device)
 
-    def live_teacher(self, *arguments: Any, **options: Any) -> Any:
-        """There is none: a sweep file that asks for one is refused."""
-        raise NotImplementedError("tagging has no live teacher")
-
     def signals(self, outputs: Any) -> dict[str, Tensor]:
         """What is stored of a teacher's outputs: name -> [B, W, ...] float32."""
         return {"emissions": outputs.emissions.float()}
@@ -188,10 +188,6 @@ class TaggingTask:
         """What is stored once a teacher: its transitions; nothing of a softmax head."""
         found = transitions_of(outputs)
         return {} if found is None else {name: values.float() for name, values in found._asdict().items()}
-
-    def mean_outputs(self, outputs: Sequence[Any]) -> Any:
-        """Only live teachers are averaged by their outputs."""
-        raise NotImplementedError("tagging has no live teacher")
 
     def of_teachers(self, scores: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
         """The scores of generation 0: each language by its own teacher, a zero-shot one by the best there."""

@@ -277,13 +277,6 @@ def test_a_given_model_is_frozen_as_the_file_says(folder):
     assert torch.equal(frozen.emissions.weight, TASK.load_model(str(folder)).emissions.weight)
 
 
-def test_live_teachers_do_not_exist():
-    with pytest.raises(NotImplementedError):
-        TASK.live_teacher()
-    with pytest.raises(NotImplementedError):
-        TASK.mean_outputs([])
-
-
 @torch.no_grad()
 def test_what_is_stored_of_a_teacher_is_what_its_crf_needs(folder, small_world_tokenizer):
     model = TASK.load_model(str(folder)).eval()
