@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import ray
-import torch
-import yaml
+from finished import losses, results, write
 from worlds import sweep
 
 from raykd.cli import main
@@ -20,38 +19,6 @@ from raykd.data import smallworld
 from raykd.journal import Journal
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    """The sweeps of this file share the Ray that the first one starts."""
-    yield
-    ray.shutdown()
-
-
-def write(keys: dict) -> str:
-    Path("sweep.yaml").write_text(yaml.safe_dump(keys))
-    return "sweep.yaml"
-
-
-def results(folder: str = "runs/tiny") -> dict[str, dict]:
-    """Label -> result of every finished point."""
-    journal = Journal.at(Path(folder))
-    return {journal.point(point)["label"]: journal.result(point) for point in journal.point_ids()}
-
-
-def losses(label: str, folder: str = "runs/tiny") -> torch.Tensor:
-    """[steps, 3] of a point."""
-    journal = Journal.at(Path(folder))
-    (point,) = [point for point in journal.point_ids() if journal.point(point)["label"] == label]
-    return torch.tensor([row for epoch in journal.epochs(point) for row in epoch["losses"]])
 
 
 def test_a_sweep_ends_in_a_leaderboard_and_the_same_command_skips_what_is_finished(capsys):
