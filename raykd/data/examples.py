@@ -43,3 +43,13 @@ class Sentence:
     def __post_init__(self) -> None:
         if not self.words or len(self.tags) not in (0, len(self.words)):
             raise ValueError(f"sentence {self.id}: {len(self.words)} words, {len(self.tags)} tags")
+
+
+@dataclass(frozen=True, slots=True)
+class SentencePair:
+    """An English sentence and the same in another language; `language` is `en` for an English sentence with itself."""
+
+    id: str
+    language: str
+    english: str
+    other: str
