@@ -18,43 +18,62 @@ _NO_INFLUENCE = (
 )
 
 
-ONLY_QA = (
-    "base.gguf_file",
-    "base.bidirectional",
-    "base.train.language",
-    "base.train.pad_to_max",
-    "data.pivot",
-    "data.num_target_languages",
-    "data.english_centric",
-    "data.stride",
-    "data.max_question_length",
-    "data.no_answer",
-    "data.teacher_view",
-    "distillation.direction",
-    "distillation.coefficient",
-    "distillation.window",
-    "distillation.reduce",
-    "distillation.reduce_group",
-    "distillation.context_only",
-    "distillation.signals",
-    "evaluation.normalization",
-    "evaluation.max_answer_tokens",
-    "training.pad_to_max",
-)
-ONLY_TAGGING = (
-    "head",
-    "base.train.teachers",
-    "base.train.transition_learning_rate",
-    "base.train.head_learning_rate",
-    "base.train.source.rows",
-    "data.train.rows",
-    "data.columns",
-    "distillation.combine",
-    "distillation.exact_temperature",
-    "training.transition_learning_rate",
-    "training.head_learning_rate",
-    "evaluation.source.rows",
-)
+_TASKS = {
+    "base.gguf_file": "qa",
+    "base.bidirectional": "qa",
+    "base.train": "qa tagging",
+    "base.train.language": "qa",
+    "base.train.pad_to_max": "qa",
+    "base.train.teachers": "tagging",
+    "base.train.transition_learning_rate": "tagging",
+    "base.train.head_learning_rate": "tagging",
+    "base.train.source.rows": "tagging",
+    "base.train.source.codes": "",
+    "teacher": "parallel",
+    "head": "tagging",
+    "student": "qa tagging",
+    "data.train.rows": "tagging",
+    "data.train.codes": "parallel",
+    "data.columns": "tagging",
+    "data.mixing": "parallel",
+    "data.pivot": "qa parallel",
+    "data.num_target_languages": "qa",
+    "data.english_centric": "qa",
+    "data.stride": "qa",
+    "data.max_question_length": "qa",
+    "data.no_answer": "qa",
+    "data.teacher_view": "qa",
+    "lineage.keep_first_teachers": "qa tagging",
+    "distillation.objective": "qa tagging",
+    "distillation.temperature": "qa tagging",
+    "distillation.k": "qa tagging",
+    "distillation.direction": "qa",
+    "distillation.coefficient": "qa",
+    "distillation.window": "qa",
+    "distillation.reduce": "qa",
+    "distillation.reduce_group": "qa",
+    "distillation.context_only": "qa",
+    "distillation.signals": "qa parallel",
+    "distillation.combine": "tagging",
+    "distillation.exact_temperature": "tagging",
+    "distillation.multilevel": "parallel",
+    "evaluation.normalization": "qa",
+    "evaluation.max_answer_tokens": "qa",
+    "evaluation.source.rows": "tagging",
+    "evaluation.source.codes": "parallel",
+    "evaluation.zero_shot": "parallel",
+    "training.pad_to_max": "qa",
+    "training.transition_learning_rate": "tagging",
+    "training.head_learning_rate": "tagging",
+}
+"""Key -> the tasks that have it. A key that is not here belongs to all of them."""
+
+
+def foreign(task: str) -> tuple[str, ...]:
+    """The keys that a task does not have; of a whole section its name alone."""
+    keys = [key for key, tasks in _TASKS.items() if task not in tasks.split()]
+    return tuple(key for key in keys if not any(key.startswith(f"{section}.") for section in keys))
+
 
 _WITHOUT_INFLUENCE_ON = {
     "token": ("k", "combine", "exact_temperature"),
@@ -78,7 +97,7 @@ def canonical(config: PointConfig) -> dict[str, Any]:
     raw["data"]["seed"] = config.data_seed
     raw["distillation"]["window"] = list(config.distillation.window_bounds)
     raw["distillation"]["objective"] = config.objective
-    dropped += ONLY_TAGGING if config.task == "qa" else ONLY_QA
+    dropped += foreign(config.task)
     if config.lineage.min_delta is None:
         dropped.append("lineage.patience")
     if config.distillation.kd_share is None:
@@ -89,9 +108,11 @@ def canonical(config: PointConfig) -> dict[str, Any]:
         label_weight = config.distillation.weights[0]
         raw["distillation"]["label_weight"] = dump(label_weight) if isinstance(label_weight, Config) else label_weight
         dropped += [f"distillation.{name}" for name in raw["distillation"] if name != "label_weight"]
-        dropped.append("data.teacher_view")
+        dropped += ["data.teacher_view", "teacher"]
         if config.lineage.student_init != "teacher" and config.lineage.min_delta is None:
             dropped.append("lineage.teacher")
+    elif config.task == "parallel":
+        dropped += [f"distillation.multilevel.{name}" for name in _without_influence(config)]
     elif config.task == "tagging":
         dropped += [f"distillation.{name}" for name in _WITHOUT_INFLUENCE_ON[config.objective]]
     elif config.distillation.coefficient == "constant":
@@ -106,6 +127,16 @@ def canonical(config: PointConfig) -> dict[str, Any]:
     return raw
 
 
+def _without_influence(config: PointConfig) -> list[str]:
+    """Keys of `distillation.multilevel` of parts that are not trained."""
+    keys = {
+        "word": ("word_similarity", "word_temperature"),
+        "structure": ("structure_temperature",),
+    }
+    found = [name for level, names in keys.items() if level not in config.levels for name in names]
+    return found if {"sentence", "structure"} & config.levels else [*found, "norm", "projection_size", "relations"]
+
+
 def point_id(config: PointConfig) -> str:
     """The first 12 hex digits of the SHA-256 of the canonical configuration."""
     return digest(canonical(config))
@@ -114,7 +145,9 @@ def point_id(config: PointConfig) -> str:
 def base_fingerprint(config: PointConfig) -> str:
     """Names the recipe of generation 0, or of what its teachers start from: equal for all points that share it."""
     recipe: dict[str, Any] = {"task": config.task, "base": dump(config.base)}
-    if config.task == "tagging":
+    if config.task == "parallel":
+        recipe["pooling"] = config.distillation.multilevel.pooling
+    elif config.task == "tagging":
         # The labels are those of the training data. Whether teachers are trained decides if the head is made anew, and
         # their seed draws it; the rest of their training has names of its own.
         recipe["base"]["train"] = {"seed": config.base.train.seed} if config.base.train else None
@@ -131,7 +164,9 @@ def base_fingerprint(config: PointConfig) -> str:
 def first_teachers(config: PointConfig) -> dict[str, str | None]:
     """Fingerprint of each teacher of generation 1 -> the language it teaches, None for all."""
     base = base_fingerprint(config)
-    if config.task == "qa" or not config.base.train:
+    if config.task == "parallel" and config.distillation.uses_teacher:
+        return {digest({"teacher": dump(config.teacher)}): None}
+    if config.task != "tagging" or not config.base.train:
         return {base: None}
     recipe = {"base": base, "train": dump(config.base.train), "max_length": config.data.max_length}
     recipe["precision"] = config.compute.precision

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from raykd.config.base import Config, Schedule, Source, Weight, never_positive
+from raykd.config.parallel import MixingConfig, MultilevelConfig, TeacherConfig, ZeroShotConfig
 from raykd.config.tagging import ColumnsConfig, HeadConfig
 from raykd.config.training import LabelTraining, TrainingConfig
 
@@ -44,10 +45,12 @@ class DataConfig(Config):
     """The few-shot data, and how it becomes training features."""
 
     train: Source
-    """One file or configuration per language: parallel QA with equal ids, or sentences with a tag for each word."""
+    """One file or configuration per language: parallel QA with equal ids, sentences with a tag for each word, or
+    English sentences with their translations (`{side}` in a path: a file for each side)."""
     columns: ColumnsConfig = ColumnsConfig()
+    mixing: MixingConfig = MixingConfig()
     languages: Languages = ("en", "es", "de", "ar", "vi", "hi", "zh")
-    """The languages that training may use."""
+    """The languages that training may use; task parallel: those that are paired with English."""
     pivot: str = "en"
     """The language that is in every sample when `english_centric`."""
     num_target_languages: int = Field(3, ge=0)
@@ -55,8 +58,8 @@ class DataConfig(Config):
     english_centric: bool = True
     """Force the pivot into every sample."""
     budget: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    """Parallel items (question ids), or sentences of each language, that a point may train on; smaller budgets are
-    contained in larger ones."""
+    """Parallel items (question ids), or sentences or sentence pairs of each language, that a point may train on;
+    smaller budgets are contained in larger ones."""
     seed: int | None = None
     """Seed of budget and language draws; null takes the point's seed."""
     max_length: int = Field(384, ge=16)
@@ -148,6 +151,7 @@ class DistillationConfig(Config):
     """Rank context positions only, and compare distributions over them only."""
     signals: Literal["stored", "live"] = "stored"
     """Teacher outputs are computed once and stored, or again in every step."""
+    multilevel: MultilevelConfig = MultilevelConfig()
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -183,7 +187,7 @@ class EvaluationConfig(Config):
 
     source: Source
     """QA in SQuAD format, `{question}`/`{context}` for one file per cell or `{language}` for parallel files; for
-    tagging one file or configuration per language."""
+    tagging one file or configuration per language; for parallel the pairs that are retrieved from each other."""
     selection: Source | None = None
     """What is scored after every epoch, to choose by, in place of a part of `source`."""
     languages: Languages = ("en", "es", "de", "ar", "vi", "hi", "zh")
@@ -194,6 +198,8 @@ class EvaluationConfig(Config):
     """How many of them are scored after every epoch; 0: none before the end of the lineage, null: as many as then."""
     normalization: Literal["squad", "mlqa"] = "mlqa"
     """How answers are normalised: MLQA's rules for the context's language, or SQuAD's English rules for all."""
+    zero_shot: dict[str, ZeroShotConfig] = Field(default_factory=dict)
+    """Task parallel: name -> a classification that is scored at the end of the lineage."""
     max_answer_tokens: int = Field(30, ge=1)
     """Longest answer."""
     batch_tokens: int = Field(16384, ge=32)
@@ -241,9 +247,11 @@ class ComputeConfig(Config):
 class PointConfig(Config):
     """One complete configuration."""
 
-    task: Literal["qa", "tagging"] = "qa"
-    """What is learned: `qa`, extractive question answering; `tagging`, a label for every word."""
+    task: Literal["qa", "tagging", "parallel"] = "qa"
+    """What is learned: `qa`, extractive question answering; `tagging`, a label for every word; `parallel`, an encoder
+    that means in other languages what its teacher means in English."""
     base: BaseConfig = BaseConfig()
+    teacher: TeacherConfig = TeacherConfig()
     head: HeadConfig = HeadConfig()
     student: StudentConfig = StudentConfig()
     data: DataConfig
@@ -276,13 +284,17 @@ class PointConfig(Config):
         return self
 
     def _task_fits(self) -> None:
-        chosen = self.distillation.objective
-        if chosen and (self.task == "qa") != (chosen == "span_kl"):
-            known = ["span_kl"] if self.task == "qa" else [name for name in get_args(Objective) if name != "span_kl"]
-            raise ValueError(f"distillation.objective {chosen} is not one of task {self.task}: {', '.join(known)}")
-        if self.task == "qa":
-            self.data.check_pairs()
-            return
+        {"qa": self._qa_fits, "tagging": self._tagging_fits, "parallel": self._parallel_fits}[self.task]()
+
+    def _qa_fits(self) -> None:
+        if self.distillation.objective not in (None, "span_kl"):
+            raise ValueError(f"distillation.objective {self.distillation.objective} is not one of task qa: span_kl")
+        self.data.check_pairs()
+
+    def _tagging_fits(self) -> None:
+        if self.distillation.objective == "span_kl":
+            known = ", ".join(name for name in get_args(Objective) if name != "span_kl")
+            raise ValueError(f"distillation.objective span_kl is not one of task tagging: {known}")
         if self.head.kind == "softmax" and self.objective not in ("token", "emission", "posterior"):
             raise ValueError(f"distillation.objective {self.objective} needs head.kind crf")
         if self.distillation.signals == "live":
@@ -292,10 +304,45 @@ class PointConfig(Config):
         if self.training.pad_to_max:
             raise ValueError("training.pad_to_max: tagging never pads to the maximum")
 
+    def _parallel_fits(self) -> None:
+        multilevel, pivot = self.distillation.multilevel, self.data.pivot
+        if pivot in self.data.languages or pivot in self.evaluation.languages:
+            raise ValueError(f"data.languages and evaluation.languages are paired with {pivot}: leave it out of them")
+        if self.distillation.uses_teacher and not self.levels:
+            raise ValueError("distillation.multilevel: all weights are 0: there is nothing to distil; set kd_weight 0")
+        if self.lineage.teacher == "ensemble" or self.lineage.keep_first_teachers:
+            raise ValueError("lineage: task parallel has one teacher at a time, not an ensemble or kept first teachers")
+        if self.evaluation.epoch_max_items == 0:
+            raise ValueError("evaluation.epoch_max_items is 0; task parallel watches each epoch for collapse: raise it")
+        if {"sentence", "structure"} & self.levels and multilevel.relations == "gathered":
+            self._one_micro_batch()
+
+    def _one_micro_batch(self) -> None:
+        training = self.training
+        if training.examples_per_step:
+            fits = training.micro_batch_examples is None
+        else:
+            fits = training.micro_batch_tokens >= training.tokens_per_step and not training.micro_batch_examples
+        if not fits:
+            raise ValueError(
+                "distillation.multilevel.relations gathered compares all sentences of a step, so each worker takes its "
+                "share at once: training.micro_batch_tokens at least tokens_per_step (it is shared out over workers), "
+                "no micro_batch_examples; or relations: local"
+            )
+
+    @property
+    def levels(self) -> frozenset[str]:
+        """Task parallel: the parts of the KD term that count."""
+        weights = self.distillation.multilevel
+        if not self.distillation.uses_teacher:
+            return frozenset()
+        return frozenset(name for name in ("word", "sentence", "structure") if getattr(weights, f"{name}_weight"))
+
     @property
     def objective(self) -> str:
         """The objective that null stands for."""
-        return self.distillation.objective or ("span_kl" if self.task == "qa" else "posterior")
+        defaults = {"qa": "span_kl", "tagging": "posterior", "parallel": "multilevel"}
+        return self.distillation.objective or defaults[self.task]
 
     @property
     def data_seed(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raykd.config.explain import Path, Problem, check, show
-from raykd.config.identity import ONLY_QA, ONLY_TAGGING
+from raykd.config.identity import foreign
 from raykd.config.keys import LEAF_KEYS, POINT_KEYS, arms, at_path, merged, near, with_path
 from raykd.config.point import PointConfig
 from raykd.config.sweep import Dimension, SweepConfig
@@ -57,7 +57,7 @@ def foreign_keys(raw: Mapping[str, Any]) -> list[Path]:
     """Keys of a file that its task does not have: they would be read and do nothing."""
     task = raw.get("task", "qa")
     found: list[Path] = []
-    for key in {"qa": ONLY_TAGGING, "tagging": ONLY_QA}.get(task if isinstance(task, str) else "", ()):
+    for key in foreign(task) if isinstance(task, str) and task in SHARED else ():
         path = tuple(key.split("."))
         places = [path, *(("methods", name, *path) for name in _section(raw, "methods"))]
         found += [place for place in places if at_path(raw, place, _ABSENT) is not _ABSENT]
@@ -73,6 +73,7 @@ def _is_within(key: str, section: str) -> bool:
 SHARED = {
     "qa": ("base", "evaluation", "data.max_length", "data.stride", "data.max_question_length", "data.no_answer"),
     "tagging": ("base", "evaluation", "head", "data.max_length", "data.train", "data.columns", "data.languages"),
+    "parallel": ("base", "teacher", "evaluation", "data.max_length", "distillation.multilevel.pooling"),
 }
 """What generation 0 and its scores depend on."""
 

@@ -153,7 +153,7 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
             (
                 "distillation.zzz: unknown key; the keys here are objective, label_weight, kd_weight, kd_share, "
                 "temperature, direction, coefficient, k, combine, exact_temperature, window, reduce, reduce_group, "
-                "context_only, signals"
+                "context_only, signals, multilevel"
             ),
         ),
         ("student: 3", "student: got 3; must be a section with keys among num_layers, model"),

@@ -8,11 +8,11 @@ from worlds import sweep, tag_point, tag_sweep
 
 from raykd.config import SweepConfig, load_sweep
 from raykd.config.base import Schedule, weight_at
-from raykd.config.identity import ONLY_QA, ONLY_TAGGING, base_fingerprint, canonical, first_teachers, point_id
+from raykd.config.identity import base_fingerprint, canonical, first_teachers, foreign, point_id
 from raykd.config.keys import POINT_KEYS, at_path, merged, with_path
 from raykd.errors import ConfigError
 
-FOREIGN = {"qa": ONLY_TAGGING, "tagging": ONLY_QA}
+FOREIGN = {"qa": foreign("qa"), "tagging": foreign("tagging")}
 FILES = {"qa": sweep, "tagging": tag_sweep}
 VALUES = {
     "head": {"kind": "softmax"},
@@ -79,8 +79,8 @@ def test_a_key_inside_a_section_of_the_other_task_cannot_be_searched(tmp_path, k
 
 
 def test_every_key_of_one_task_is_a_key_of_a_point():
-    assert {*ONLY_QA, *ONLY_TAGGING} <= {*POINT_KEYS}
-    assert not {*ONLY_QA} & {*ONLY_TAGGING}
+    assert {*foreign("qa"), *foreign("tagging"), *foreign("parallel")} <= {*POINT_KEYS}
+    assert not {*foreign("qa")} & {*foreign("tagging")} & {*foreign("parallel")} - {"base.train.source.codes"}
 
 
 @pytest.mark.parametrize("place", ["methods", "search"])
@@ -283,6 +283,6 @@ def test_what_students_start_from_does_not_depend_on_how_teachers_are_trained():
 
 def test_the_canonical_form_holds_no_key_of_the_other_task():
     missing = object()
-    for keys, config in ((ONLY_QA, tag_point()), (ONLY_TAGGING, FILES["qa"]())):
-        form = canonical(config) if keys is ONLY_QA else canonical(SweepConfig.model_validate(config))
-        assert all(at_path(form, key.split("."), missing) is missing for key in keys)
+    for task, config in (("tagging", tag_point()), ("qa", SweepConfig.model_validate(FILES["qa"]()))):
+        form = canonical(config)
+        assert all(at_path(form, key.split("."), missing) is missing for key in foreign(task))
