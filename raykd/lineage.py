@@ -54,12 +54,14 @@ class Lineage:
         base: fingerprint of generation 0.
         base_score: its dev score on the epoch sample; None where none was taken.
         first_teachers: who teaches generation 1, where that is not generation 0 itself.
+        generation_zero: the models of generation 0, where these are not `first_teachers`.
     """
 
     config: LineageConfig
     base: str
     base_score: float | None = None
     first_teachers: tuple[str, ...] = ()
+    generation_zero: tuple[str, ...] = ()
 
     def next(self, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
         """The generation after those recorded, or None when the lineage is done."""
@@ -89,11 +91,11 @@ class Lineage:
 
         Where there is none it is generation 0, or the best student if generation 0 is several models.
         """
-        newest, first = self.promoted(records)[-1], self.first_teachers or (self.base,)
+        newest, zero = self.promoted(records)[-1], self.generation_zero or self.first_teachers or (self.base,)
         if newest != self.base or not records:
             return newest
         best = max(records, key=lambda record: (record.dev_score, -record.index))
-        return first[0] if len(first) == 1 else best.artifact
+        return zero[0] if len(zero) == 1 else best.artifact
 
     def _rises(self, record: GenerationRecord, score: float | None) -> bool:
         if self.config.min_delta is None or score is None or record.dev_score is None:

@@ -3,8 +3,8 @@
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,10 +41,15 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Terms:
-    """Loss terms of the features of a micro-batch, [B] each; `kd` is None without a teacher."""
+    """Loss terms of the features of a micro-batch, [B] each; `kd` is None without a teacher.
+
+    Attributes:
+        parts: what the KD term is made of, where that is worth watching.
+    """
 
     label: Tensor
     kd: Tensor | None
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class TeacherView(Protocol):
@@ -65,13 +70,15 @@ class EpochStats:
     """One epoch: global means of the terms for each step, and how fast it was.
 
     Attributes:
-        losses: [steps, 3] total, label and KD term.
+        losses: [steps, 3 + parts] total, label and KD term, and what the KD term is made of.
+        parts: names of the last columns.
     """
 
     losses: list[list[float]]
     num_examples: int
     num_tokens: int
     seconds: float
+    parts: tuple[str, ...] = ()
 
     @property
     def mean_loss(self) -> float:
@@ -79,7 +86,9 @@ class EpochStats:
         return float(np.mean([row[0] for row in self.losses]))
 
 
-def order_epoch(lengths: np.ndarray, config: Batching, *, seed: int, epoch: int) -> list[np.ndarray]:
+def order_epoch(
+    lengths: np.ndarray, config: Batching, *, seed: int, epoch: int, chosen: np.ndarray | None = None
+) -> list[np.ndarray]:
     """The steps of an epoch: arrays of feature indices, each feature once.
 
     Depends on lengths, batching, seed and epoch alone, so that any number of workers walks the same order. Features of
@@ -87,15 +96,16 @@ def order_epoch(lengths: np.ndarray, config: Batching, *, seed: int, epoch: int)
 
     Args:
         lengths: [N] tokens of each feature (as padded, where padding is to the maximum).
+        chosen: the features of this epoch; None is all of them.
     """
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
-    order = generator.permutation(len(lengths))
+    order = generator.permutation(len(lengths) if chosen is None else chosen)
     if config.examples_per_step:
         return [
             order[start : start + config.examples_per_step] for start in range(0, len(order), config.examples_per_step)
         ]
     budget = config.tokens_per_step
-    per_step = max(1, int(budget / max(lengths.mean(), 1)))
+    per_step = max(1, int(budget / max(lengths[order].mean(), 1)))
     steps: list[np.ndarray] = []
     for start in range(0, len(order), per_step * POOL_STEPS):
         pool = order[start : start + per_step * POOL_STEPS]
@@ -166,6 +176,7 @@ def train_epoch(
     total_steps: int,
     schedule_steps: tuple[int, int],
     seed: int,
+    parts: Sequence[str] = (),
 ) -> EpochStats:
     """Train on every step once.
 
@@ -177,11 +188,12 @@ def train_epoch(
         first_step, total_steps: where the epoch lies in the lineage; weights are functions of `step / total_steps`.
         schedule_steps: first step of the learning rate's schedule, counted in the lineage, and its number of steps.
         seed: dropout is seeded by (seed, step, rank), so that a resumed epoch repeats the killed one.
+        parts: names of the parts of the KD term to keep count of.
     """
     engine.train()
     pad_to = int(lengths[0]) if batching.pad_to_max else None
     started = time.perf_counter()
-    sums = torch.zeros(len(steps), 3, device=engine.device)
+    sums = torch.zeros(len(steps), 3 + len(parts), device=engine.device)
     num_examples = num_tokens = 0
     for number, step in enumerate(steps):
         position = first_step + number
@@ -196,22 +208,23 @@ def train_epoch(
                 for name, tensor in features.collate(micro.indices, pad_to=pad_to).items()
             }
             terms = compute_terms(engine, batch, signal)
-            parts = _weighted(terms, weights) * (0.0 if micro.idle else 1 / len(step))
-            engine.backward(parts[0] * engine.world_size)
-            sums[number] += parts.detach()
+            losses = _weighted(terms, weights, parts) * (0.0 if micro.idle else 1 / len(step))
+            engine.backward(losses[0] * engine.world_size)
+            sums[number] += losses.detach()
         engine.step(learning_rate_at(batching, position - schedule_steps[0], schedule_steps[1]))
         num_examples += len(step)
         num_tokens += int(lengths[step].sum())
     if engine.world_size > 1:
         torch.distributed.all_reduce(sums)
-    return EpochStats(sums.tolist(), num_examples, num_tokens, time.perf_counter() - started)
+    return EpochStats(sums.tolist(), num_examples, num_tokens, time.perf_counter() - started, tuple(parts))
 
 
-def _weighted(terms: Terms, weights: tuple[float, float]) -> Tensor:
-    """[3] sums over the micro-batch: total, label, KD."""
+def _weighted(terms: Terms, weights: tuple[float, float], parts: Sequence[str]) -> Tensor:
+    """[3 + parts] sums over the micro-batch: total, label, KD, parts of it; a part that is not there is 0."""
     label = terms.label.sum()
     kd = terms.kd.sum() if terms.kd is not None else torch.zeros_like(label)
-    return torch.stack([weights[0] * label + weights[1] * kd, label, kd])
+    rest = [terms.parts[name].detach().sum() if name in terms.parts else torch.zeros_like(label) for name in parts]
+    return torch.stack([weights[0] * label + weights[1] * kd, label, kd, *rest])
 
 
 def _seed_step(seed: int, step: int, rank: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from raykd.artifacts import Store, fingerprint, read_json, write_json
-from raykd.config.identity import first_teachers
+from raykd.config.identity import first_teachers, generation_zero
 from raykd.config.point import PointConfig
 from raykd.engine import Engine
 from raykd.handoff import frozen
@@ -53,7 +53,7 @@ def score_base(space: Workspace, base: str, config: PointConfig) -> dict[str, An
     if not space.from_rank_0(path.is_file()):
         kinds = {"final": False} | ({"epoch": True} if config.evaluation.epoch_max_items != 0 else {})
         found: dict[str, dict[str | None, dict[str, Any]]] = {kind: {} for kind in kinds}
-        for teacher, language in first_teachers(config).items():
+        for teacher, language in generation_zero(config).items():
             with frozen(space, config, teacher) as engine:
                 for kind, epoch_sample in kinds.items():
                     found[kind][language] = score(space, engine, config, base, epoch_sample=epoch_sample)
@@ -76,7 +76,7 @@ def base_scores(store: Store, base: str, config: PointConfig) -> dict[str, Any]:
 def scores_path(store: Store, base: str, config: PointConfig) -> Path:
     """Where the scores of generation 0 on a dev set are."""
     recipe = {
-        "teachers": list(first_teachers(config)),
+        "teachers": list(generation_zero(config)),
         "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_tokens"}),
         "languages": list(config.data.languages) if config.task == "tagging" else None,
         "windows": TASKS[config.task].window_options(config),
@@ -97,7 +97,7 @@ def teacher_signals(
     for teacher in teachers:
         task.same_labels(space.store.artifact(teacher), space.store.artifact(base))
         rows = taught_rows(space, teacher, config, base)
-        seen = space.train_set(config, base).seen.take(rows)
+        seen = _seen(space, teacher, config, base).take(rows)
         store = signal_store(space, teacher, config, base)
         missing = space.from_rank_0(store.missing(seen.ids))
         if len(missing):
@@ -119,9 +119,14 @@ def taught_rows(space: Workspace, teacher: str, config: PointConfig, base: str) 
     return TASKS[config.task].taught_by(train, first_teachers(config).get(teacher))
 
 
+def _seen(space: Workspace, teacher: str, config: PointConfig, base: str) -> Features:
+    """What a teacher reads in place of a point's windows."""
+    return TASKS[config.task].seen(space.train_set(config, base), first=teacher in first_teachers(config))
+
+
 def num_missing(space: Workspace, teacher: str, config: PointConfig, base: str) -> int:
     """How many of a point's windows have no stored signals of this teacher."""
-    seen = space.train_set(config, base).seen
+    seen = _seen(space, teacher, config, base)
     ids = [seen.ids[row] for row in taught_rows(space, teacher, config, base)]
     return len(signal_store(space, teacher, config, base).missing(ids))
 

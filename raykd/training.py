@@ -20,7 +20,8 @@ def loss_terms(
     """The function from (model, batch, teacher's signals) to loss terms that the loop calls."""
 
     def compute(model: Any, batch: dict[str, Tensor], signals: Any) -> Terms:
-        return Terms(*task.terms(model(**task.model_inputs(batch)), batch, signals, config, padding=padding))
+        outputs = task.answer(model, batch, signals)
+        return Terms(*task.terms(outputs, batch, signals, config, padding=padding))
 
     return compute
 

@@ -18,7 +18,7 @@ from raykd.checkpoints import (
     save_generations,
 )
 from raykd.config.base import weight_at
-from raykd.config.identity import first_teachers
+from raykd.config.identity import first_teachers, generation_zero
 from raykd.config.point import PointConfig
 from raykd.engine import Engine
 from raykd.handoff import build_engine, build_frozen, export, first_student, frozen, load
@@ -51,7 +51,8 @@ class Job:
         """The rules that the driver of this point follows; generation 0 must have been scored."""
         scores = base_scores(store, self.base, self.config)
         dev_score = scores["epoch"][scores["epoch"]["main"]] if "epoch" in scores else None
-        return Lineage(self.config.lineage, self.base, dev_score, tuple(first_teachers(self.config)))
+        models = first_teachers(self.config), generation_zero(self.config)
+        return Lineage(self.config.lineage, self.base, dev_score, *map(tuple, models))
 
 
 class PointRun:
@@ -64,7 +65,13 @@ class PointRun:
         training, lineage = self.config.training, self.config.lineage
         self.lengths = widths(self.train.features, training, self.config.data.max_length)
         self.steps = [
-            order_epoch(self.lengths, training, seed=self.config.seed, epoch=epoch)
+            order_epoch(
+                self.lengths,
+                training,
+                seed=self.config.seed,
+                epoch=epoch,
+                chosen=self.task.chosen(self.train, epoch),
+            )
             for epoch in range(lineage.num_generations * lineage.epochs_per_generation)
         ]
         self.pad_to = self.config.data.max_length if training.pad_to_max else None
@@ -111,12 +118,13 @@ class PointRun:
             stats = self._train_epoch(at.epochs, teacher, spec)
             refuse_nan(stats, f"generation {spec.index}, epoch {at.generation_epochs + 1}")
             self.in_memory = None
-            dev_score = self._dev_score()
+            dev_score, watched = self._dev_scores()
             at = self._advance(at, spec, records, dev_score)
-            yield self._report(spec, at, stats, dev_score=dev_score, teacher=teacher, started=started)
+            scores = {"dev_score": dev_score, "watched": watched}
+            yield self._report(spec, at, stats, scores=scores, teacher=teacher, started=started)
         self._free_live()
         if here is at and self.config.evaluation.epoch_max_items != 0:
-            dev_score = self._dev_score()
+            dev_score, _ = self._dev_scores()
         name, made = self._export(self._recipe(spec, records), spec, dev_score)
         # An artifact of an earlier try need not have the bits of this one.
         self.in_memory = name if made else None
@@ -131,6 +139,7 @@ class PointRun:
             model = load(self.space, self.config, spec.start_from, dropout=self.config.training.dropout)
         else:
             model = first_student(self.space, self.config, self.job.base)
+        model = self.task.to_train(model, self.config, teacher=self.space.store.artifact(spec.teachers[0]))
         self.engine = build_engine(model, self.config.training, self.config.compute)
         is_base = not (self.config.student.num_layers or self.config.student.model)
         self.in_memory = spec.start_from or (self.job.base if is_base else None)
@@ -142,7 +151,8 @@ class PointRun:
         distillation = self.config.distillation
         if not distillation.uses_teacher:
             return None
-        place = {"device": self.space.device, "pad_to": self.pad_to}
+        first = spec.teachers[0] in first_teachers(self.config)
+        place = {"device": self.space.device, "pad_to": self.pad_to, "first": first}
         if distillation.signals == "live":
             self.live = [build_frozen(self.space, self.config, name) for name in spec.teachers]
 
@@ -165,7 +175,7 @@ class PointRun:
         return train_epoch(
             self.engine,
             self.steps[number],
-            features=self.train.features,
+            features=self.task.of_epoch(self.train, self.steps[number], seed=self.config.seed, epoch=number),
             lengths=self.lengths,
             batching=self.config.training,
             compute_terms=loss_terms(self.task, distillation, padding=self.pad_to is not None),
@@ -176,13 +186,15 @@ class PointRun:
             total_steps=sum(counts),
             schedule_steps=schedule,
             seed=self.config.seed,
+            parts=self.task.parts,
         )
 
-    def _dev_score(self) -> float | None:
+    def _dev_scores(self) -> tuple[float | None, dict[str, float]]:
+        """The main score on the epoch sample, and what else is watched."""
         if self.config.evaluation.epoch_max_items == 0:
-            return None
+            return None, {}
         scores = score(self.space, self.engine, self.config, self.job.base, epoch_sample=True)
-        return scores[scores["main"]]
+        return scores[scores["main"]], scores.get("watched", {})
 
     def _advance(
         self, at: Position, spec: GenerationSpec, records: list[GenerationRecord], dev_score: float | None
@@ -203,23 +215,24 @@ class PointRun:
         at: Position,
         stats: EpochStats,
         *,
-        dev_score: float | None,
+        scores: dict[str, Any],
         teacher: TeacherView | None,
         started: float,
     ) -> dict[str, Any]:
-        label, kd = np.mean([row[1:] for row in stats.losses], axis=0)
+        label, kd, *parts = np.mean([row[1:] for row in stats.losses], axis=0).tolist()
         progress, weights = (at.epochs - 0.5) / len(self.steps), self.config.distillation.weights
         report = {
             "epoch": at.epochs,
             "num_epochs": len(self.steps),
             "generation": spec.index,
             "loss": stats.mean_loss,
-            "label": float(label),
-            "kd": float(kd),
+            "label": label,
+            "kd": kd,
+            "parts": dict(zip(stats.parts, parts, strict=True)),
             "label_weight": weight_at(weights[0], progress),
             "kd_weight": weight_at(weights[1], progress),
             "coefficient": teacher.mean_coefficient() if teacher is not None else None,
-            "dev_score": dev_score,
+            **scores,
             "examples_per_second": stats.num_examples / stats.seconds,
             "tokens_per_second": stats.num_tokens / stats.seconds,
             "train_seconds": stats.seconds,
@@ -245,7 +258,9 @@ class PointRun:
         name, tokenizer = fingerprint(recipe), self.space.tokenizer(self.job.base)
         record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
         record["tokenizer"] = tokenizer_hash(tokenizer)
-        made = export(self.space, self.task, self.engine, name, record, tokenizer=tokenizer, probe=self.train.features)
+        made = export(
+            self.space, self.task, self.engine, name, record, tokenizer=tokenizer, probe=self.task.probe(self.train)
+        )
         return name, made
 
     def _finish(self, records: list[GenerationRecord], seconds: float) -> None:

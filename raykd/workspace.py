@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from raykd.artifacts import Store
+from raykd.config.identity import first_teachers
 from raykd.config.point import PointConfig
 from raykd.engine import join_process_group
 from raykd.models.qa import load_tokenizer
@@ -86,13 +87,17 @@ class Workspace:
     def items(self, config: PointConfig) -> tuple[Any, str]:
         """All items that budgets are drawn from, and their hash; read once."""
         task = TASKS[config.task]
-        key = "items", config.task, config.data.train, config.data.languages, config.data.columns
+        data = config.data
+        key = "items", config.task, data.train.model_dump_json(), data.languages, data.columns, data.pivot
         return self.remember(key, lambda: task.items(config, folder=self.folder))
 
     def train_set(self, config: PointConfig, base: str) -> TrainData:
         """The windows of a point; points with the same data and tokenizer share them."""
         task = TASKS[config.task]
-        key = "train", config.task, config.data.model_dump_json(), config.data_seed, base
+        # Task parallel draws the pairs of every epoch, and reads them as its teacher cuts them.
+        epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
+        drawn = (config.seed, epochs, config.levels, *first_teachers(config)) if config.task == "parallel" else None
+        key = "train", config.task, config.data.model_dump_json(), config.data_seed, base, drawn
         items, artifact = self.items(config)[0], self.store.artifact(base)
         return self.remember(
             key,
@@ -102,12 +107,12 @@ class Workspace:
     def dev_set(self, config: PointConfig, base: str, *, epoch_sample: bool) -> Any:
         """What a point is scored on: all of it, or the smaller sample that is scored after every epoch."""
         task, windows = TASKS[config.task], TASKS[config.task].window_options(config)
-        key = "dev", config.task, config.evaluation, tuple(windows.items()), base
+        key = "dev", config.task, config.evaluation.model_dump_json(), tuple(windows.items()), base
         evaluation = config.evaluation
         if epoch_sample and evaluation.selection:
             chosen = evaluation.model_copy(update={"source": evaluation.selection, "selection": None})
             config = config.model_copy(update={"evaluation": chosen})
-            key = "dev", config.task, chosen, tuple(windows.items()), base
+            key = "dev", config.task, chosen.model_dump_json(), tuple(windows.items()), base
         artifact = self.store.artifact(base)
         whole = self.remember(
             key, lambda: task.dev_set(config, self.tokenizer(base), folder=self.folder, artifact=artifact)

@@ -174,6 +174,11 @@ def first_teachers(config: PointConfig) -> dict[str, str | None]:
     return {digest({**recipe, "language": language}): language for language in languages}
 
 
+def generation_zero(config: PointConfig) -> dict[str, str | None]:
+    """Fingerprint of each model that generation 0 is -> its language: who teaches first, unless a stranger does."""
+    return {base_fingerprint(config): None} if config.task == "parallel" else first_teachers(config)
+
+
 def signal_fingerprint(config: PointConfig) -> str:
     """Names what generation 0 says about a point's training features: equal for all points that share its signals."""
     data = canonical(config)["data"]

@@ -334,7 +334,7 @@ class PointConfig(Config):
     def levels(self) -> frozenset[str]:
         """Task parallel: the parts of the KD term that count."""
         weights = self.distillation.multilevel
-        if not self.distillation.uses_teacher:
+        if self.task != "parallel" or not self.distillation.uses_teacher:
             return frozenset()
         return frozenset(name for name in ("word", "sentence", "structure") if getattr(weights, f"{name}_weight"))
 

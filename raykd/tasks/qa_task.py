@@ -14,6 +14,7 @@ from raykd.data import smallworld
 from raykd.data.examples import ParallelQA, QAExample
 from raykd.models.qa import load_qa_model, tiny_qa_model
 from raykd.tasks.decode import best_spans
+from raykd.tasks.plain import PlainTask
 from raykd.tasks.qa import (
     OUTPUTS,
     LiveTeacher,
@@ -78,7 +79,7 @@ COLUMNS = {
 }
 
 
-class QATask:
+class QATask(PlainTask):
     """The task `qa`."""
 
     outputs = OUTPUTS
@@ -169,6 +170,7 @@ class QATask:
         *,
         device: torch.device,
         pad_to: int | None,
+        first: bool,
     ) -> StoredTeacher:
         """A teacher that reads its signals over `train.seen`; of several, their mean."""
         signals = average(readings)
@@ -184,6 +186,7 @@ class QATask:
         *,
         device: torch.device,
         pad_to: int | None,
+        first: bool,
     ) -> LiveTeacher:
         """A teacher that forwards every batch again."""
         seen = None if train.seen is train.features else train.seen

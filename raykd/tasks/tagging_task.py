@@ -16,6 +16,7 @@ from raykd.data.examples import Sentence
 from raykd.data.tags import Scheme
 from raykd.errors import ArtifactError, DataError
 from raykd.models.tagging import TagHead, TagModel, load_head, load_tag_model, tiny_tag_model
+from raykd.tasks.plain import PlainTask
 from raykd.tasks.reading import Reading
 from raykd.tasks.tag_features import TagFeatures, rejoin
 from raykd.tasks.tag_scoring import TagCounts, count
@@ -66,7 +67,7 @@ class TagDevSet:
         return replace(self, features=self.features.take(np.flatnonzero(np.isin(self.features.sentence, kept))))
 
 
-class TaggingTask:
+class TaggingTask(PlainTask):
     """The task `tagging`."""
 
     outputs = OUTPUTS
@@ -176,6 +177,7 @@ class TaggingTask:
         *,
         device: torch.device,
         pad_to: int | None,
+        first: bool,
     ) -> StoredTeacher:
         """Teachers that read their signals, each sentence its own."""
         return StoredTeacher(train.features, readings, config, device=device)

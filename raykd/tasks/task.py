@@ -28,10 +28,9 @@ class Features(Protocol):
 
 
 class TrainData(Protocol):
-    """What a point trains on; `seen` is what its teacher reads, window for window."""
+    """What a point trains on."""
 
     features: Features
-    seen: Features
     sha256: str
     description: dict[str, Any]
 
@@ -39,11 +38,13 @@ class TrainData(Protocol):
 class Task(Protocol):
     """Data to windows, windows to loss terms, outputs to scores. Everything else is the same for all tasks.
 
-    `outputs` names the stored signals. The docstrings of the tasks say what each method promises. Scores hold the
-    names that a leaderboard shows (`columns`) and the one that decides (`main`).
+    `outputs` names the stored signals, `parts` what a KD term is made of where that is reported. The docstrings of the
+    tasks say what each method promises. Scores hold the names that a leaderboard shows (`columns`) and the one that
+    decides (`main`); what is `watched` of them is reported after every epoch.
     """
 
     outputs: tuple[str, ...]
+    parts: tuple[str, ...]
     stored_dtype: torch.dtype
     load_model: Callable[..., Any]
     build_tiny_tokenizer: Callable[[Path], None]
@@ -61,10 +62,16 @@ class Task(Protocol):
         self, config: PointConfig, tokenizer: Any, model: Any, *, folder: Path, language: str | None
     ) -> tuple[Features, str]: ...
     def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path, artifact: Path) -> Any: ...
+    def to_train(self, model: Any, config: PointConfig, *, teacher: Path) -> Any: ...
+    def chosen(self, train: Any, epoch: int) -> np.ndarray | None: ...
+    def of_epoch(self, train: Any, steps: Sequence[np.ndarray], *, seed: int, epoch: int) -> Any: ...
+    def seen(self, train: Any, *, first: bool) -> Features: ...
+    def probe(self, train: Any) -> Features: ...
     def taught_by(self, train: Any, language: str | None) -> np.ndarray: ...
+    def answer(self, model: Any, batch: dict[str, Tensor], teacher: Any) -> Any: ...
     def terms(
         self, outputs: Any, batch: dict[str, Tensor], teacher: Any, config: DistillationConfig, *, padding: bool
-    ) -> tuple[Tensor, Tensor | None]: ...
+    ) -> tuple[Any, ...]: ...
     def stored_teacher(
         self,
         train: Any,
@@ -73,6 +80,7 @@ class Task(Protocol):
         *,
         device: torch.device,
         pad_to: int | None,
+        first: bool,
     ) -> Any: ...
     def signals(self, outputs: Any) -> dict[str, Tensor]: ...
     def constants(self, outputs: Any) -> dict[str, Tensor]: ...
@@ -87,7 +95,14 @@ class LiveTask(Task, Protocol):
     """A task whose teachers may also answer every batch again; a sweep file that asks another one for it is refused."""
 
     def live_teacher(
-        self, train: Any, forward: Any, config: DistillationConfig, *, device: torch.device, pad_to: int | None
+        self,
+        train: Any,
+        forward: Any,
+        config: DistillationConfig,
+        *,
+        device: torch.device,
+        pad_to: int | None,
+        first: bool,
     ) -> Any: ...
     def mean_outputs(self, outputs: Sequence[Any]) -> Any: ...
 
