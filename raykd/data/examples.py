@@ -53,3 +53,14 @@ class SentencePair:
     language: str
     english: str
     other: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPair:
+    """Two sentences of one language, and what the second is to the first, such as `entailment`."""
+
+    id: str
+    language: str
+    first: str
+    second: str
+    label: str

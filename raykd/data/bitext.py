@@ -1,0 +1,261 @@
+"""Readers of sentence pairs: translations of English sentences, and labelled pairs of sentences of one language.
+
+Translations stand in a file with two columns, in two files line by line, or in rows of the Hub. White space is stripped
+and runs of it become one space; otherwise no text is changed, and quotation marks mean nothing. A reader finds every
+problem of all its files before it gives up.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raykd.data.examples import LabelledPair, SentencePair
+from raykd.data.lines import read_lines
+from raykd.data.problems import add_missing, all_at_once, short
+from raykd.data.sources import NotFoundError, SourceRef, load_hub, locate
+from raykd.errors import DataError
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """The pairs of one language from one source.
+
+    Attributes:
+        pairs: in the order of the source, each once. The ids are `{language}:000000` and on, counting its lines.
+        num_blank: lines that were empty on both sides.
+        num_repeated: pairs left out because the same two texts came before.
+    """
+
+    pairs: tuple[SentencePair, ...]
+    num_blank: int
+    num_repeated: int
+
+    def to_json(self) -> dict[str, object]:
+        """The number of pairs and of what was left out, for a record."""
+        return {"pairs": len(self.pairs), "blank_lines": self.num_blank, "repeated_pairs": self.num_repeated}
+
+
+def read_pairs(
+    ref: SourceRef,
+    *,
+    languages: Sequence[str],
+    folder: Path,
+    codes: Mapping[str, str] | None = None,
+    pivot: str = "en",
+) -> dict[str, PairSet]:
+    """English sentences with their translations into each language, in the order of `languages`.
+
+    What is read follows from the reference:
+        `path` with {language}: a file for each language, `English<TAB>other` on each line.
+        `path` with {language} and {side}: two files for each language, such as `tatoeba.{language}-eng.{side}`; their
+            lines belong together. {side} is the code of the pivot, then that of the language.
+        `hub`: rows with the texts by code, in a dictionary `translation` or as columns.
+
+    Args:
+        ref: where the pairs are.
+        languages: what English is paired with.
+        folder: the folder of the sweep file.
+        codes: language -> what stands for it in templates and columns, the pivot's as well; itself if not named. A
+            column may also be named by the language itself.
+        pivot: the language on the English side.
+
+    Raises:
+        DataError: for all languages at once, at most 10 lines, each with file and line: a source is not found, cannot
+            be read, is not UTF-8 or holds no pair; a line has not two fields; one side of a pair is empty; two files
+            differ in their number of lines. Or if the pivot is among the languages, or several would share one file.
+    """
+    languages = list(dict.fromkeys(languages))
+    if pivot in languages:
+        raise DataError(f"{ref.path or ref.hub}: {pivot} is one side of every pair; languages names the other sides")
+    _refuse_one_file_for(languages, ref)
+    codes = codes or {}
+    found: dict[str, PairSet] = {}
+    with all_at_once() as problems:
+        for language in languages:
+            before = len(problems)
+            table = _table(ref, folder, (pivot, language), codes, problems)
+            if table is None:
+                continue
+            found[language] = _collect(table, language, problems)
+            if not found[language].pairs and len(problems) == before:
+                sources = " and ".join(dict.fromkeys(table.sources))
+                problems.append(f"{sources}: no pair of {pivot} and {language}")
+    return found
+
+
+def read_labelled_pairs(
+    ref: SourceRef, *, languages: Sequence[str], folder: Path, codes: Mapping[str, str] | None = None
+) -> dict[str, list[LabelledPair]]:
+    """Labelled pairs of sentences (XNLI, PAWS-X), from a file for each language: `first<TAB>second<TAB>label`.
+
+    Ids are `{language}:000000` and on, counting the lines: where files are parallel, so are their numbers. Blank lines
+    are skipped. Nothing else is left out, so repeated pairs stay.
+
+    Args:
+        ref: a source with a path; its Hub id is not used.
+        languages: of the sentences.
+        folder: the folder of the sweep file.
+        codes: language -> what stands for it in the path; itself if not named.
+
+    Raises:
+        DataError: as `read_pairs`, of lines that have not three fields or an empty one; if a file has fewer than two
+            labels.
+    """
+    if not ref.path:
+        raise DataError(f"hub {ref.hub}: labelled pairs are read from files; give a path")
+    languages, ref, codes = list(dict.fromkeys(languages)), SourceRef(path=ref.path), codes or {}
+    _refuse_one_file_for(languages, ref)
+    found: dict[str, list[LabelledPair]] = {}
+    with all_at_once() as problems:
+        for language in languages:
+            names = {"language": codes.get(language, language)}
+            try:
+                path = locate(ref, folder=folder, **names)
+            except NotFoundError as error:
+                add_missing(problems, error, ref.describe(**names))
+            else:
+                found[language] = _read_labelled(path, language, problems)
+    return found
+
+
+def _refuse_one_file_for(languages: Sequence[str], ref: SourceRef) -> None:
+    # A table of the Hub may hold all languages in its columns; a file holds one.
+    if len(languages) > 1 and ref.path and "language" not in SourceRef(path=ref.path).placeholders():
+        raise DataError(f"{ref.path}: several languages need {{language}} in its path")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Where the English and the other side of a language stand, and its rows: number from 0, English, other.
+
+    `place` says where a number is, as users count ("line 7").
+    """
+
+    sources: tuple[str, str]
+    rows: Iterable[tuple[int, str, str]]
+    place: Callable[[int], str]
+
+
+def _line(number: int) -> str:
+    return f"line {number + 1}"
+
+
+def _row(number: int) -> str:
+    return f"row {number}"
+
+
+def _table(
+    ref: SourceRef, folder: Path, pair: tuple[str, str], codes: Mapping[str, str], problems: list[str]
+) -> _Table | None:
+    """The rows of one pair of languages; None if they are not found, which is added to `problems`."""
+    pivot_code, code = (codes.get(language, language) for language in pair)
+    has_sides = ref.path and "side" in SourceRef(path=ref.path).placeholders()
+    paths: list[Path | None] = []
+    for side in (pivot_code, code) if has_sides else (code,):
+        names = {"language": code, "side": side}
+        try:
+            paths.append(locate(ref, folder=folder, **names))
+        except NotFoundError as error:
+            add_missing(problems, error, ref.describe(**names))
+    if len(paths) < 1 + bool(has_sides):
+        return None
+    if None not in paths:
+        return _two_files(*paths, problems) if has_sides else _two_columns(*paths, problems)
+    try:
+        rows = load_hub(ref, folder=folder, **names)
+    except NotFoundError as error:
+        add_missing(problems, error, ref.describe(**names))
+        return None
+    source = ref.describe(**names)
+    columns = ((pivot_code, pair[0]), (code, pair[1]))
+    return _Table((source, source), _texts_of_rows(rows, source, columns, problems), _row)
+
+
+def _two_columns(path: Path, problems: list[str]) -> _Table:
+    lines = _fields(path, ("English", "other"), problems)
+    return _Table((str(path), str(path)), ((number, *fields) for number, fields in lines), _line)
+
+
+def _two_files(english: Path, other: Path, problems: list[str]) -> _Table:
+    before = len(problems)
+    sides = [read_lines(path, problems) for path in (english, other)]
+    counts = [len(lines) for lines in sides]
+    if len(problems) == before and counts[0] != counts[1]:
+        problems.append(f"{english} has {counts[0]} lines, {other} has {counts[1]}; the same number is needed")
+    if len(problems) > before:
+        sides = [[], []]
+    return _Table((str(english), str(other)), zip(range(counts[0]), *sides, strict=False), _line)
+
+
+def _texts_of_rows(
+    rows: Iterable[Mapping[str, object]], source: str, columns: tuple[tuple[str, ...], ...], problems: list[str]
+) -> Iterator[tuple[int, str, str]]:
+    """The texts of each row: of each side under the first of its `columns` that is there; no value is no text."""
+    for number, row in enumerate(rows):
+        texts = row.get("translation")
+        texts = texts if isinstance(texts, Mapping) else row
+        sides = [next((texts[name] or "" for name in names if name in texts), None) for names in columns]
+        if not all(isinstance(side, str) for side in sides):
+            needed = " and ".join(names[0] for names in columns)
+            problems.append(
+                f"{source}: row {number}: needs texts {needed}, in `translation` or as columns; has {[*texts]}"
+            )
+            return
+        yield number, *sides
+
+
+def _fields(path: Path, names: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """The number from 0 and the fields of each line that has as many as there are names; of a blank line, empty ones.
+
+    No reader of CSV: it would take a quotation mark for the beginning of a field that may go on for lines.
+    """
+    for number, line in enumerate(read_lines(path, problems)):
+        fields = line.split("\t") if line.strip() else [""] * len(names)
+        if len(fields) == len(names):
+            yield number, fields
+        else:
+            found = f"{len(fields)} fields (parted by tabs) in {short(line)}"
+            problems.append(f"{path}: {_line(number)}: {found}; needed: {'<TAB>'.join(names)}")
+
+
+def _collect(table: _Table, language: str, problems: list[str]) -> PairSet:
+    pairs: list[SentencePair] = []
+    seen: set[tuple[str, str]] = set()
+    num_blank = num_repeated = 0
+    for number, *texts in table.rows:
+        english, other = (_tidy(text) for text in texts)
+        if not english and not other:
+            num_blank += 1
+        elif not english or not other:
+            source = table.sources[0 if other else 1]
+            problems.append(f"{source}: {table.place(number)}: empty on one side; beside {short(english or other)}")
+        elif (english, other) in seen:
+            num_repeated += 1
+        else:
+            seen.add((english, other))
+            pairs.append(SentencePair(f"{language}:{number:06d}", language, english, other))
+    return PairSet(tuple(pairs), num_blank, num_repeated)
+
+
+def _read_labelled(path: Path, language: str, problems: list[str]) -> list[LabelledPair]:
+    before, names = len(problems), ("first", "second", "label")
+    pairs: list[LabelledPair] = []
+    for number, fields in _fields(path, names, problems):
+        texts = [_tidy(field) for field in fields]
+        if all(texts):
+            pairs.append(LabelledPair(f"{language}:{number:06d}", language, *texts))
+        elif any(texts):
+            empty = " and ".join(name for name, text in zip(names, texts, strict=True) if not text)
+            problems.append(f"{path}: {_line(number)}: {empty}: empty in {short('<TAB>'.join(texts))}")
+    labels = {pair.label for pair in pairs}
+    if len(problems) == before and not pairs:
+        problems.append(f"{path}: holds no pair")
+    elif len(problems) == before and len(labels) < 2:
+        problems.append(
+            f"{path}: all {len(pairs)} pairs have the label {short(*labels)}; two labels or more are needed"
+        )
+    return pairs
+
+
+def _tidy(text: str) -> str:
+    return " ".join(text.split())
