@@ -1,0 +1,162 @@
+"""Sentence encoders: any transformers encoder, read as one vector for a sentence and one for each word."""
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BertConfig,
+    BertModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import ModelOutput
+
+from raykd.errors import DataError
+from raykd.models.qa import set_dropout, unreachable
+
+SENTENCE_CONFIG = "sentence.json"
+
+Pooling = Literal["cls", "mean"]
+"""A sentence's vector: the last hidden state of the first token, or the mean of those that the mask lets through."""
+
+
+@dataclass
+class EncoderOutput(ModelOutput):
+    """Vectors in float32: `sentence` [B, H], and `words` [B, W, H] where they were asked for."""
+
+    sentence: Tensor | None = None
+    words: Tensor | None = None
+
+
+class SentenceEncoder(nn.Module):
+    """A folder of it holds the encoder as transformers writes it, and `sentence.json`."""
+
+    def __init__(self, encoder: PreTrainedModel, pooling: Pooling) -> None:
+        super().__init__()
+        self.encoder, self.pooling = encoder, pooling
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """The encoder's configuration."""
+        return self.encoder.config
+
+    @property
+    def width(self) -> int:
+        """H, the size of the vectors."""
+        return self.config.get_text_config().hidden_size
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The encoder's input embeddings."""
+        return self.encoder.get_input_embeddings()
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Last hidden states [B, L, H]; token types only for an encoder that has them."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
+
+    def forward(
+        self,
+        *,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        first: Tensor | None = None,
+        word_mask: Tensor | None = None,
+    ) -> EncoderOutput:
+        """Vectors of sentences, and of words.
+
+        Args:
+            input_ids, attention_mask, token_type_ids: [B, L].
+            first: [B, W] position of each word's first piece; None reads no words.
+            word_mask: [B, W] bool, True where there is a word; the other vectors are 0. None takes all for words.
+        """
+        hidden = self.hidden(input_ids, attention_mask, token_type_ids).float()
+        words = None
+        if first is not None:
+            words = hidden.gather(1, first[..., None].expand(-1, -1, hidden.shape[-1]))
+            if word_mask is not None:
+                words = words * word_mask[..., None]
+        return EncoderOutput(sentence=_pool(hidden, attention_mask, self.pooling), words=words)
+
+    def save_pretrained(self, folder: Path, *, state_dict: dict[str, Tensor]) -> None:
+        """Write the encoder; `state_dict` holds the weights of the whole module."""
+        prefix = "encoder."
+        encoder = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+        self.encoder.save_pretrained(folder, state_dict=encoder)
+        (Path(folder) / SENTENCE_CONFIG).write_text(json.dumps({"pooling": self.pooling}), encoding="utf-8")
+
+
+def _pool(hidden: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
+    """[B, H] of sentences out of [B, L, H] of tokens."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    weights = attention_mask.to(hidden.dtype)[..., None]
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def load_sentence_encoder(model: str, *, pooling: str | None = None, dropout: float | None = None) -> SentenceEncoder:
+    """A sentence encoder in float32 from a folder of ours, a transformers folder or a Hub id; heads are left out.
+
+    Args:
+        pooling: None takes what the folder says, `cls` where it says nothing.
+        dropout: replaces every dropout probability of the configuration.
+
+    Raises:
+        DataError: if the model cannot be found or read, or weights of its encoder are missing.
+    """
+    chosen = cast(Pooling, pooling) if pooling is not None else _stored_pooling(model)
+    try:
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+        if dropout is not None:
+            set_dropout(config, dropout)
+        options = {"config": config, "dtype": torch.float32, "trust_remote_code": False, "output_loading_info": True}
+        kind = MODEL_MAPPING.get(type(config), None)
+        if kind is not None and "add_pooling_layer" in inspect.signature(kind).parameters:
+            options["add_pooling_layer"] = False
+        encoder, info = AutoModel.from_pretrained(model, **options)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise unreachable("model", model, error) from error
+    if info["missing_keys"]:
+        raise DataError(f"{model}: the encoder's weights lack {', '.join(sorted(info['missing_keys'])[:3])}")
+    return SentenceEncoder(encoder.float(), chosen)
+
+
+def _stored_pooling(model: str) -> Pooling:
+    path = Path(model) / SENTENCE_CONFIG
+    if not path.is_file():
+        return "cls"
+    try:
+        pooling = json.loads(path.read_text(encoding="utf-8"))["pooling"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: not a sentence encoder's file ({error}); make the folder again") from error
+    if pooling not in get_args(Pooling):
+        raise DataError(f"{path}: pooling: got {pooling!r}; it is one of {', '.join(get_args(Pooling))}")
+    return pooling
+
+
+def tiny_sentence_encoder(tokenizer: PreTrainedTokenizerFast, *, seed: int, pooling: Pooling) -> SentenceEncoder:
+    """A small random BERT for the built-in world: 2 layers of width 64, sized for seconds on one CPU core."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=128,
+            max_position_embeddings=256,
+            initializer_range=0.05,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return SentenceEncoder(BertModel(config, add_pooling_layer=False), pooling)
