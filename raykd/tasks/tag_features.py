@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raykd.tasks.ragged import bounds_of, padded, stretches
+
 NO_TAG = -100
 """Stands for the label of a word without gold, and of padding; the losses of torch ignore it."""
 
@@ -109,16 +111,17 @@ class TagFeatures:
 
     def take(self, indices: np.ndarray) -> "TagFeatures":
         """The windows at `indices`, in that order; their sentences keep their numbers."""
-        pieces, words = _flat(self.bounds, indices), _flat(self.word_bounds, indices)
+        lengths, counts = self.lengths[indices], self.word_counts[indices]
+        pieces, words = stretches(self.bounds[indices], lengths), stretches(self.word_bounds[indices], counts)
         return TagFeatures(
             ids=tuple(self.ids[i] for i in indices),
             sentence=self.sentence[indices],
             offset=self.offset[indices],
             language=self.language[indices],
-            bounds=bounds_of(self.lengths[indices]),
+            bounds=bounds_of(lengths),
             tokens=self.tokens[pieces],
             types=self.types[pieces],
-            word_bounds=bounds_of(self.word_counts[indices]),
+            word_bounds=bounds_of(counts),
             first=self.first[words],
             last=self.last[words],
             tags=self.tags[words],
@@ -137,21 +140,21 @@ class TagFeatures:
             padding, so that they always are positions; `word_mask` [B, W] bool; `tags` [B, W] int64, -100 in padding
             and without gold; `language` [B] int64.
         """
-        pieces, words = _flat(self.bounds, indices), _flat(self.word_bounds, indices)
         lengths, counts = self.lengths[indices], self.word_counts[indices]
+        pieces, words = stretches(self.bounds[indices], lengths), stretches(self.word_bounds[indices], counts)
         inside = np.arange(pad_to or int(lengths.max()))[None, :] < lengths[:, None]
         is_word = np.arange(int(counts.max()))[None, :] < counts[:, None]
         batch = {
-            "input_ids": _padded(self.tokens[pieces], inside, self.pad),
+            "input_ids": padded(self.tokens[pieces], inside, self.pad),
             "attention_mask": torch.from_numpy(inside.astype(np.int64)),
-            "first": _padded(self.first[words], is_word, 0),
-            "last": _padded(self.last[words], is_word, 0),
+            "first": padded(self.first[words], is_word, 0),
+            "last": padded(self.last[words], is_word, 0),
             "word_mask": torch.from_numpy(is_word),
-            "tags": _padded(self.tags[words], is_word, NO_TAG),
+            "tags": padded(self.tags[words], is_word, NO_TAG),
             "language": torch.from_numpy(self.language[indices].astype(np.int64)),
         }
         if self.has_types:
-            batch["token_type_ids"] = _padded(self.types[pieces], inside, 0)
+            batch["token_type_ids"] = padded(self.types[pieces], inside, 0)
         return batch
 
 
@@ -178,19 +181,3 @@ def rejoin(features: TagFeatures, predicted: Sequence[Sequence[int]]) -> dict[in
             raise ValueError(f"{features.ids[row]}: {words} words from {features.offset[row]} on, after {len(tags)}")
         tags.extend(features.labels[int(label)] for label in labels[:words])
     return {sentence: tuple(tags) for sentence, tags in parts.items()}
-
-
-def bounds_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """[N + 1] where N stretches of these lengths begin if they lie end to end, and where the last one ends."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def _flat(bounds: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    spans = [np.arange(bounds[i], bounds[i + 1]) for i in indices]
-    return np.concatenate(spans) if spans else np.zeros(0, dtype=np.int64)
-
-
-def _padded(flat: np.ndarray, inside: np.ndarray, filler: int) -> Tensor:
-    padded = np.full(inside.shape, filler, dtype=np.int64)
-    padded[inside] = flat
-    return torch.from_numpy(padded)

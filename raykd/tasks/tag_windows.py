@@ -1,7 +1,7 @@
 """Cuts tagged sentences into the windows of pieces that an encoder can read."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
@@ -11,7 +11,9 @@ from transformers import PreTrainedTokenizerFast
 from raykd.data.examples import Sentence
 from raykd.data.tags import Scheme, repair, spans
 from raykd.errors import DataError
-from raykd.tasks.tag_features import NO_TAG, TagFeatures, TagWindowCounts, bounds_of
+from raykd.tasks.ragged import bounds_of
+from raykd.tasks.tag_features import NO_TAG, TagFeatures, TagWindowCounts
+from raykd.tasks.word_pieces import word_pieces
 
 _MAX_SHOWN = 10
 
@@ -56,7 +58,8 @@ def build_tag_features(
         raise DataError(f"data.max_length: got {max_length}; the special tokens alone are {max_length - room}")
     label_numbers = {label: number for number, label in enumerate(labels)}
     windows = _Windows(frame, label_numbers, scheme, tokenizer.unk_token_id)
-    for number, (sentence, pieces) in enumerate(zip(sentences, _pieces(sentences, tokenizer), strict=True)):
+    pieces_of = word_pieces([sentence.words for sentence in sentences], tokenizer)
+    for number, (sentence, pieces) in enumerate(zip(sentences, pieces_of, strict=True)):
         windows.add(number, sentence, pieces, room, spare_chunks=spare_chunks)
     return windows.features(tokenizer, sentences, tuple(languages), tuple(labels))
 
@@ -91,31 +94,6 @@ class _Frame:
         words = [at for at, word in enumerate(encoding.word_ids) if word is not None]
         first, past, types = words[0], words[-1] + 1, encoding.type_ids
         return cls(encoding.ids[:first], encoding.ids[past:], (types[:first], types[first], types[past:]))
-
-
-def _pieces(sentences: Sequence[Sentence], tokenizer: PreTrainedTokenizerFast) -> Iterator[list[list[int]]]:
-    """The pieces of each word of each sentence; none for a word that the tokenizer makes nothing of."""
-    space = " " if _needs_spaces(tokenizer) else ""
-    encoded = tokenizer(
-        [[space * (at > 0) + word for at, word in enumerate(sentence.words)] for sentence in sentences],
-        is_split_into_words=True,
-        add_special_tokens=False,
-        # A word such as [SEP] is text. A long sentence is no reason for a warning: windows are cut here.
-        split_special_tokens=True,
-        verbose=False,
-    )
-    for sentence, encoding in zip(sentences, encoded.encodings, strict=True):
-        pieces: list[list[int]] = [[] for _ in sentence.words]
-        for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
-            pieces[word].append(token)
-        yield pieces
-
-
-def _needs_spaces(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Whether words become the pieces of a text only if each brings its space (byte-level BPE, Gemma)."""
-    text = tokenizer("a a")["input_ids"]
-    plain, spaced = (tokenizer(words, is_split_into_words=True)["input_ids"] for words in (["a", "a"], ["a", " a"]))
-    return spaced == text != plain
 
 
 def _borders(lengths: Sequence[int], room: int, kept: Sequence[tuple[int, int]]) -> list[int]:
