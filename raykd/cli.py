@@ -278,10 +278,13 @@ class _Display:
         """A point did an epoch."""
         score = f"  dev {report['dev_score']:.1f}" if report["dev_score"] is not None else ""
         coefficient = f"  coefficient {report['coefficient']:.2f}" if report["coefficient"] not in (None, 1.0) else ""
+        parts = "".join(f", {name} {value:.3f}" for name, value in report["parts"].items())
+        watched = "".join(f", {name.replace('_', ' ')} {value:.2f}" for name, value in report["watched"].items())
         left = report["elapsed_seconds"] / report["epoch"] * (report["num_epochs"] - report["epoch"])
         self.line(
             f"{point.label}: generation {report['generation']}, epoch {report['epoch']}/{report['num_epochs']}  "
-            f"loss {report['loss']:.3f} (label {report['label']:.3f}, kd {report['kd']:.3f}){coefficient}{score}  "
+            f"loss {report['loss']:.3f} (label {report['label']:.3f}, kd {report['kd']:.3f}{parts}){coefficient}{score}"
+            f"{watched}  "
             f"{report['examples_per_second']:.0f} examples/s  {left:.0f} s left"
         )
         if self.left.get(point.id, 0) > 0:

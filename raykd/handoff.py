@@ -31,15 +31,30 @@ def given_model(space: Workspace, config: PointConfig) -> tuple[Any, Any]:
     seed = base.train.seed if base.train else 0
     torch.manual_seed(seed)
     if base.model == BUILTIN_TINY:
-        folder = space.store.root / "artifacts" / f"tokenizer-{config.task}"
-        if space.rank == 0 and not (folder / "tokenizer.json").is_file():
-            task.build_tiny_tokenizer(folder)
-        space.barrier()
-        tokenizer = load_tokenizer(str(folder))
+        tokenizer = _tiny_tokenizer(space, config)
         return task.tiny_model(config, tokenizer, items=space.items(config)[0], seed=seed), tokenizer
     name = locate_model(base.model, folder=space.folder)
     tokenizer = load_tokenizer(name, gguf_file=base.gguf_file)
     return task.given_model(config, name, items=space.items(config)[0]), tokenizer
+
+
+def given_teacher(space: Workspace, config: PointConfig) -> tuple[Any, Any]:
+    """The model and tokenizer that `teacher` names."""
+    task, name = TASKS[config.task], config.teacher.model
+    if name == BUILTIN_TINY:
+        tokenizer = _tiny_tokenizer(space, config)
+        return task.tiny_teacher(config, tokenizer), tokenizer
+    name = locate_model(name, folder=space.folder)
+    return task.given_teacher(config, name), load_tokenizer(name)
+
+
+def _tiny_tokenizer(space: Workspace, config: PointConfig) -> Any:
+    """The tokenizer of the built-in world, made once."""
+    folder = space.store.root / "artifacts" / f"tokenizer-{config.task}"
+    if space.rank == 0 and not (folder / "tokenizer.json").is_file():
+        TASKS[config.task].build_tiny_tokenizer(folder)
+    space.barrier()
+    return load_tokenizer(str(folder))
 
 
 def load(space: Workspace, config: PointConfig, artifact: str, *, dropout: float | None = None) -> Any:

@@ -140,7 +140,7 @@ def signal_store(space: Workspace, teacher: str, config: PointConfig, base: str)
         "teacher": teacher,
         "items": space.items(config)[1],
         "tokenizer": tokenizer_hash(space.tokenizer(base)),
-        "windows": TASKS[config.task].window_options(config),
+        "windows": TASKS[config.task].signal_options(config),
         "view": [data.teacher_view, draw if data.teacher_view != "same" else None],
         "precision": config.compute.precision,
     }

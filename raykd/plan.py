@@ -227,8 +227,10 @@ class Estimate:
 
 
 def pairs_per_item(config: PointConfig) -> int:
-    """(question language, context language) pairs that an item is expanded to."""
+    """(question language, context language) pairs that an item is expanded to; of a budget of each language, all."""
     data, num_languages = config.data, len(config.data.languages)
+    if config.task == "parallel":
+        return num_languages + data.mixing.identity
     if config.task == "tagging" or data.num_target_languages == 0:
         return num_languages
     return min(data.num_target_languages + data.english_centric, num_languages) ** 2

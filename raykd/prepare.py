@@ -11,7 +11,7 @@ from raykd.config.identity import first_teachers
 from raykd.config.point import PointConfig
 from raykd.data.sources import locate_model
 from raykd.errors import DataError
-from raykd.handoff import BUILTIN_TINY, build_engine, export, given_model, load
+from raykd.handoff import BUILTIN_TINY, build_engine, export, given_model, given_teacher, load
 from raykd.journal import headline
 from raykd.loop import order_epoch, train_epoch
 from raykd.passes import num_missing, score_base, scores_path, teacher_signals
@@ -23,14 +23,12 @@ from raykd.workspace import Workspace, tokenizer_hash
 def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iterator[str]:
     """Make what points with one base teacher share. Yields a line for each thing made."""
     if space.from_rank_0(space.store.has(base)):
-        _refuse_changed_model(space, configs[0], base)
+        _refuse_changed_model(space, "base.model", configs[0].base.model, base)
     else:
         yield from _make_base(space, configs[0], base)
         yield f"generation 0 is ready ({configs[0].base.model})"
     for config in {tuple(first_teachers(config)): config for config in configs}.values():
-        for teacher, language in first_teachers(config).items():
-            if not space.from_rank_0(space.store.has(teacher)):
-                yield from _train_teacher(space, config, base, teacher, language)
+        yield from _make_teachers(space, config, base)
     for config in {scores_path(space.store, base, config): config for config in configs}.values():
         yield f"generation 0 scores {headline(score_base(space, base, config)['final'])}"
     windows = 0
@@ -42,7 +40,20 @@ def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iter
                     teacher_signals(space, (teacher,), config, base, in_memory=None)
                     windows += missing
     if windows:
-        yield f"generation 0's signals over {windows} windows are stored"
+        yield f"the first teachers' signals over {windows} windows are stored"
+
+
+def _make_teachers(space: Workspace, config: PointConfig, base: str) -> Iterator[str]:
+    """Train or take the teachers of generation 1 that are not there yet."""
+    for teacher, language in first_teachers(config).items():
+        is_there = space.from_rank_0(space.store.has(teacher))
+        if config.task == "parallel" and teacher != base:
+            if is_there:
+                _refuse_changed_model(space, "teacher.model", config.teacher.model, teacher)
+            else:
+                yield _take_teacher(space, config, teacher)
+        elif not is_there:
+            yield from _train_teacher(space, config, base, teacher, language)
 
 
 def _make_base(space: Workspace, config: PointConfig, name: str) -> Iterator[str]:
@@ -51,33 +62,52 @@ def _make_base(space: Workspace, config: PointConfig, name: str) -> Iterator[str
     recipe = {
         "kind": "base",
         "config": config.base.model_dump(mode="json"),
-        "given": _given_files(space, config),
+        "given": _given_files(space, config.base.model),
         "tokenizer": tokenizer_hash(tokenizer),
     }
     trained = config.base.train is not None and config.task == "qa"
     if trained:
         yield from _train(space, config, name, model, recipe, tokenizer=tokenizer, language=config.base.train.language)
-    elif space.rank == 0:
+    else:
+        _keep(space, name, model, recipe, tokenizer=tokenizer)
+
+
+def _keep(space: Workspace, name: str, model: Any, recipe: dict[str, Any], *, tokenizer: Any) -> None:
+    """A model as it is, as an artifact."""
+    if space.rank == 0:
         with space.store.committing(name, lambda: recipe) as folder:
             model.save_pretrained(folder, state_dict=model.state_dict())
             tokenizer.save_pretrained(folder)
     space.barrier()
 
 
-def _given_files(space: Workspace, config: PointConfig) -> dict[str, str]:
+def _take_teacher(space: Workspace, config: PointConfig, name: str) -> str:
+    """Take a given model as the teacher of generation 1."""
+    model, tokenizer = given_teacher(space, config)
+    recipe = {
+        "kind": "teacher",
+        "config": config.teacher.model_dump(mode="json"),
+        "given": _given_files(space, config.teacher.model),
+        "tokenizer": tokenizer_hash(tokenizer),
+    }
+    _keep(space, name, model, recipe, tokenizer=tokenizer)
+    return f"the teacher is ready ({config.teacher.model})"
+
+
+def _given_files(space: Workspace, model: str) -> dict[str, str]:
     """Hash of every file of a given model folder; none for a Hub id and the built-in model."""
-    if config.base.model == BUILTIN_TINY:
+    if model == BUILTIN_TINY:
         return {}
-    folder = Path(locate_model(config.base.model, folder=space.folder))
+    folder = Path(locate_model(model, folder=space.folder))
     return hash_folder(folder) if folder.is_dir() else {}
 
 
-def _refuse_changed_model(space: Workspace, config: PointConfig, name: str) -> None:
-    recorded, found = space.store.record(name)["given"], _given_files(space, config)
+def _refuse_changed_model(space: Workspace, key: str, model: str, name: str) -> None:
+    recorded, found = space.store.record(name)["given"], _given_files(space, model)
     if recorded != found:
         changed = sorted(file for file in recorded.keys() | found.keys() if recorded.get(file) != found.get(file))
         raise DataError(
-            f"base.model {config.base.model}: {', '.join(changed)} changed since this sweep began; "
+            f"{key} {model}: {', '.join(changed)} changed since this sweep began; "
             "give the sweep another storage, or put the model back"
         )
 

@@ -92,11 +92,18 @@ def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[
         trained = [config for config in group if config.base.train]
         for inner, same in _grouped(trained, lambda config: config.base.train):
             hashes |= _named(f"base.train {inner}", attempt(reader.labelled, same[0], items))
-    models = {model: None for config in configs for model in (config.base.model, config.student.model) if model}
+    models = dict.fromkeys(model for config in configs for model in _models(config))
     for model in models:
         if not model.startswith("builtin:"):
             attempt(check_model, model)
     return sizes, hashes, list(problems), mean_tokens
+
+
+def _models(config: PointConfig) -> list[str]:
+    """The models that a point names."""
+    taught = config.task == "parallel" and config.distillation.uses_teacher
+    named = (config.base.model, config.student.model, config.teacher.model if taught else None)
+    return [model for model in named if model]
 
 
 def _named(name: str, value: str | None) -> dict[str, str]:

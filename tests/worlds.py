@@ -86,3 +86,35 @@ def tag_point(**changes: Any) -> PointConfig:
 def tag_sweep(**changes: Any) -> dict[str, Any]:
     """The keys of a sweep file of such points."""
     return merged({"name": "tiny", **copy.deepcopy(TAG_POINT)}, changes)
+
+
+PAIR_POINT: dict[str, Any] = {
+    "task": "parallel",
+    "base": {"model": "builtin:tiny"},
+    "teacher": {"model": "builtin:tiny", "pooling": "mean"},
+    "data": {
+        "train": {"builtin": "small-world", "num_items": 24},
+        "languages": ["es", "zh"],
+        "budget": 12,
+        "max_length": 64,
+    },
+    "evaluation": {
+        "source": {"builtin": "small-world", "num_items": 12},
+        "languages": ["es", "zh", "de"],
+        "epoch_max_items": 6,
+    },
+    "lineage": {"num_generations": 2},
+    "training": {"learning_rate": 1e-3, "tokens_per_step": 512, "micro_batch_tokens": 512},
+    "seed": 1,
+}
+"""An English teacher, a student of two languages, and German sentences to be retrieved that it has never seen."""
+
+
+def pair_point(**changes: Any) -> PointConfig:
+    """A point of the parallel task that trains in about a second; `changes` are sections, merged over it."""
+    return PointConfig.model_validate(merged(copy.deepcopy(PAIR_POINT), changes))
+
+
+def pair_sweep(**changes: Any) -> dict[str, Any]:
+    """The keys of a sweep file of such points."""
+    return merged({"name": "tiny", **copy.deepcopy(PAIR_POINT)}, changes)

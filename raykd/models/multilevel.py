@@ -62,8 +62,8 @@ class MultilevelOutput(ModelOutput):
 class MultilevelModel(nn.Module):
     """A student encoder with training heads; its folder is the encoder's, the heads are never written.
 
-    All parts that are asked for are computed in every forward pass, also of a worker without rows: a worker that left
-    one out would leave the others waiting for its gradients.
+    All parts whose inputs are there are computed, also of a worker without rows: a worker that left one out would leave
+    the others waiting for its gradients. A step without a teacher leaves out sentences and words, on all workers.
 
     Args:
         seed: of the heads' weights, which are so the same on all workers.
@@ -112,13 +112,13 @@ class MultilevelModel(nn.Module):
         if "input_ids" in inputs:
             return self.encoder(**inputs)
         found: dict[str, Any] = {}
-        if self.sentence_heads is not None or self.structure_heads is not None:
+        if "x_ids" in inputs and (self.sentence_heads is not None or self.structure_heads is not None):
             found |= self._sentences(**{name: inputs.get(name) for name in _SENTENCE_INPUTS})
         if self.mlm is not None:
             hidden = self.encoder.hidden(inputs["tlm_ids"], inputs["tlm_mask"], inputs.get("tlm_types"))
             # The product with the vocabulary costs as much as the encoder: only where a token is asked for.
             found["masked_logits"] = self.mlm(hidden[inputs["tlm_rows"], inputs["tlm_columns"]])
-        if "word" in self.options.parts:
+        if "word" in self.options.parts and "context_ids" in inputs:
             read = self.encoder(
                 input_ids=inputs["context_ids"],
                 attention_mask=inputs["context_mask"],

@@ -15,6 +15,11 @@ class PlainTask:
 
     parts: tuple[str, ...] = ()
     model_inputs: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    window_options: Callable[[PointConfig], dict[str, int]]
+
+    def signal_options(self, config: PointConfig) -> dict[str, Any]:
+        """What identifies signals beside their teacher and their data: how windows are cut."""
+        return self.window_options(config)
 
     def to_train(self, model: Any, config: PointConfig, *, teacher: Path) -> Any:
         """What is trained: the student itself."""

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from raykd.config.point import EvaluationConfig, PointConfig
-from raykd.tasks import qa_data, tagging_data
+from raykd.tasks import parallel_data, qa_data, tagging_data
 
 PIECES_PER_WORD = 1.6
 """Assumed for an estimate: WikiAnn has 1.4 (English) to 3.1 (Tamil) of mBERT's pieces a word."""
@@ -82,11 +82,39 @@ class TagReader:
         return tagging_data.hash_sentences(found.all())
 
 
+class PairReader:
+    """The data of task `parallel`."""
+
+    def items(self, config: PointConfig, *, folder: Path) -> tuple[Any, int, str]:
+        found = parallel_data.load_items(config.data, folder=folder)
+        return found, min(map(len, found.pairs.values())), parallel_data.hash_pairs(found.all())
+
+    def mean_tokens(self, items: Any) -> float | None:
+        return 3 + PIECES_PER_WORD * fmean(len(pair.english.split()) + len(pair.other.split()) for pair in items.all())
+
+    def budget(self, config: PointConfig, items: Any, *, folder: Path) -> None:
+        parallel_data.load_train(config.data, seed=config.data_seed, items=items)
+
+    def dev(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        found: list[Any] = []
+        for evaluation in _scored_on(config.evaluation):
+            found += parallel_data.load_dev(evaluation, pivot=config.data.pivot, folder=folder).all()
+        for probe in config.evaluation.zero_shot.values():
+            read = parallel_data.load_zero_shot(
+                probe, pivot=config.data.pivot, seed=config.evaluation.seed, folder=folder
+            )
+            found += [*read.train, *(pair for members in read.tests.values() for pair in members)]
+        return parallel_data.hash_pairs(found)
+
+    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        raise NotImplementedError
+
+
 def _scored_on(evaluation: EvaluationConfig) -> list[EvaluationConfig]:
     """What results are scored on, and what is scored after every epoch where that is another set."""
     sources = [evaluation.source, *filter(None, [evaluation.selection])]
     return [evaluation.model_copy(update={"source": source, "selection": None}) for source in sources]
 
 
-READERS: dict[str, Reader] = {"qa": QAReader(), "tagging": TagReader()}
+READERS: dict[str, Reader] = {"qa": QAReader(), "tagging": TagReader(), "parallel": PairReader()}
 """The word in a sweep file's `task` -> how its data is read."""

@@ -195,6 +195,11 @@ def english_features(
     return features
 
 
+def sentence_id(text: str) -> str:
+    """The id of an English sentence, made of its text alone."""
+    return f"en:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
 def english_from_pieces(
     texts: Iterable[str],
     pieces: Iterable[list[list[int]]],
@@ -213,7 +218,7 @@ def english_from_pieces(
         tokens.append([before, *list(chain.from_iterable(words))[:kept], after])
         first.append(1 + bounds_of(lengths)[:number])
     return EnglishFeatures(
-        ids=tuple(f"en:{hashlib.sha256(text.encode()).hexdigest()[:16]}" for text in texts),
+        ids=tuple(map(sentence_id, texts)),
         bounds=bounds_of([len(row) for row in tokens]),
         tokens=np.fromiter(chain.from_iterable(tokens), dtype=np.int32),
         pad=pad_token(tokenizer),

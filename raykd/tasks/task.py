@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from raykd.config.point import DistillationConfig, EvaluationConfig, PointConfig
+from raykd.tasks.parallel_task import ParallelTask
 from raykd.tasks.qa_task import QATask
 from raykd.tasks.reading import Reading
 from raykd.tasks.tagging_task import TaggingTask
@@ -54,6 +55,7 @@ class Task(Protocol):
     def given_model(self, config: PointConfig, name: str, *, items: Any) -> Any: ...
     def same_labels(self, teacher: Path, base: Path) -> None: ...
     def window_options(self, config: PointConfig) -> dict[str, int]: ...
+    def signal_options(self, config: PointConfig) -> dict[str, Any]: ...
     def items(self, config: PointConfig, *, folder: Path) -> tuple[Any, str]: ...
     def train_set(
         self, config: PointConfig, tokenizer: Any, *, items: Any, folder: Path, artifact: Path
@@ -107,5 +109,12 @@ class LiveTask(Task, Protocol):
     def mean_outputs(self, outputs: Sequence[Any]) -> Any: ...
 
 
-TASKS: dict[str, Task] = {"qa": QATask(), "tagging": TaggingTask()}
+class TaughtTask(LiveTask, Protocol):
+    """A task whose first teacher is a model of its own, not generation 0."""
+
+    def tiny_teacher(self, config: PointConfig, tokenizer: Any) -> Any: ...
+    def given_teacher(self, config: PointConfig, name: str) -> Any: ...
+
+
+TASKS: dict[str, Task] = {"qa": QATask(), "tagging": TaggingTask(), "parallel": ParallelTask()}
 """The word in a sweep file's `task` -> the task."""
