@@ -20,6 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/raykd sweep sweeps/quickstart.yaml
 	$(BIN)/raykd sweep sweeps/quickstart-tagging.yaml
+	$(BIN)/raykd sweep sweeps/quickstart-parallel.yaml
 
 test: lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m 'not benchmark'

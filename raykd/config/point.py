@@ -17,7 +17,8 @@ class BaseConfig(Config):
     """Generation 0: the base teacher, shared by all points that agree on this section."""
 
     model: str = "builtin:tiny"
-    """A model folder, a Hub id, or `builtin:tiny`: a small random BERT over the built-in world's tokenizer."""
+    """A model folder, a Hub id, a folder in a Python package (`package:NAME/FOLDER`), or `builtin:tiny`: a small
+    random BERT over the built-in world's tokenizer."""
     gguf_file: str | None = None
     """The GGUF file inside `model` to read the weights from."""
     bidirectional: bool = False

@@ -1,6 +1,7 @@
 """Where data and models come from: local folders first, then the Hugging Face Hub."""
 
 import functools
+import importlib.util
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 
 DATA_VARIABLE = "RAYKD_DATA"
 _PROBE_SECONDS = 5
+_PACKAGE = "package:"
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -127,12 +129,15 @@ def locate_model(name: str, *, folder: Path) -> str:
     """The folder of a model, or `name` itself where no such folder exists and it looks like a Hub id.
 
     Args:
-        name: a folder, searched for in the order of `locate`, or a Hub id such as `google-bert/bert-base-cased`.
+        name: a folder, searched for in the order of `locate`; a Hub id such as `google-bert/bert-base-cased`; or a
+            folder inside an installed Python package, such as `package:some_package/model`.
         folder: the folder of the sweep file.
 
     Raises:
-        DataError: if there is no such folder and `name` cannot be a Hub id.
+        DataError: if there is no such folder and `name` cannot be a Hub id, or the package is not installed.
     """
+    if name.startswith(_PACKAGE):
+        return _folder_in_package(name)
     places = _places(name, folder)
     for place in places:
         if place.is_dir():
@@ -143,6 +148,21 @@ def locate_model(name: str, *, folder: Path) -> str:
         f"model {name}: no such folder and no Hub id ('name' or 'owner/name'); "
         f"tried {_listed(places)}. Put the model there or give a Hub id"
     )
+
+
+def _folder_in_package(name: str) -> str:
+    package, _, inner = name.removeprefix(_PACKAGE).partition("/")
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise DataError(
+            f"model {name}: there is no Python package {package} here; install the one that carries the model, or give "
+            "a model folder or a Hub id"
+        )
+    places = [Path(root) / inner for root in found.submodule_search_locations]
+    for place in places:
+        if place.is_dir():
+            return str(place)
+    raise DataError(f"model {name}: no such folder in the package; tried {', '.join(map(str, places))}")
 
 
 def check_model(name: str, *, folder: Path) -> None:

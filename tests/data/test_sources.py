@@ -9,7 +9,7 @@ import pytest
 
 import raykd
 from raykd.data import sources
-from raykd.data.sources import SourceRef, load_hub, locate, locate_model
+from raykd.data.sources import SourceRef, check_model, load_hub, locate, locate_model
 from raykd.errors import DataError
 
 HUB = {"hub": "google/xquad", "hub_config": "xquad.{language}", "split": "validation"}
@@ -187,3 +187,23 @@ def test_a_name_that_is_neither_a_folder_nor_a_hub_id_is_refused(places, name):
     folder = places["sweep"] / "sub"
     with pytest.raises(DataError, match="no such folder and no Hub id"):
         locate_model(name, folder=folder)
+
+
+def test_a_model_may_be_a_folder_inside_an_installed_package(tmp_path):
+    assert locate_model("package:raykd/data", folder=tmp_path) == str(Path(raykd.__file__).parent / "data")
+    check_model("package:raykd/data", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("package:no_such_package/model", "there is no Python package no_such_package here"),
+        ("package:../model", "there is no Python package .. here"),
+        ("package:raykd/nowhere", "no such folder in the package"),
+    ],
+)
+def test_a_package_or_folder_that_is_not_there_is_named(tmp_path, name, said):
+    with pytest.raises(DataError) as caught:
+        locate_model(name, folder=tmp_path)
+    (line,) = caught.value.problems
+    assert line.startswith(f"model {name}: ") and said in line
