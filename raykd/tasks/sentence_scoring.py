@@ -98,7 +98,9 @@ def score_sentences(predictions: Iterable[Prediction], dev: SentenceDevSet) -> d
     watched = sentence_health(torch.from_numpy(np.stack([found[row] for row in distinct])))
     probes = {
         name: classification_scores(
-            _vectors(train, found), {language: _vectors(rows, found) for language, rows in tests.items()}
+            _vectors(train, found),
+            {language: _vectors(rows, found) for language, rows in tests.items()},
+            groups=[str(row) for row in train[0]],
         )
         for name, (train, tests) in dev.probes.items()
     }

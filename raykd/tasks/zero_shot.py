@@ -16,7 +16,7 @@ from raykd.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_L2_CANDIDATES = (1.0, 0.1, 0.01, 0.001, 0.0001)
+_L2_CANDIDATES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.01)
 """From the strongest on. Features are in deviations, so that one range serves all encoders."""
 
 _NEGLIGIBLE_DEVIATION = 1e-6
@@ -125,22 +125,34 @@ def choose_l2(
     labels: np.ndarray,
     num_classes: int,
     *,
+    groups: Sequence[str] | None = None,
     candidates: Sequence[float] = _L2_CANDIDATES,
     seed: int = 0,
 ) -> float:
-    """The candidate whose probe, fitted to four fifths of the rows, gives the fifth held out the least cross-entropy.
+    """The candidate whose probe, fitted to four fifths of the groups, gives the fifth held out the least cross-entropy.
 
-    The seed alone decides which rows are held out. Cross-entropy tells close candidates apart where accuracy counts
-    the same few rows; of equals the first candidate is taken.
+    Cross-entropy tells close candidates apart where accuracy counts the same few rows; of equals the first candidate
+    is taken.
 
     Args:
-        features, labels, num_classes: see `fit_probe`; at least two rows.
+        features, labels, num_classes: see `fit_probe`.
+        groups: [N], rows of the same group are held out together; without it each row is a group. There must be two.
+            Pairs that share their first sentence should be one. XNLI has each premise once with every label: a probe
+            that has seen two of the three is wrong about the third, and too strong a penalty would look best.
         candidates: values for `l2`, see `fit_probe`.
-        seed: of the shuffle that splits the rows.
+        seed: of the shuffle that splits the groups.
+
+    Raises:
+        ValueError: if there are fewer than two groups, or not one for each row.
     """
-    order = np.random.default_rng(seed).permutation(len(labels))
-    num_held_out = max(1, len(labels) // 5)
-    held_out, fitted = order[:num_held_out], order[num_held_out:]
+    group_of = np.arange(len(labels)) if groups is None else np.unique(np.array(groups), return_inverse=True)[1]
+    num_groups = len(np.unique(group_of))
+    if num_groups < 2 or group_of.shape != labels.shape:
+        raise ValueError(
+            f"groups: got {num_groups} in {len(group_of)} rows of {len(labels)}; two are needed, in all rows"
+        )
+    is_held_out = np.random.default_rng(seed).permutation(num_groups)[group_of] < max(1, num_groups // 5)
+    held_out, fitted = np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
     gold = torch.tensor(labels[held_out], dtype=torch.int64)
 
     def held_out_loss(l2: float) -> float:
@@ -165,7 +177,11 @@ def accuracy(predicted: np.ndarray, gold: np.ndarray) -> float:
 
 
 def classification_scores(
-    train: LabelledPairs, tests: Mapping[str, LabelledPairs], *, seed: int = 0
+    train: LabelledPairs,
+    tests: Mapping[str, LabelledPairs],
+    *,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Trains a probe on one language and scores it on others, one cell for each.
 
@@ -174,6 +190,7 @@ def classification_scores(
     Args:
         train: the English pairs.
         tests: language -> pairs; English too, if it is to be scored.
+        groups: of the pairs of `train`, their first sentences for example; see `choose_l2`.
         seed: see `choose_l2`.
 
     Returns:
@@ -197,7 +214,7 @@ def classification_scores(
         raise DataError(problems)
     number = {label: index for index, label in enumerate(classes)}
     features, gold = _numbered(train, number)
-    l2 = choose_l2(features, gold, len(classes), seed=seed)
+    l2 = choose_l2(features, gold, len(classes), groups=groups, seed=seed)
     probe = fit_probe(features, gold, len(classes), l2=l2)
     log.info("probe with l2 %g: %d pairs, %d classes, %d features", l2, len(gold), len(classes), features.shape[1])
     cells = {}

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raykd.errors import DataError
@@ -37,6 +37,7 @@ def integer_pairs(draw):
     return draw(vectors), draw(vectors), draw(texts)
 
 
+@settings(deadline=None)
 @given(integer_pairs(), st.integers(1, 10))
 def test_top1_is_that_of_exact_arithmetic_for_any_block(pairs, block):
     queries, keys, same = pairs

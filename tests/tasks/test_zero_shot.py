@@ -33,8 +33,8 @@ def sentence_pairs(rng: np.random.Generator, number: int, *, shift: float = 0.0,
 
 
 def test_pair_vector_of_known_rows():
-    u, v = np.array([[3.0, 4.0], [0.0, 2.0]]), np.array([[0.0, -5.0], [0.0, 0.0]])
-    expected = [[0.6, 0.8, 0, -1, 0.6, 1.8, 0, -0.8], [0, 1, 0, 0, 0, 1, 0, 0]]
+    u, v = np.array([[3.0, -4.0], [0.0, 2.0]]), np.array([[0.0, 5.0], [0.0, 0.0]])
+    expected = [[0.6, -0.8, 0, 1, 0.6, 1.8, 0, -0.8], [0, 1, 0, 0, 0, 1, 0, 0]]
     assert pair_vector(u, v) == pytest.approx(np.array(expected))
     assert pair_vector(u.astype(np.float16), v.astype(np.float16)).dtype == np.float32
     with pytest.raises(ValueError, match=r"\[2, 2\] and \[1, 2\]; both must be \[N, H\]"):
@@ -152,6 +152,25 @@ def test_the_seed_decides_which_rows_choose():
     assert chosen == [choose_l2(features, labels, 2, candidates=candidates, seed=seed) for seed in range(5)]
 
 
+def test_rows_of_a_group_are_held_out_together():
+    rng = np.random.default_rng(0)
+    # Each of 40 first sentences is there once with every label, as in XNLI. The label is in the last three features.
+    sentences, labels = np.repeat(rng.normal(size=(40, 60)), 3, axis=0), np.tile(np.arange(3), 40)
+    features = np.hstack([sentences, np.eye(3)[labels] + rng.normal(size=(120, 3))])
+    groups = [f"sentence {row // 3}" for row in range(120)]
+    candidates = (100.0, 10.0, 1.0, 0.1, 0.01)
+    order = np.random.default_rng(3).permutation(120)
+    shuffled = [groups[row] for row in order]
+    together = choose_l2(features, labels, 3, groups=groups, candidates=candidates)
+    assert together < choose_l2(features, labels, 3, candidates=candidates)
+    # Groups are told apart by their names, wherever their rows are.
+    assert choose_l2(features[order], labels[order], 3, groups=shuffled, candidates=candidates) == together
+    with pytest.raises(ValueError, match="got 1 in 120 rows of 120"):
+        choose_l2(features, labels, 3, groups=["one"] * 120)
+    with pytest.raises(ValueError, match="got 40 in 119 rows of 120"):
+        choose_l2(features, labels, 3, groups=groups[1:])
+
+
 def test_accuracy_is_in_percent():
     assert accuracy(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0])) == pytest.approx(75)
     with pytest.raises(DataError, match="at least one"):
@@ -185,6 +204,14 @@ def test_the_languages_tested_do_not_change_the_probe():
     }
     cells = classification_scores(train, halves)
     assert (cells["first"]["accuracy"] + cells["second"]["accuracy"]) / 2 == pytest.approx(alone["accuracy"])
+
+
+def test_the_groups_of_the_training_pairs_are_those_of_the_choice():
+    train = sentence_pairs(np.random.default_rng(0), 30)
+    grouped = classification_scores(train, {"en": train}, groups=[str(row // 3) for row in range(30)])
+    assert grouped["en"]["accuracy"] > 90
+    with pytest.raises(ValueError, match="groups: got 1 in 30 rows of 30"):
+        classification_scores(train, {"en": train}, groups=["one"] * 30)
 
 
 def test_labels_that_training_does_not_know_are_all_named():
