@@ -189,7 +189,7 @@ def _print_cells(folder: Path) -> None:
         raise ConfigError(f"{folder}: no point is finished yet")
     best = max(done, key=lambda point_id: done[point_id]["scores"][done[point_id]["scores"]["main"]])
     scores = done[best]["scores"]
-    metric = "accuracy" if scores.get("metric") == "accuracy" else "F1"
+    metric = {"accuracy": "accuracy", "retrieval": "Top-1 retrieval"}.get(scores.get("metric"), "F1")
     print(f"\n{metric} of {journal.point(best)['label']} ({best}):\n")
     print(matrix(scores))
 

@@ -183,7 +183,8 @@ def signal_fingerprint(config: PointConfig) -> str:
     """Names what generation 0 says about a point's training features: equal for all points that share its signals."""
     data = canonical(config)["data"]
     teachers = list(first_teachers(config))
-    return digest({"teachers": teachers, "data": data, "precision": config.compute.precision})
+    recipe = {"teachers": teachers, "data": data, "precision": config.compute.precision}
+    return digest(recipe if config.task != "parallel" else {**recipe, "words": "word" in config.levels})
 
 
 def dump(config: Config, model: type[Config] | None = None) -> dict[str, Any]:
