@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     board.set_defaults(run=_leaderboard)
 
     evaluate = commands.add_parser("evaluate", help="score any QA model folder on a data set")
-    evaluate.add_argument("model", help="a model folder, or a Hub id")
+    evaluate.add_argument("model", help="a model folder, a Hub id, or RESULTS#POINT of a sweep")
     evaluate.add_argument(
         "--data", required=True, metavar="PATH",
         help="SQuAD-format files: a path with {language}, or with {question} and {context}, or one file",

@@ -33,7 +33,7 @@ def evaluate(
     """Scores of a model on the cells of a data set, as a sweep's result holds them, and its answers.
 
     Args:
-        model: a folder, or a Hub id.
+        model: a folder, a Hub id, or `RESULTS#POINT`.
         data: a path in SQuAD format, with `{language}`, with `{question}` and `{context}`, or a single file.
         diagonal: only cells whose question and context have the same language.
         n_best: answers to keep for each question, best first; 0 keeps none.

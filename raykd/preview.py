@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from raykd.artifacts import fingerprint, hash_folder
 from raykd.config.point import PointConfig
 from raykd.data.sources import check_model, locate_model
 from raykd.errors import DataError
@@ -22,7 +23,7 @@ def check_data(plan: Plan, *, folder: Path) -> dict[str, str]:
     """Find and read every data set, and find every model, that the points name.
 
     Returns:
-        Data set, as a section of the file says it -> hash of what it holds.
+        Data set, as a section of the file says it, or `student.model NAME` -> hash of what it holds.
 
     Raises:
         DataError: with all that is missing or wrong, over all of them.
@@ -63,7 +64,7 @@ def preview(plan: Plan, *, folder: Path, tokens_per_second: float | None) -> Ite
 
 
 def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[str], float | None]:
-    """Items of each training source, hashes of all data sets, all that is missing or wrong, and tokens of a feature."""
+    """Items of each training source, hashes as of `check_data`, all that is wrong, and tokens of a feature."""
     hashes: dict[str, str] = {}
     problems: dict[str, None] = {}
     sizes: list[int] = []
@@ -96,6 +97,9 @@ def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[
     for model in models:
         if not model.startswith("builtin:"):
             attempt(check_model, model)
+    # Points take this model when they start, which may be days apart; base.model and teacher.model are copied at first.
+    for model in dict.fromkeys(config.student.model for config in configs if config.student.model):
+        hashes |= _named(f"student.model {model}", attempt(_hash_model, model))
     return sizes, hashes, list(problems), mean_tokens
 
 
@@ -104,6 +108,12 @@ def _models(config: PointConfig) -> list[str]:
     taught = config.task == "parallel" and config.distillation.uses_teacher
     named = (config.base.model, config.student.model, config.teacher.model if taught else None)
     return [model for model in named if model]
+
+
+def _hash_model(name: str, *, folder: Path) -> str | None:
+    """Hash of all files of a model folder; None for a Hub id."""
+    located = Path(locate_model(name, folder=folder))
+    return fingerprint(hash_folder(located)) if located.is_dir() else None
 
 
 def _named(name: str, value: str | None) -> dict[str, str]:

@@ -13,8 +13,7 @@ class TeacherConfig(Config):
     """The frozen English encoder that teaches generation 1; task parallel. Generation 0 is the untrained student."""
 
     model: str = "builtin:tiny"
-    """A model folder, a Hub id, a folder in a Python package (`package:NAME/FOLDER`), or `builtin:tiny`. Its tokenizer
-    is its own."""
+    """A model folder, a Hub id, `package:NAME/FOLDER`, `RESULTS#POINT`, or `builtin:tiny`. Its tokenizer is its own."""
     pooling: Pooling = "cls"
     """Its sentence vector: that of the first token, or the mean over tokens."""
 

@@ -17,8 +17,9 @@ class BaseConfig(Config):
     """Generation 0: the base teacher, shared by all points that agree on this section."""
 
     model: str = "builtin:tiny"
-    """A model folder, a Hub id, a folder in a Python package (`package:NAME/FOLDER`), or `builtin:tiny`: a small
-    random BERT over the built-in world's tokenizer."""
+    """A model folder, a Hub id, a folder in a Python package (`package:NAME/FOLDER`), `RESULTS#POINT` for what a point
+    of another sweep delivered (its label, id, method or `best`), or `builtin:tiny`: a small random BERT over the
+    built-in world's tokenizer."""
     gguf_file: str | None = None
     """The GGUF file inside `model` to read the weights from."""
     bidirectional: bool = False
@@ -33,7 +34,7 @@ class StudentConfig(Config):
     num_layers: int | None = Field(None, ge=1)
     """Keep so many of the base model's layers, evenly spaced; null keeps them all."""
     model: str | None = None
-    """Another model with the same tokenizer to start the student from."""
+    """Another model with the same tokenizer to start the student from, named as `base.model` is."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

@@ -1,20 +1,24 @@
 """Where data and models come from: local folders first, then the Hugging Face Hub."""
 
+import contextlib
 import functools
 import importlib.util
 import logging
 import os
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from raykd.errors import DataError
+from raykd.data.chained import delivered_by, verify_delivered
+from raykd.errors import ArtifactError, DataError
+from raykd.journal import Journal
 
 log = logging.getLogger(__name__)
 
 DATA_VARIABLE = "RAYKD_DATA"
+_POINT_MARK = "#"
 _PROBE_SECONDS = 5
 _PACKAGE = "package:"
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -129,19 +133,33 @@ def locate_model(name: str, *, folder: Path) -> str:
     """The folder of a model, or `name` itself where no such folder exists and it looks like a Hub id.
 
     Args:
-        name: a folder, searched for in the order of `locate`; a Hub id such as `google-bert/bert-base-cased`; or a
-            folder inside an installed Python package, such as `package:some_package/model`.
+        name: a folder, searched for in the order of `locate`; what a point of another sweep delivered, as
+            `RESULTS#POINT` with the folder of its results, searched for likewise (see `delivered_by`); a Hub id such as
+            `google-bert/bert-base-cased`; or a folder inside an installed Python package, such as
+            `package:some_package/model`.
         folder: the folder of the sweep file.
 
     Raises:
-        DataError: if there is no such folder and `name` cannot be a Hub id, or the package is not installed.
+        DataError: if there is no such folder and `name` cannot be a Hub id, the point does not give a model, or the
+            package is not installed.
     """
     if name.startswith(_PACKAGE):
         return _folder_in_package(name)
     places = _places(name, folder)
     for place in places:
-        if place.is_dir():
-            return str(place)
+        # os.path answers for a label too that is longer than a file name can be.
+        if os.path.isdir(place):
+            return _delivered(name, place, "") if Journal.at(place).has_sweep() else str(place)
+    before, mark, point = name.partition(_POINT_MARK)
+    if mark:
+        results = _places(before, folder)
+        for place in results:
+            if Journal.at(place).has_sweep():
+                return _delivered(name, place, point)
+        raise DataError(
+            f"model {name}: no results of a sweep (sweep.json) in {_listed(results)}; run that sweep first, "
+            "or give the folder of its results"
+        )
     if _HUB_ID.fullmatch(name):
         return name
     raise DataError(
@@ -165,13 +183,30 @@ def _folder_in_package(name: str) -> str:
     raise DataError(f"model {name}: no such folder in the package; tried {', '.join(map(str, places))}")
 
 
+def _delivered(name: str, results: Path, point: str) -> str:
+    with _errors_of(name):
+        return str(delivered_by(results, point))
+
+
+@contextlib.contextmanager
+def _errors_of(model: str) -> Iterator[None]:
+    """Errors about a sweep's results, as errors about the model that is wanted of them."""
+    try:
+        yield
+    except (DataError, ArtifactError) as error:
+        raise DataError(f"model {model}: {problem}" for problem in error.problems) from error
+
+
 def check_model(name: str, *, folder: Path) -> None:
     """Find a model folder, or ask the Hub (or its local cache) for the id, without loading anything.
 
     Raises:
-        DataError: if it cannot be had; the line says why and what to do.
+        DataError: if it cannot be had, or is not what its record says; the line says why and what to do.
     """
-    if Path(locate_model(name, folder=folder)).is_dir():
+    located = Path(locate_model(name, folder=folder))
+    if located.is_dir():
+        with _errors_of(name):
+            verify_delivered(located)
         return
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HTTPError
