@@ -162,9 +162,10 @@ def engine_options(batching: Batching, compute: ComputeConfig) -> EngineOptions:
 
 
 def _rate_factors(batching: Batching) -> tuple[tuple[str, float], ...]:
-    """Parts of a tagging model that have a learning rate of their own."""
+    """Parts of a model that have a learning rate of their own: tagging heads, and what only parallel training needs."""
     head, transitions = batching.head_learning_rate, batching.transition_learning_rate
-    rates = {"transitions.": transitions or head, "lstm.": head, "emissions.": head}
+    rates = {"transitions.": transitions or head}
+    rates |= dict.fromkeys(("lstm.", "emissions.", "mlm.", "sentence_heads.", "structure_heads.", "width."), head)
     return tuple((name, rate / batching.learning_rate) for name, rate in rates.items() if rate)
 
 

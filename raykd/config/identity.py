@@ -64,7 +64,7 @@ _TASKS = {
     "evaluation.zero_shot": "parallel",
     "training.pad_to_max": "qa",
     "training.transition_learning_rate": "tagging",
-    "training.head_learning_rate": "tagging",
+    "training.head_learning_rate": "tagging parallel",
 }
 """Key -> the tasks that have it. A key that is not here belongs to all of them."""
 

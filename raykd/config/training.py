@@ -15,7 +15,8 @@ class Batching(Config):
     transition_learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate of a CRF's transitions; null is that of the head."""
     head_learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate of a tagging head (BiLSTM and emissions); null is that of everything else."""
+    """Peak learning rate of what stands on the encoder: a tagging head (BiLSTM and emissions), or the heads that only
+    the training of task parallel needs; null is that of everything else."""
     lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Decay to 0 after the warm-up, or none."""
     warmup: float = Field(0.0, ge=0, lt=1)
