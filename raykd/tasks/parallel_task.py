@@ -1,6 +1,5 @@
 """Multi-level distillation on parallel text as a task: an English teacher, a multilingual student, sentence pairs."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import AutoConfig
 
 from raykd.config.base import never_positive
 from raykd.config.identity import first_teachers
@@ -267,4 +267,5 @@ def _by_student(
 
 def _width_of(folder: Path) -> int:
     """Size of an encoder's vectors."""
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"]
+    # Some call it otherwise in the file, such as DistilBERT.
+    return AutoConfig.from_pretrained(folder).get_text_config().hidden_size
