@@ -1,5 +1,6 @@
 """The sections that make up one point: everything that determines what is trained and how it is scored."""
 
+import math
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -321,15 +322,20 @@ class PointConfig(Config):
 
     def _one_micro_batch(self) -> None:
         training = self.training
+        enough = "tokens_per_step (it is shared out over workers)"
+        fits = not training.micro_batch_examples
         if training.examples_per_step:
-            fits = training.micro_batch_examples is None
+            # A step is shared out evenly if it would make fewer micro-batches than there are workers, or a single one.
+            at_once = math.ceil(training.examples_per_step / max(1, self.compute.num_workers - 1))
+            enough = f"{at_once * self.data.max_length} for examples_per_step {training.examples_per_step}"
+            fits &= max(1, training.micro_batch_tokens // self.data.max_length) >= at_once
         else:
-            fits = training.micro_batch_tokens >= training.tokens_per_step and not training.micro_batch_examples
+            fits &= training.micro_batch_tokens >= training.tokens_per_step
         if not fits:
             raise ValueError(
                 "distillation.multilevel.relations gathered compares all sentences of a step, so each worker takes its "
-                "share at once: training.micro_batch_tokens at least tokens_per_step (it is shared out over workers), "
-                "no micro_batch_examples; or relations: local"
+                f"share at once: training.micro_batch_tokens at least {enough}, no micro_batch_examples; or relations: "
+                "local"
             )
 
     @property
