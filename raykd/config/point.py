@@ -313,6 +313,11 @@ class PointConfig(Config):
             raise ValueError(f"data.languages and evaluation.languages are paired with {pivot}: leave it out of them")
         if self.distillation.uses_teacher and not self.levels:
             raise ValueError("distillation.multilevel: all weights are 0: there is nothing to distil; set kd_weight 0")
+        label_weight, kd_weight = self.distillation.weights
+        if never_positive(label_weight) and isinstance(kd_weight, Schedule) and 0 in (kd_weight.start, kd_weight.end):
+            raise ValueError(
+                "distillation: label_weight 0 leaves a step without a loss where kd_weight is 0; begin and end above it"
+            )
         if self.lineage.teacher == "ensemble" or self.lineage.keep_first_teachers:
             raise ValueError("lineage: task parallel has one teacher at a time, not an ensemble or kept first teachers")
         if self.evaluation.epoch_max_items == 0:
