@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 from worlds import pair_point
@@ -22,7 +23,7 @@ from raykd.data.smallworld import build_tokenizer
 from raykd.errors import DataError
 from raykd.journal import Journal
 from raykd.lineage import Driver
-from raykd.loop import order_epoch
+from raykd.loop import order_epoch, split_step
 from raykd.passes import base_scores, signal_store
 from raykd.prepare import prepare
 from raykd.tasks.parallel_data import load_dev
@@ -436,6 +437,18 @@ def test_a_kd_weight_that_begins_at_0_takes_its_first_step_without_a_teacher(spa
     torch.testing.assert_close(found[:, TOTAL], found[:, LABEL] + weight * found[:, KD])
 
 
+@pytest.mark.parametrize("kd_weight", [{"start": 0, "end": 1}, {"start": 1, "end": 0}])
+def test_a_step_that_would_have_nothing_to_learn_from_is_refused(kd_weight):
+    with pytest.raises(ValidationError, match="label_weight 0 leaves a step without a loss where kd_weight is 0"):
+        pair_point(distillation={"label_weight": 0, "kd_weight": kd_weight})
+    for weights in (
+        {"label_weight": 0, "kd_weight": {"start": 0.1, "end": 1}},
+        {"label_weight": 0.1, "kd_weight": kd_weight},
+        {"kd_share": {"start": 0, "end": 1}},
+    ):
+        assert pair_point(distillation=weights).levels == {"word", "sentence", "structure"}
+
+
 @pytest.mark.parametrize("name", ["word", "sentence", "structure"])
 def test_a_level_alone_trains(space, name):
     others = {f"{level}_weight": 0 for level in ("word", "sentence", "structure") if level != name}
@@ -485,6 +498,39 @@ def test_micro_batches_without_relations_change_nothing_but_rounding(space):
         run(space, config)
         found.append(losses(space, config))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+
+
+EXAMPLES = {"tokens_per_step": None, "examples_per_step": 20}
+
+
+def test_steps_of_so_many_pairs_are_taken_at_once(space):
+    config = pair_point(training={**EXAMPLES, "micro_batch_tokens": 20 * 64})
+    run(space, config)
+    assert losses(space, config).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "tokens"),
+    [(1, 20 * 64), (2, 20 * 64), (3, 10 * 64), (8, 3 * 64), (20, 2 * 64), (21, 64), (40, 40)],
+)
+def test_pairs_of_a_step_that_a_worker_cannot_take_at_once_are_refused(num_workers, tokens):
+    def point(tokens: int, **multilevel: str) -> PointConfig:
+        training = {**EXAMPLES, "micro_batch_tokens": tokens}
+        workers = {"num_workers": num_workers, "zero_stage": 1}
+        return pair_point(training=training, compute=workers, distillation={"multilevel": multilevel})
+
+    lengths = np.full(20, 64)
+    training = point(tokens).training
+    for number in range(1, 21):
+        step = np.arange(number)
+        shares = [split_step(step, lengths, training, rank=rank, world_size=num_workers) for rank in range(num_workers)]
+        sizes = [0 if micro.idle else len(micro.indices) for (micro,) in shares]
+        assert sizes == [len(share) for share in np.array_split(step, num_workers)]
+    if num_workers < 21:
+        needed = f"micro_batch_tokens at least {tokens} for examples_per_step 20, no micro_batch_examples"
+        with pytest.raises(ValidationError, match=needed):
+            point(tokens - 1)
+        assert point(tokens - 1, relations="local")
 
 
 def test_bf16_trains_and_hands_over(tmp_path):

@@ -172,7 +172,7 @@ def test_the_loss_of_a_step_and_its_gradients_are_those_of_mmkd(norm, number):
     [
         {"word_similarity": "cosine", "word_temperature": 0.1},
         {"word_temperature": 3.0, "pooling": "mean"},
-        {"structure_temperature": 0.05, "structure_weight": 1.0},
+        {"structure_temperature": 0.2, "structure_weight": 1.0},
     ],
     ids="-".join,
 )
