@@ -63,20 +63,21 @@ def sharing(prepared: Path, root: Path) -> Workspace:
 
 @pytest.fixture(scope="module")
 def teachers(tmp_path_factory) -> dict[str, Path]:
-    """Model folders with a WordPiece vocabulary of their own: a BERT of another width that drops half of all values
-    in training, and a DistilBERT, whose configuration calls its width otherwise.
+    """Model folders with a WordPiece vocabulary of their own: a BERT of another width than students that drops half of
+    all values in training, one of their width, and a DistilBERT, whose configuration calls its width otherwise.
     """
     torch.manual_seed(0)
     shape = {"vocab_size": 1200, "max_position_embeddings": 64, "initializer_range": 0.1}
-    sizes = {"hidden_size": 40, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48}
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48}
     dropout = {"hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.5}
     models = {
-        "bert": BertModel(BertConfig(**shape | sizes | dropout), add_pooling_layer=False),
+        "bert": BertModel(BertConfig(hidden_size=40, **shape | sizes | dropout), add_pooling_layer=False),
+        "as wide": BertModel(BertConfig(hidden_size=64, **shape | sizes), add_pooling_layer=False),
         "distilbert": DistilBertModel(DistilBertConfig(**shape, dim=24, n_layers=1, n_heads=2, hidden_dim=32)),
     }
     folders = {}
     for name, model in models.items():
-        folders[name] = tmp_path_factory.mktemp(name)
+        folders[name] = tmp_path_factory.mktemp("teacher")
         build_tokenizer(folders[name], vocab_size=shape["vocab_size"])
         model.save_pretrained(folders[name])
     return folders
@@ -284,8 +285,10 @@ def test_an_epoch_says_what_its_losses_are_made_of_and_watches_for_collapse(spac
     assert (losses(space, config)[:, [WORD, SENTENCE, STRUCTURE]] > 0).all()
 
 
-def test_generation_2_is_taught_by_what_the_student_of_generation_1_makes_of_english(space):
-    config = pair_point()
+def test_generation_2_is_taught_by_what_the_student_of_generation_1_makes_of_english(space, teachers):
+    # The first teacher reads other pieces than students do.
+    config = taught_by(teachers["as wide"], lineage={"teacher": "snapshot"})
+    ready(space, config)
     running = reports(space, config)
     assert [next(running)["generation"] for _ in range(2)] == [1, 2]
     running.close()

@@ -113,8 +113,8 @@ def test_the_first_of_the_first_pairs_are_the_first_pairs(wordpiece):
 
 
 def test_scores_worked_out_by_hand(wordpiece):
-    # Spanish: one translation is where another one's English sentence is. To English 3 of 4 are right. From English
-    # that other sentence has two vectors as near as its own, a tie and so a miss, and so has the one left alone.
+    # Spanish: `donde` is where `the river` is, so that one way is wrong to English. From English two are: `the river`
+    # has `el rio` and `donde` at the same distance, a tie, and `where` has its own nowhere near.
     dev = dev_set(wordpiece)
     found = score(dev, vectors_of(dev, donde="the river", ไหน="old city"))
     assert found["cells"]["es"] == {"to_english": 75, "from_english": 50, "retrieval": 62.5, "num_pairs": 4}
@@ -132,6 +132,16 @@ def test_scores_worked_out_by_hand(wordpiece):
         "effective_rank": "effective rank",
     }
     assert found.keys() >= found["columns"].keys() and found["probes"] == {}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_first_pairs_are_scored_among_themselves(wordpiece, count):
+    whole = dev_set(wordpiece)
+    vectors = vectors_of(whole, donde="the river", 北京="the river", ไหน="old city")
+    part = {language: members[:count] for language, members in PAIRS.items()}
+    found, alone = (score(dev, vectors) for dev in (whole.first(count), dev_set(wordpiece, pairs=part)))
+    assert found["cells"] == alone["cells"] and found["watched"] == pytest.approx(alone["watched"], rel=1e-4)
+    assert found["cells"]["es"]["num_pairs"] == count
 
 
 def test_every_language_weighs_the_same_whatever_its_size(wordpiece):
