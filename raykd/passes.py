@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from raykd.artifacts import Store, fingerprint, read_json, write_json
-from raykd.config.identity import first_teachers, generation_zero
+from raykd.config.identity import first_teachers, generation_zero, scored_languages
 from raykd.config.point import PointConfig
 from raykd.engine import Engine
 from raykd.handoff import frozen
@@ -78,7 +78,7 @@ def scores_path(store: Store, base: str, config: PointConfig) -> Path:
     recipe = {
         "teachers": list(generation_zero(config)),
         "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_tokens"}),
-        "languages": list(config.data.languages) if config.task == "tagging" else None,
+        "languages": scored_languages(config),
         "windows": TASKS[config.task].window_options(config),
         "precision": config.compute.precision,
     }

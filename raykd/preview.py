@@ -78,7 +78,7 @@ def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[
             return None
 
     configs = [point.config for point in plan.points]
-    for key, group in _grouped(configs, lambda config: (config.data.train, config.data.languages, config.data.columns)):
+    for key, group in _grouped(configs, _read_alike):
         reader = READERS[group[0].task]
         read = attempt(reader.items, group[0])
         items = read[0] if read else None
@@ -88,7 +88,7 @@ def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[
             hashes[f"data {key}"] = read[2]
             for _, same in _grouped(group, lambda config: config.data.budget):
                 attempt(reader.budget, same[0], items)
-        for inner, same in _grouped(group, lambda config: config.evaluation):
+        for inner, same in _grouped(group, _scored_alike):
             hashes |= _named(f"evaluation {inner}", attempt(reader.dev, same[0], items))
         trained = [config for config in group if config.base.train]
         for inner, same in _grouped(trained, lambda config: config.base.train):
@@ -97,10 +97,22 @@ def _inspect(plan: Plan, folder: Path) -> tuple[list[int], dict[str, str], list[
     for model in models:
         if not model.startswith("builtin:"):
             attempt(check_model, model)
+    attempt(READERS[configs[0].task].models, configs)
     # Points take this model when they start, which may be days apart; base.model and teacher.model are copied at first.
     for model in dict.fromkeys(config.student.model for config in configs if config.student.model):
         hashes |= _named(f"student.model {model}", attempt(_hash_model, model))
     return sizes, hashes, list(problems), mean_tokens
+
+
+def _read_alike(config: PointConfig) -> tuple[Any, ...]:
+    """What the training data of a point is read by."""
+    data = config.data
+    return data.train, data.languages, data.columns, *([data.pivot] if config.task == "parallel" else [])
+
+
+def _scored_alike(config: PointConfig) -> Any:
+    """What the dev set of a point is read by."""
+    return (config.evaluation, config.data.pivot) if config.task == "parallel" else config.evaluation
 
 
 def _models(config: PointConfig) -> list[str]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from raykd.artifacts import Store
-from raykd.config.identity import first_teachers
+from raykd.config.base import never_positive
+from raykd.config.identity import first_teachers, scored_languages
 from raykd.config.point import PointConfig
 from raykd.engine import join_process_group
 from raykd.models.qa import load_tokenizer
@@ -94,9 +95,11 @@ class Workspace:
     def train_set(self, config: PointConfig, base: str) -> TrainData:
         """The windows of a point; points with the same data and tokenizer share them."""
         task = TASKS[config.task]
-        # Task parallel draws the pairs of every epoch, and reads them as its teacher cuts them.
+        # Task parallel draws the pairs of every epoch, reads them as its teacher cuts them, and collates the inputs of
+        # those terms alone that count.
         epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
-        drawn = (config.seed, epochs, config.levels, *first_teachers(config)) if config.task == "parallel" else None
+        needs = config.levels, never_positive(config.distillation.weights[0])
+        drawn = (config.seed, epochs, *needs, *first_teachers(config)) if config.task == "parallel" else None
         key = "train", config.task, config.data.model_dump_json(), config.data_seed, base, drawn
         items, artifact = self.items(config)[0], self.store.artifact(base)
         return self.remember(
@@ -107,12 +110,13 @@ class Workspace:
     def dev_set(self, config: PointConfig, base: str, *, epoch_sample: bool) -> Any:
         """What a point is scored on: all of it, or the smaller sample that is scored after every epoch."""
         task, windows = TASKS[config.task], TASKS[config.task].window_options(config)
-        key = "dev", config.task, config.evaluation.model_dump_json(), tuple(windows.items()), base
+        shared = tuple(windows.items()), tuple(scored_languages(config) or ()), base
         evaluation = config.evaluation
+        key = "dev", config.task, evaluation.model_dump_json(), *shared
         if epoch_sample and evaluation.selection:
             chosen = evaluation.model_copy(update={"source": evaluation.selection, "selection": None})
             config = config.model_copy(update={"evaluation": chosen})
-            key = "dev", config.task, chosen.model_dump_json(), tuple(windows.items()), base
+            key = "dev", config.task, chosen.model_dump_json(), *shared
         artifact = self.store.artifact(base)
         whole = self.remember(
             key, lambda: task.dev_set(config, self.tokenizer(base), folder=self.folder, artifact=artifact)

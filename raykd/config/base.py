@@ -80,6 +80,8 @@ class Source(Config):
             raise ValueError("builtin excludes path and hub")
         if not (self.builtin or self.path or self.hub):
             raise ValueError("name a path, a hub id or builtin")
+        if self.hub and not self.split:
+            raise ValueError(f"hub {self.hub} needs a split")
         if self.builtin and not self.num_items:
             raise ValueError("builtin needs num_items")
         if self.num_items and not self.builtin:

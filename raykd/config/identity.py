@@ -6,6 +6,7 @@ from typing import Any
 
 from raykd.config.base import Config
 from raykd.config.keys import at_path
+from raykd.config.parallel import MultilevelConfig
 from raykd.config.point import PointConfig
 
 _NO_INFLUENCE = (
@@ -107,18 +108,19 @@ def canonical(config: PointConfig) -> dict[str, Any]:
     if not config.distillation.uses_teacher:
         label_weight = config.distillation.weights[0]
         raw["distillation"]["label_weight"] = dump(label_weight) if isinstance(label_weight, Config) else label_weight
-        dropped += [f"distillation.{name}" for name in raw["distillation"] if name != "label_weight"]
+        kept = ("label_weight", "multilevel")
+        dropped += [f"distillation.{name}" for name in raw["distillation"] if name not in kept]
         dropped += ["data.teacher_view", "teacher"]
         if config.lineage.student_init != "teacher" and config.lineage.min_delta is None:
             dropped.append("lineage.teacher")
-    elif config.task == "parallel":
-        dropped += [f"distillation.multilevel.{name}" for name in _without_influence(config)]
     elif config.task == "tagging":
         dropped += [f"distillation.{name}" for name in _WITHOUT_INFLUENCE_ON[config.objective]]
-    elif config.distillation.coefficient == "constant":
+    elif config.task == "qa" and config.distillation.coefficient == "constant":
         dropped += [f"distillation.{name}" for name in ("k", "window", "reduce", "reduce_group")]
-    elif config.distillation.reduce == "example":
+    elif config.task == "qa" and config.distillation.reduce == "example":
         dropped.append("distillation.reduce_group")
+    if config.task == "parallel":
+        dropped += _without_influence(config)
     for key in dropped:
         *sections, name = key.split(".")
         section = at_path(raw, sections)
@@ -128,13 +130,23 @@ def canonical(config: PointConfig) -> dict[str, Any]:
 
 
 def _without_influence(config: PointConfig) -> list[str]:
-    """Keys of `distillation.multilevel` of parts that are not trained."""
+    """Keys of task parallel that belong to parts of its loss that are not trained, or to another mixing.
+
+    The student's pooling always counts: its vectors are scored.
+    """
+    found = ["data.mixing.exponent"] if config.data.mixing.kind == "round_robin" else []
+    if not config.levels:
+        found += [f"distillation.multilevel.{name}" for name in MultilevelConfig.model_fields if name != "pooling"]
+        return found
     keys = {
         "word": ("word_similarity", "word_temperature"),
         "structure": ("structure_temperature",),
     }
-    found = [name for level, names in keys.items() if level not in config.levels for name in names]
-    return found if {"sentence", "structure"} & config.levels else [*found, "norm", "projection_size", "relations"]
+    names = [name for level, names in keys.items() if level not in config.levels for name in names]
+    if not {"sentence", "structure"} & config.levels:
+        names += ["norm", "projection_size", "relations"]
+        found.append("teacher.pooling")
+    return found + [f"distillation.multilevel.{name}" for name in names]
 
 
 def point_id(config: PointConfig) -> str:
@@ -177,6 +189,14 @@ def first_teachers(config: PointConfig) -> dict[str, str | None]:
 def generation_zero(config: PointConfig) -> dict[str, str | None]:
     """Fingerprint of each model that generation 0 is -> its language: who teaches first, unless a stranger does."""
     return {base_fingerprint(config): None} if config.task == "parallel" else first_teachers(config)
+
+
+def scored_languages(config: PointConfig) -> list[str] | None:
+    """The languages that scores depend on beside those of the evaluation: those of training, which are not zero-shot,
+    and task parallel with the pivot; None where there are none.
+    """
+    pivot = [config.data.pivot] if config.task == "parallel" else []
+    return None if config.task == "qa" else [*pivot, *config.data.languages]
 
 
 def signal_fingerprint(config: PointConfig) -> str:

@@ -28,11 +28,16 @@ def is_model(annotation: Any) -> bool:
 
 def section_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel] | None:
     """The section that a path leads to; None where it leads to something else or nowhere."""
-    section: type[BaseModel] | None = model
+    annotation: Any = model
     for name in path:
-        field = section.model_fields.get(str(name)) if section else None
-        section = next(filter(is_model, arms(field.annotation)), None) if field else None
-    return section
+        section = next(filter(is_model, arms(annotation)), None)
+        if section:
+            field = section.model_fields.get(str(name))
+            annotation = field.annotation if field else None
+        else:
+            # A section of sections with names of the file's own.
+            annotation = next((get_args(arm)[1] for arm in arms(annotation) if get_origin(arm) is dict), None)
+    return next(filter(is_model, arms(annotation)), None)
 
 
 def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, bool]]:

@@ -117,7 +117,8 @@ def load_sweep(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Swe
     for key, value in (overrides or {}).items():
         raw = with_path(raw, split_key(key), value)
     preset = raw.get("preset")
-    raw = without_shorthand(merged(PRESETS.get(preset, {}) if isinstance(preset, str) else {}, raw))
+    known = isinstance(preset, str) and raw.get("task", "qa") == "qa"
+    raw = without_shorthand(merged(PRESETS.get(preset, {}) if known else {}, raw))
     shape = shape_problems(raw)
     # What is wrong with such a key beside its being there need not be said.
     raw = functools.reduce(without_path, foreign_keys(raw), raw)

@@ -1,5 +1,6 @@
 """The sections that only multi-level distillation on parallel text needs: its teacher, its objectives, its data."""
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -67,3 +68,13 @@ class ZeroShotConfig(Config):
     """A fixed sample of so many pairs to fit on; null takes all."""
     max_items: int | None = Field(None, ge=1)
     """A fixed sample of so many pairs of each language; null scores all."""
+
+
+_RESULT = ("main", "metric", "columns", "cells", "probes", "watched", "effective_rank")
+"""What scores hold beside retrieval and classifications."""
+
+
+def taken_names(names: Collection[str], *, pivot: str) -> list[str]:
+    """Names of classifications under which their scores would hide others."""
+    fixed = {*_RESULT, "retrieval", "zero_shot_retrieval", *(f"{name}_{pivot}" for name in names)}
+    return sorted(name for name in names if name in fixed or name.startswith("retrieval_"))

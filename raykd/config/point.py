@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from raykd.config.base import Config, Schedule, Source, Weight, never_positive
-from raykd.config.parallel import MixingConfig, MultilevelConfig, TeacherConfig, ZeroShotConfig
+from raykd.config.parallel import MixingConfig, MultilevelConfig, TeacherConfig, ZeroShotConfig, taken_names
 from raykd.config.tagging import ColumnsConfig, HeadConfig
 from raykd.config.training import LabelTraining, TrainingConfig
 
@@ -322,25 +322,30 @@ class PointConfig(Config):
             raise ValueError("lineage: task parallel has one teacher at a time, not an ensemble or kept first teachers")
         if self.evaluation.epoch_max_items == 0:
             raise ValueError("evaluation.epoch_max_items is 0; task parallel watches each epoch for collapse: raise it")
+        builtin = self.teacher.model.startswith("builtin:") and not self.base.model.startswith("builtin:")
+        if self.distillation.uses_teacher and builtin:
+            raise ValueError(
+                f"teacher.model is {self.teacher.model}, random weights for the built-in world, and base.model "
+                f"{self.base.model}: name an English encoder in teacher.model, or set kd_weight 0"
+            )
+        if taken := taken_names(self.evaluation.zero_shot, pivot=pivot):
+            raise ValueError(f"evaluation.zero_shot: results hold another {', '.join(taken)}; choose other names")
         if {"sentence", "structure"} & self.levels and multilevel.relations == "gathered":
             self._one_micro_batch()
 
     def _one_micro_batch(self) -> None:
-        training = self.training
-        enough = "tokens_per_step (it is shared out over workers)"
-        fits = not training.micro_batch_examples
+        training, num_workers = self.training, self.compute.num_workers
         if training.examples_per_step:
-            # A step is shared out evenly if it would make fewer micro-batches than there are workers, or a single one.
-            at_once = math.ceil(training.examples_per_step / max(1, self.compute.num_workers - 1))
-            enough = f"{at_once * self.data.max_length} for examples_per_step {training.examples_per_step}"
-            fits &= max(1, training.micro_batch_tokens // self.data.max_length) >= at_once
+            # A step is shared out evenly if fewer micro-batches than there are workers hold it.
+            at_once = math.ceil(training.examples_per_step / max(num_workers - 1, 1))
+            needed = at_once * self.data.max_length
         else:
-            fits &= training.micro_batch_tokens >= training.tokens_per_step
-        if not fits:
+            needed = training.tokens_per_step
+        if training.micro_batch_examples or training.micro_batch_tokens < needed:
             raise ValueError(
                 "distillation.multilevel.relations gathered compares all sentences of a step, so each worker takes its "
-                f"share at once: training.micro_batch_tokens at least {enough}, no micro_batch_examples; or relations: "
-                "local"
+                f"share at once: training.micro_batch_tokens at least {needed} (it is {training.micro_batch_tokens}), "
+                "no micro_batch_examples; or relations: local"
             )
 
     @property

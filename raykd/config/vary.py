@@ -6,7 +6,7 @@ from typing import Any
 from raykd.config.explain import Path, Problem, check, show
 from raykd.config.identity import foreign
 from raykd.config.keys import LEAF_KEYS, POINT_KEYS, arms, at_path, merged, near, with_path
-from raykd.config.point import PointConfig
+from raykd.config.point import DistillationConfig, PointConfig
 from raykd.config.sweep import Dimension, SweepConfig
 
 DIMENSION_KINDS = tuple(next(iter(arm.model_fields)) for arm in arms(Dimension))
@@ -49,6 +49,8 @@ def shape_problems(raw: Mapping[str, Any]) -> list[Problem]:
     for name, change in _section(raw, "methods").items():
         keys = change if isinstance(change, Mapping) else ()
         problems += [Problem(("methods", name, key), SWEEP_ONLY[key]) for key in keys if key in SWEEP_ONLY]
+    if raw.get("preset") is not None and raw.get("task", "qa") != "qa":
+        problems.append(Problem(("preset",), "presets belong to task qa; leave it out", show(raw["preset"])))
     text = f"task {raw.get('task', 'qa')} does not have this key; leave it out"
     return problems + [Problem(path, text) for path in foreign_keys(raw)]
 
@@ -73,9 +75,26 @@ def _is_within(key: str, section: str) -> bool:
 SHARED = {
     "qa": ("base", "evaluation", "data.max_length", "data.stride", "data.max_question_length", "data.no_answer"),
     "tagging": ("base", "evaluation", "head", "data.max_length", "data.train", "data.columns", "data.languages"),
-    "parallel": ("base", "teacher", "evaluation", "data.max_length", "distillation.multilevel.pooling"),
+    "parallel": (
+        "base",
+        "teacher",
+        "evaluation",
+        "data.max_length",
+        "data.languages",
+        "data.pivot",
+        "distillation.multilevel.pooling",
+    ),
 }
-"""What generation 0 and its scores depend on."""
+"""What generation 0, its scores and the first teachers depend on."""
+
+
+_TEACHER_WEIGHTS = ("distillation.kd_weight", "distillation.kd_share")
+
+
+def _has_teacher(raw: Mapping[str, Any]) -> bool:
+    """Whether the file's own point has a KD term; True where the section is wrong, which is said elsewhere."""
+    section, _ = check(DistillationConfig, _section(raw, "distillation"))
+    return section is None or section.uses_teacher
 
 
 def _is_pbt(value: Any) -> bool:
@@ -98,6 +117,8 @@ def _key_problem(raw: Mapping[str, Any], key: str, dimension: Any) -> str | None
         task = raw.get("task", "qa")
         if any(_is_within(key, shared) for shared in SHARED.get(task if isinstance(task, str) else "", ())):
             return "generation 0 and its scores are made before optuna chooses; search it with algorithm grid or random"
+        if task == "parallel" and key in _TEACHER_WEIGHTS and not _has_teacher(raw):
+            return "the teacher is made before optuna chooses, and the file has none; set kd_weight above 0 in it"
     if isinstance(dimension, Mapping) and len(dimension) == 1 and next(iter(dimension)) in DIMENSION_KINDS:
         return None
     if key not in LEAF_KEYS and isinstance(dimension, Mapping) and dimension:

@@ -79,7 +79,7 @@ def read_pairs(
             found[language] = _collect(table, language, problems)
             if not found[language].pairs and len(problems) == before:
                 sources = " and ".join(dict.fromkeys(table.sources))
-                problems.append(f"{sources}: no pair of {pivot} and {language}")
+                problems.append(f"{sources}: no pair of {pivot} and {language}; add some, or leave the language out")
     return found
 
 
@@ -156,7 +156,8 @@ def _table(
         try:
             paths.append(locate(ref, folder=folder, **names))
         except NotFoundError as error:
-            add_missing(problems, error, ref.describe(**names))
+            plain = [name for name in (pair if has_sides else pair[1:]) if name not in codes]
+            add_missing(problems, _with_codes(error, plain), ref.describe(**names))
     if len(paths) < 1 + bool(has_sides):
         return None
     if None not in paths:
@@ -171,6 +172,13 @@ def _table(
     return _Table((source, source), _texts_of_rows(rows, source, columns, problems), _row)
 
 
+def _with_codes(error: NotFoundError, plain: Sequence[str]) -> NotFoundError:
+    """The error, and that its file may have another name for these languages."""
+    if not plain:
+        return error
+    return NotFoundError(f"{line}, or name in `codes` what stands for {' and '.join(plain)}" for line in error.problems)
+
+
 def _two_columns(path: Path, problems: list[str]) -> _Table:
     lines = _fields(path, ("English", "other"), problems)
     return _Table((str(path), str(path)), ((number, *fields) for number, fields in lines), _line)
@@ -181,7 +189,8 @@ def _two_files(english: Path, other: Path, problems: list[str]) -> _Table:
     sides = [read_lines(path, problems) for path in (english, other)]
     counts = [len(lines) for lines in sides]
     if len(problems) == before and counts[0] != counts[1]:
-        problems.append(f"{english} has {counts[0]} lines, {other} has {counts[1]}; the same number is needed")
+        found = f"{english} has {counts[0]} lines, {other} has {counts[1]}"
+        problems.append(f"{found}; lines of the same number are a pair: make them equally many")
     if len(problems) > before:
         sides = [[], []]
     return _Table((str(english), str(other)), zip(range(counts[0]), *sides, strict=False), _line)
@@ -228,7 +237,8 @@ def _collect(table: _Table, language: str, problems: list[str]) -> PairSet:
             num_blank += 1
         elif not english or not other:
             source = table.sources[0 if other else 1]
-            problems.append(f"{source}: {table.place(number)}: empty on one side; beside {short(english or other)}")
+            found = f"empty on one side, beside {short(english or other)}; fill it, or empty the other side"
+            problems.append(f"{source}: {table.place(number)}: {found}")
         elif (english, other) in seen:
             num_repeated += 1
         else:

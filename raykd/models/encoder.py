@@ -130,6 +130,19 @@ def load_sentence_encoder(model: str, *, pooling: str | None = None, dropout: fl
     return SentenceEncoder(encoder.float(), chosen)
 
 
+def vector_size(model: str) -> int:
+    """The size of the vectors of a model folder or Hub id, by its configuration alone.
+
+    Raises:
+        DataError: if the configuration cannot be found or read.
+    """
+    try:
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise unreachable("model", model, error) from error
+    return config.get_text_config().hidden_size
+
+
 def _stored_pooling(model: str) -> Pooling:
     path = Path(model) / SENTENCE_CONFIG
     if not path.is_file():

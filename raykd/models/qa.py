@@ -75,7 +75,7 @@ def load_tokenizer(model: str, *, gguf_file: str | None = None) -> PreTrainedTok
     """The fast tokenizer of a model folder or Hub id.
 
     Raises:
-        DataError: if there is none, or only a slow one (it has no character offsets).
+        DataError: if there is none, only a slow one (it has no character offsets), or one without a vocabulary.
     """
     options = {"gguf_file": gguf_file} if gguf_file else {}
     try:
@@ -84,8 +84,11 @@ def load_tokenizer(model: str, *, gguf_file: str | None = None) -> PreTrainedTok
         raise unreachable("tokenizer", model, error) from error
     if not tokenizer.is_fast:
         raise DataError(
-            f"{model}: its tokenizer has no fast version, and spans need character offsets; convert it first"
+            f"{model}: its tokenizer has no fast version, and only those tell where words are; convert it first"
         )
+    # Of a folder without its files some tokenizers are made all the same: every word is unknown to them.
+    if not {*tokenizer.get_vocab()} - {*tokenizer.all_special_tokens}:
+        raise DataError(f"{model}: its tokenizer has no vocabulary; add its files to the folder, like tokenizer.json")
     return tokenizer
 
 

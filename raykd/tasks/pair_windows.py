@@ -53,8 +53,8 @@ def build_pair_features(
         DataError: if a tokenizer is not a fast one or does not allow such lengths, the student's has no mask token,
             an id is there twice, or no pair is left.
     """
-    _check(pairs, student)
-    checked_length(student, max_length, least=5)
+    _refuse_repeated(pairs)
+    check_student(student, max_length=max_length)
     words = {text: words_of(text) for pair in pairs for text in (pair.english, pair.other)}
     full = [pair for pair in pairs if words[pair.english] and words[pair.other]]
     english = {pair.english: words[pair.english] for pair in full}
@@ -72,9 +72,21 @@ def build_pair_features(
     return _features(kept, read, texts, sentences, student, max_length, counts)
 
 
-def _check(pairs: Sequence[SentencePair], student: PreTrainedTokenizerFast) -> None:
-    if student.mask_token_id is None:
-        raise DataError(f"tokenizer {name_of(student)}: has no mask token, which a student needs to learn from pairs")
+def check_student(tokenizer: PreTrainedTokenizerFast, *, max_length: int) -> None:
+    """Refuse a tokenizer that no student can read pairs with.
+
+    Raises:
+        DataError: if it has no mask token, or does not allow `max_length` pieces.
+    """
+    if tokenizer.mask_token_id is None:
+        raise DataError(
+            f"tokenizer {name_of(tokenizer)}: has no mask token, which a student needs to learn from pairs; take an "
+            "encoder that was trained with one"
+        )
+    checked_length(tokenizer, max_length, least=5)
+
+
+def _refuse_repeated(pairs: Sequence[SentencePair]) -> None:
     seen: set[str] = set()
     for pair in pairs:
         if pair.id in seen:

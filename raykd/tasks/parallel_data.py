@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from raykd.data.sources import SourceRef
 from raykd.errors import DataError
 
 Pair = TypeVar("Pair", SentencePair, LabelledPair)
+_BUILTIN_PIVOT = "en"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class ZeroShotItems:
     train: Sequence[LabelledPair]
     tests: Mapping[str, Sequence[LabelledPair]]
 
+    def all(self) -> list[LabelledPair]:
+        """Those that the probe is fitted on, then those of all languages."""
+        return [*self.train, *chain.from_iterable(self.tests.values())]
+
 
 def load_pairs(source: Source, *, languages: Sequence[str], pivot: str, folder: Path, split: str) -> PairItems:
     """The pairs of a source in some languages.
@@ -58,6 +64,8 @@ def load_pairs(source: Source, *, languages: Sequence[str], pivot: str, folder: 
         DataError: naming file and line, all that is wrong at once.
     """
     if source.builtin:
+        if pivot != _BUILTIN_PIVOT:
+            raise DataError(f"small world: data.pivot: got {pivot!r}; its pairs are with {_BUILTIN_PIVOT}")
         return PairItems(smallworld_bitext.pairs(split, source.num_items, languages=languages), {})
     found = read_pairs(_reference(source), languages=languages, folder=folder, codes=source.codes, pivot=pivot)
     pairs = {language: each.pairs for language, each in found.items()}
@@ -121,23 +129,53 @@ def load_zero_shot(config: ZeroShotConfig, *, pivot: str, seed: int, folder: Pat
     """The labelled pairs of a classification.
 
     Raises:
-        DataError: naming file and line; or if a language has labels that are not in English.
+        DataError: naming file and line: if a label is not among those of the pairs that the probe is fitted on; or if a
+            sample of these holds too few of them.
     """
-    train = _labelled(config.train, (pivot,), folder=folder, split="base")[pivot]
+    known = _labelled(config.train, (pivot,), folder=folder, split="base")[pivot]
     tests = _labelled(config.source, config.languages, folder=folder, split="dev")
-    known = {pair.label for pair in train}
-    strange = {language: {pair.label for pair in members} - known for language, members in tests.items()}
-    if any(strange.values()):
-        raise DataError(
-            f"{language}: label {', '.join(sorted(labels))} is not among those of the training pairs, "
-            f"{', '.join(sorted(known))}"
-            for language, labels in strange.items()
-            if labels
+    labels = {pair.label for pair in known}
+    strange = [pair for members in tests.values() for pair in _first_of_labels(members) if pair.label not in labels]
+    if strange:
+        allowed = (
+            f"the probe is fitted on {', '.join(sorted(labels))} alone; correct it, or add such pairs to fit it on"
         )
-    return ZeroShotItems(
-        _sampled(train, config.max_train, seed=seed),
-        {language: _sampled(members, config.max_items, seed=seed) for language, members in tests.items()},
-    )
+        raise DataError(f"{_place_of(pair, config.source)}: label {pair.label!r}: {allowed}" for pair in strange)
+    train = _sampled(known, config.max_train, seed=seed)
+    tests = {language: _sampled(members, config.max_items, seed=seed) for language, members in tests.items()}
+    _refuse_too_few(train, chain.from_iterable(tests.values()), where=config.train.path or "small world")
+    return ZeroShotItems(train, tests)
+
+
+def _refuse_too_few(train: Sequence[LabelledPair], tests: Iterable[LabelledPair], *, where: str) -> None:
+    """Refuse pairs that no probe can be fitted on: it needs two first sentences, two labels, and all that it meets."""
+    labels, met = {pair.label for pair in train}, {pair.label for pair in tests}
+    wrong = []
+    if len({pair.first for pair in train}) < 2:
+        wrong.append("one first sentence; two are needed")
+    if len(labels) < 2 or met - labels:
+        needed = ", ".join(sorted(met)) if met - labels else "two or more"
+        wrong.append(f"the labels {', '.join(sorted(labels))}; needed: {needed}")
+    if wrong:
+        found = f"the {len(train)} pairs to fit a probe on have {', and '.join(wrong)}"
+        raise DataError(f"{where}: {found}; raise max_train, or num_items of built-in data")
+
+
+def _first_of_labels(pairs: Iterable[LabelledPair]) -> Iterable[LabelledPair]:
+    """The first pair of each label."""
+    first: dict[str, LabelledPair] = {}
+    for pair in pairs:
+        first.setdefault(pair.label, pair)
+    return first.values()
+
+
+def _place_of(pair: LabelledPair, source: Source) -> str:
+    """File and line of a pair; of the built-in world, its id."""
+    if source.builtin:
+        return pair.id
+    code = (source.codes or {}).get(pair.language, pair.language)
+    # Ids count the lines of a file from 0.
+    return f"{_reference(source).describe(language=code)}: line {int(pair.id.rpartition(':')[2]) + 1}"
 
 
 def hash_pairs(pairs: Iterable[SentencePair | LabelledPair]) -> str:

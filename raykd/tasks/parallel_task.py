@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoConfig
 
 from raykd.config.base import never_positive
 from raykd.config.identity import first_teachers
 from raykd.config.point import DistillationConfig, EvaluationConfig, PointConfig
 from raykd.data import smallworld
 from raykd.data.examples import SentencePair
-from raykd.errors import DataError
-from raykd.models.encoder import SentenceEncoder, load_sentence_encoder, tiny_sentence_encoder
+from raykd.models.encoder import SentenceEncoder, load_sentence_encoder, tiny_sentence_encoder, vector_size
 from raykd.models.multilevel import MultilevelModel, MultilevelOptions
 from raykd.models.qa import load_tokenizer
 from raykd.tasks.pair_features import PairFeatures
@@ -32,6 +30,7 @@ from raykd.tasks.parallel_data import (
     load_zero_shot,
     rows_of,
 )
+from raykd.tasks.parallel_models import check_sizes
 from raykd.tasks.plain import PlainTask
 from raykd.tasks.reading import Reading
 from raykd.tasks.sentence_features import EnglishFeatures, english_features, sentence_id
@@ -93,13 +92,8 @@ class ParallelTask(PlainTask):
         Raises:
             DataError: if later teachers, which are students, have another width than the first one.
         """
-        multilevel, width = config.distillation.multilevel, _width_of(teacher)
-        later = config.lineage.num_generations > 1 and config.lineage.teacher != "fixed"
-        if config.levels and later and width != model.width:
-            raise DataError(
-                f"lineage.teacher {config.lineage.teacher}: vectors of {config.teacher.model} have {width} numbers, "
-                f"those of students {model.width}; use lineage.teacher fixed, or a teacher of their width"
-            )
+        multilevel, width = config.distillation.multilevel, vector_size(str(teacher))
+        check_sizes(config, teacher=width, student=model.width)
         parts = config.levels if never_positive(config.distillation.weights[0]) else config.levels | {"tlm"}
         gather = multilevel.relations == "gathered"
         options = MultilevelOptions(width, parts, multilevel.norm, multilevel.projection_size, gather)
@@ -263,9 +257,3 @@ def _by_student(
     texts = {sentence_id(pair.english): pair.english for pair in pairs}
     found = english_features([texts[name] for name in english.ids], tokenizer, max_length=max_length)
     return found.with_words(english.store_words)
-
-
-def _width_of(folder: Path) -> int:
-    """Size of an encoder's vectors."""
-    # Some call it otherwise in the file, such as DistilBERT.
-    return AutoConfig.from_pretrained(folder).get_text_config().hidden_size

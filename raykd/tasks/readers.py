@@ -1,10 +1,13 @@
 """The data sets of a point, read as its task reads them, without a model: what is wrong is found before a start."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
 from raykd.config.point import EvaluationConfig, PointConfig
+from raykd.errors import DataError
 from raykd.tasks import parallel_data, qa_data, tagging_data
 
 PIECES_PER_WORD = 1.6
@@ -29,6 +32,9 @@ class Reader(Protocol):
     def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
         """Hash of what generation 0 is trained on."""
 
+    def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
+        """Read of the points' models what says whether the task can use them."""
+
 
 class QAReader:
     """The data of task `qa`."""
@@ -49,6 +55,9 @@ class QAReader:
 
     def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
         return qa_data.hash_examples(qa_data.load_labelled(config.base.train, folder=folder))
+
+    def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
+        """Nothing: they are checked when they are loaded."""
 
 
 class TagReader:
@@ -81,6 +90,9 @@ class TagReader:
         )
         return tagging_data.hash_sentences(found.all())
 
+    def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
+        """Nothing: they are checked when they are loaded."""
+
 
 class PairReader:
     """The data of task `parallel`."""
@@ -96,18 +108,34 @@ class PairReader:
         parallel_data.load_train(config.data, seed=config.data_seed, items=items)
 
     def dev(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        place = {"pivot": config.data.pivot, "folder": folder}
+        readings: list[Callable[[], Any]] = [
+            partial(parallel_data.load_dev, each, **place) for each in _scored_on(config.evaluation)
+        ]
+        probes = config.evaluation.zero_shot.values()
+        readings += [
+            partial(parallel_data.load_zero_shot, each, seed=config.evaluation.seed, **place) for each in probes
+        ]
         found: list[Any] = []
-        for evaluation in _scored_on(config.evaluation):
-            found += parallel_data.load_dev(evaluation, pivot=config.data.pivot, folder=folder).all()
-        for probe in config.evaluation.zero_shot.values():
-            read = parallel_data.load_zero_shot(
-                probe, pivot=config.data.pivot, seed=config.evaluation.seed, folder=folder
-            )
-            found += [*read.train, *(pair for members in read.tests.values() for pair in members)]
+        problems: dict[str, None] = {}
+        for read in readings:
+            try:
+                found += read().all()
+            except DataError as error:
+                problems.update(dict.fromkeys(error.problems))
+        if problems:
+            raise DataError(problems)
         return parallel_data.hash_pairs(found)
 
     def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
         raise NotImplementedError
+
+    def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
+        if any(not name.startswith("builtin:") for each in configs for name in (each.base.model, each.teacher.model)):
+            # Only this needs torch; other plans do not wait for it.
+            from raykd.tasks.parallel_models import check_models
+
+            check_models(configs, folder=folder)
 
 
 def _scored_on(evaluation: EvaluationConfig) -> list[EvaluationConfig]:

@@ -111,9 +111,9 @@ def test_every_problem_of_every_language_is_named_at_once(write, read, tmp_path)
     assert wrong[:5] == [
         "de.tsv: line 2: 1 fields (parted by tabs) in 'c'; needed: English<TAB>other",
         "de.tsv: line 3: 3 fields (parted by tabs) in 'd\\te\\tf'; needed: English<TAB>other",
-        "fr.tsv: line 1: empty on one side; beside 'a'",
-        "fr.tsv: line 2: empty on one side; beside 'b'",
-        "es.tsv: no pair of en and es",
+        "fr.tsv: line 1: empty on one side, beside 'a'; fill it, or empty the other side",
+        "fr.tsv: line 2: empty on one side, beside 'b'; fill it, or empty the other side",
+        "es.tsv: no pair of en and es; add some, or leave the language out",
     ]
     assert wrong[5].startswith("it.tsv: not found; tried ")
     assert wrong[6] == "ru.tsv: line 1: byte 0xff is not UTF-8; convert the file to UTF-8"
@@ -186,10 +186,10 @@ def test_problems_name_the_file_they_are_in(write, read, tmp_path):
     write({"t.cmn-eng.eng": "a\n", "t.es-eng.eng": "", "t.es-eng.es": ""})
     wrong = problems_of(read, tmp_path, ref=ALIGNED, languages=["de", "fr", "es", "zh", "ru"], codes=CODES)
     assert wrong[:4] == [
-        "t.deu-eng.eng has 2 lines, t.deu-eng.deu has 1; the same number is needed",
-        "t.fra-eng.fra: line 1: empty on one side; beside 'a'",
-        "t.fra-eng.eng: line 2: empty on one side; beside 'y'",
-        "t.es-eng.eng and t.es-eng.es: no pair of en and es",
+        "t.deu-eng.eng has 2 lines, t.deu-eng.deu has 1; lines of the same number are a pair: make them equally many",
+        "t.fra-eng.fra: line 1: empty on one side, beside 'a'; fill it, or empty the other side",
+        "t.fra-eng.eng: line 2: empty on one side, beside 'y'; fill it, or empty the other side",
+        "t.es-eng.eng and t.es-eng.es: no pair of en and es; add some, or leave the language out",
     ]
     assert wrong[4].startswith("t.cmn-eng.cmn: not found; tried ")
     assert wrong[5:] == ["not found in the same places: t.ru-eng.eng, t.ru-eng.ru"]
@@ -226,7 +226,7 @@ def test_rows_hold_their_texts_in_a_dictionary_or_in_columns(hub, read):
 def test_problems_of_rows_are_counted_from_0(hub, read, tmp_path):
     ref = hub([{"translation": {"en": "a", "de": "b"}}, {"translation": {"en": "a", "de": None}}])
     empty, absent = problems_of(read, tmp_path, ref=ref, languages=["de", "fr"])
-    assert empty.endswith("train: row 1: empty on one side; beside 'a'")
+    assert empty.endswith("train: row 1: empty on one side, beside 'a'; fill it, or empty the other side")
     assert ": row 0: needs texts en and fr, in `translation` or as columns; has ['en', 'de']" in absent
     (number,) = problems_of(read, tmp_path, ref=hub([{"en": 1, "de": "b"}]))
     assert ": row 0: needs texts en and de" in number
