@@ -68,7 +68,6 @@ def problems(folder: Path, keys: dict) -> list[str]:
         ("lineage.keep_first_teachers", True),
         ("evaluation.normalization", "squad"),
         ("training.pad_to_max", True),
-        ("training.head_learning_rate", 1),
     ],
 )
 def test_a_key_of_another_task_is_refused_in_one_line(tmp_path, key, value):
