@@ -26,7 +26,7 @@ def test_two_workers_that_gather_their_sentences_give_the_losses_of_one(capsys):
     capsys.readouterr()
     one = losses("one seed=1")
     assert len(one) >= 50
-    assert one.shape[1] == 6 and (one > 1e-4).all()  # total, label, KD; words, sentences, structure
+    assert one.shape[1] == 6 and (one.mean(dim=0) > 0.1).all()  # total, label, KD; words, sentences, structure
     for label in ("zero-2 seed=1", "zero-3 seed=1"):
         difference = ((losses(label) - one).abs() / one.abs().clamp(min=1)).max().item()
         print(f"{label}: at most {difference:.1e} a step over {len(one)} steps")
