@@ -395,7 +395,7 @@ def test_a_teacher_of_another_width_is_refused_where_students_teach(space, teach
         run(space, config)
     assert caught.value.problems == (
         f"lineage.teacher snapshot: vectors of {teachers['bert']} have 40 numbers, those of students 64; "
-        "use lineage.teacher fixed, or a teacher of their width",
+        "use lineage.teacher fixed, or a teacher with vectors of their size",
     )
 
 
@@ -530,7 +530,7 @@ def test_pairs_of_a_step_that_a_worker_cannot_take_at_once_are_refused(num_worke
         sizes = [0 if micro.idle else len(micro.indices) for (micro,) in shares]
         assert sizes == [len(share) for share in np.array_split(step, num_workers)]
     if num_workers < 21:
-        needed = f"micro_batch_tokens at least {tokens} for examples_per_step 20, no micro_batch_examples"
+        needed = rf"micro_batch_tokens at least {tokens} \(it is {tokens - 1}\), no micro_batch_examples"
         with pytest.raises(ValidationError, match=needed):
             point(tokens - 1)
         assert point(tokens - 1, relations="local")

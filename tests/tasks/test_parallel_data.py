@@ -204,10 +204,12 @@ def test_a_probe_is_fitted_on_english_and_scored_on_each_language(folder):
 
 
 def test_samples_of_labelled_pairs_are_fixed(folder):
-    items = zero_shot(folder, max_train=3, max_items=2)
-    assert len(items.train) == 3 and {len(pairs) for pairs in items.tests.values()} == {2}
-    assert items == zero_shot(folder, max_train=3, max_items=2)
-    drawn = {tuple(ids(zero_shot(folder, seed=seed, max_train=3).train)) for seed in range(8)}
+    # Three of each label: whichever two are left out, a sample of seven has all labels.
+    write(folder, "labelled", en=[f"{row}\tx\t{('yes', 'no', 'maybe')[row % 3]}" for row in range(9)])
+    items = zero_shot(folder, max_train=7, max_items=2)
+    assert len(items.train) == 7 and {len(pairs) for pairs in items.tests.values()} == {2}
+    assert items == zero_shot(folder, max_train=7, max_items=2)
+    drawn = {tuple(ids(zero_shot(folder, seed=seed, max_train=7).train)) for seed in range(8)}
     assert len(drawn) > 1
 
 
@@ -215,9 +217,11 @@ def test_labels_that_english_does_not_have_are_refused_for_all_languages_at_once
     write(folder, "labelled", en=["a\tb\tyes", "c\td\tno"], es=["a\tb\tsi", "c\td\talso"])
     with pytest.raises(DataError) as caught:
         zero_shot(folder)
+    allowed = "the probe is fitted on no, yes alone; correct it, or add such pairs to fit it on"
     assert caught.value.problems == (
-        "es: label also, si is not among those of the training pairs, no, yes",
-        "no: label maybe is not among those of the training pairs, no, yes",
+        f"labelled.es.tsv: line 1: label 'si': {allowed}",
+        f"labelled.es.tsv: line 2: label 'also': {allowed}",
+        f"labelled.no.tsv: line 2: label 'maybe': {allowed}",
     )
 
 
