@@ -338,7 +338,8 @@ class PointConfig(Config):
         if training.examples_per_step:
             # A step is shared out evenly if fewer micro-batches than there are workers hold it.
             at_once = math.ceil(training.examples_per_step / max(num_workers - 1, 1))
-            needed = at_once * self.data.max_length
+            # A single pair is taken whatever its length.
+            needed = at_once * self.data.max_length if at_once > 1 else 0
         else:
             needed = training.tokens_per_step
         if training.micro_batch_examples or training.micro_batch_tokens < needed:
