@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
-    BertConfig,
     BertModel,
     PreTrainedConfig,
     PreTrainedModel,
@@ -22,6 +21,7 @@ from transformers.utils import ModelOutput
 
 from raykd.errors import DataError
 from raykd.models.qa import set_dropout, unreachable
+from raykd.models.tiny import tiny_config
 
 SENTENCE_CONFIG = "sentence.json"
 
@@ -160,16 +160,4 @@ def tiny_sentence_encoder(tokenizer: PreTrainedTokenizerFast, *, seed: int, pool
     """A small random BERT for the built-in world: 2 layers of width 64, sized for seconds on one CPU core."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=128,
-            max_position_embeddings=256,
-            initializer_range=0.05,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        return SentenceEncoder(BertModel(config, add_pooling_layer=False), pooling)
+        return SentenceEncoder(BertModel(tiny_config(tokenizer), add_pooling_layer=False), pooling)

@@ -13,7 +13,6 @@ from transformers import (
     AutoModel,
     AutoModelForQuestionAnswering,
     AutoTokenizer,
-    BertConfig,
     BertForQuestionAnswering,
     PreTrainedConfig,
     PreTrainedModel,
@@ -23,6 +22,7 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING
 
 from raykd.errors import DataError
+from raykd.models.tiny import tiny_config
 
 SPAN_HEAD = "span_head.safetensors"
 SPAN_HEAD_CONFIG = "span_head.json"
@@ -155,21 +155,7 @@ def tiny_qa_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> QAModel:
     """A small random BERT for the built-in world: 2 layers of width 128, sized for a minute on one CPU core."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return BertForQuestionAnswering(
-            BertConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=128,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                intermediate_size=256,
-                max_position_embeddings=256,
-                # At the usual 0.02 so small a model learns English visibly worse (F1 71 against 78).
-                initializer_range=0.05,
-                hidden_dropout_prob=0.0,
-                attention_probs_dropout_prob=0.0,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        )
+        return BertForQuestionAnswering(tiny_config(tokenizer, width=128))
 
 
 def shrink(model: QAModel, num_layers: int) -> QAModel:

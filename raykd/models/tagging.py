@@ -10,12 +10,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
-from transformers import AutoConfig, AutoModel, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, BertModel, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import ModelOutput
 
 from raykd.errors import DataError
 from raykd.models.qa import set_dropout, unreachable
+from raykd.models.tiny import tiny_config
 
 HEAD_WEIGHTS = "tag_head.safetensors"
 HEAD_CONFIG = "tag_head.json"
@@ -233,16 +234,4 @@ def tiny_tag_model(tokenizer: PreTrainedTokenizerFast, head: TagHead, *, seed: i
     """A small random BERT for the built-in world: 2 layers of width 64, sized for seconds on one CPU core."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=128,
-            max_position_embeddings=256,
-            initializer_range=0.05,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        return TagModel(BertModel(config, add_pooling_layer=False), head)
+        return TagModel(BertModel(tiny_config(tokenizer), add_pooling_layer=False), head)

@@ -1,5 +1,6 @@
 """The loss of multi-level distillation on parallel text, and the teachers that it is distilled from."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -114,11 +115,11 @@ def loss_terms(
 def _own(values: Tensor, own: tuple[int, int], num_pairs: int) -> Tensor:
     """This worker's part of the values of all, [B]; 0 for rows that are not real."""
     mine = values[own[0] : own[1]]
-    # All values stay in the graph: a worker without a row takes part in what comes back to the others.
-    return torch.cat([mine, mine.new_zeros(num_pairs - len(mine))]) + 0.0 * values.sum()
+    # An empty slice is in the graph too: a worker without a row takes part in what comes back to the others.
+    return torch.cat([mine, mine.new_zeros(num_pairs - len(mine))])
 
 
-class _Teacher:
+class _Teacher(ABC):
     """What stored and live teachers have in common."""
 
     def __init__(self, features: PairFeatures, config: DistillationConfig, *, device: torch.device) -> None:
@@ -128,6 +129,7 @@ class _Teacher:
 
     def mean_coefficient(self) -> None:
         """There is no coefficient."""
+        return None
 
     def for_step(self, step: np.ndarray, micros: Sequence[Any]) -> list[Taught]:
         """Vectors of the micro-batches of a step; `step` holds all of its pairs on all ranks."""
@@ -139,8 +141,9 @@ class _Teacher:
         sentence, words = self._vectors(self.features.english_of[indices], width)
         return Taught(sentence, words if self.needs_words else None, rows, counts)
 
+    @abstractmethod
     def _vectors(self, english: np.ndarray, width: int) -> tuple[Tensor, Tensor | None]:
-        raise NotImplementedError
+        """[B, Ht] of English sentences, and [B, width, Ht] of their words, word w in row w + 1."""
 
 
 def _shares(num_pairs: int) -> tuple[int, ...]:

@@ -139,10 +139,6 @@ class ParallelTask(PlainTask):
             description,
         )
 
-    def labelled(self, config: PointConfig, tokenizer: Any, model: Any, *, folder: Path, language: str | None) -> Any:
-        """There are no labels: generation 0 is never trained."""
-        raise NotImplementedError
-
     def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path, artifact: Path) -> SentenceDevSet:
         """The sentences that a point is scored on."""
         evaluation, pivot = config.evaluation, config.data.pivot

@@ -29,11 +29,15 @@ class Reader(Protocol):
     def dev(self, config: PointConfig, items: Any, *, folder: Path) -> str:
         """Hash of what a point is scored on."""
 
-    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
-        """Hash of what generation 0 is trained on."""
-
     def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
         """Read of the points' models what says whether the task can use them."""
+
+
+class LabelledReader(Reader, Protocol):
+    """What the check needs of a task whose generation 0 may be trained on labels."""
+
+    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+        """Hash of what generation 0 is trained on."""
 
 
 class QAReader:
@@ -126,9 +130,6 @@ class PairReader:
         if problems:
             raise DataError(problems)
         return parallel_data.hash_pairs(found)
-
-    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
-        raise NotImplementedError
 
     def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
         if any(not name.startswith("builtin:") for each in configs for name in (each.base.model, each.teacher.model)):
