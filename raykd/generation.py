@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import math
 import os
+import re
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,18 @@ from raykd.prepare import prepare
 from raykd.worker import Job, PointRun
 from raykd.workspace import Workspace
 
-MAX_WORKER_FAILURES = 2
+RESIZE_SECONDS = 60.0
+"""How often a group with `num_workers: [min, max]` looks whether it can have another number of workers."""
 DISK_FULL = "the disk is full: free space, or set lineage.keep: none; then run the same command again"
+OUT_OF_MEMORY = (
+    "out of memory: lower training.micro_batch_tokens, or evaluation.batch_tokens if it was scored, or share the model "
+    "with compute.zero_stage 1 to 3, more workers and compute.offload: cpu; then run the same command again"
+)
+_SIGNS_OF_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can(?:'t|not) allocate memory|MemoryError|running low on memory|due to memory", re.IGNORECASE
+)
+"""As torch says it of a GPU and of a CPU, Python, and Ray of a process that its memory monitor killed. Of any death it
+says that an "OOM killer" may have been the cause, which proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,8 @@ def prepare_in_group(
             pass
 
     with _plain_errors():
-        _fit(loop, None, place=place, name=f"prepare-{base}", config=configs[0], resources=resources)
+        name = f"prepare-{base}"
+        _fit(loop, None, place=place, name=name, config=configs[0], resources=resources, keeps_progress=False)
     yield f"generation 0 is ready ({configs[0].base.model}), with its scores and signals"
 
 
@@ -114,8 +127,15 @@ def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callback
 def _train_loop(arguments: dict[str, Any]) -> None:
     place, job, driver = arguments["place"], arguments["job"], arguments["driver"]
     space = place.workspace(alone=False, resources=arguments["resources"])
-    for report in PointRun(space, job).run(lambda records: ray.get(driver.next.remote(records))):
+    point = PointRun(space, job, notice=_preempted_nodes)
+    for report in point.run(lambda records: ray.get(driver.next.remote(records))):
         ray.train.report(report)
+
+
+def _preempted_nodes() -> Hashable:
+    """The nodes of this group that are about to be taken away, None while there are none. All workers call it."""
+    info = ray.train.get_preemption_info()
+    return tuple(info.preempted_node_ids) if info is not None else None
 
 
 def _fit(
@@ -127,9 +147,13 @@ def _fit(
     config: PointConfig,
     resources: WorkerResources,
     callbacks: Sequence[UserCallback] = (),
+    keeps_progress: bool = True,
 ) -> None:
+    compute = config.compute
     scaling = ScalingConfig(
-        num_workers=config.compute.num_workers,
+        num_workers=compute.num_workers,
+        # What keeps no checkpoints would begin again when it could have a worker more.
+        elastic_resize_monitor_interval_s=RESIZE_SECONDS if compute.checkpoints and keeps_progress else math.inf,
         use_gpu=resources.gpus > 0,
         resources_per_worker=resources.beside_driver(),
     )
@@ -137,7 +161,12 @@ def _fit(
         # raykd resumes from its own checkpoints: a name that Ray Train has seen would make it restore its own.
         name=f"{name}-{uuid.uuid4().hex[:8]}",
         storage_path=str(place.root / ".ray" / "train"),
-        failure_config=FailureConfig(max_failures=MAX_WORKER_FAILURES, controller_failure_limit=MAX_WORKER_FAILURES),
+        failure_config=FailureConfig(
+            max_failures=compute.max_worker_failures,
+            max_preemption_failures=compute.max_preemptions,
+            # A group that cannot start: its resources went while it waited for them.
+            controller_failure_limit=compute.max_worker_failures,
+        ),
         callbacks=list(callbacks),
     )
     TorchTrainer(loop, train_loop_config=arguments, scaling_config=scaling, run_config=run).fit()
@@ -187,6 +216,8 @@ def reason_in(text: str) -> str | None:
     """One line out of a traceback's text; None where it is empty."""
     if os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text:
         return DISK_FULL
+    if _SIGNS_OF_OUT_OF_MEMORY.search(text):
+        return OUT_OF_MEMORY
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # A wrapped traceback is long; its first line says what, its last line why.
     return " ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else None

@@ -123,7 +123,7 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
                 "distillation.label_weight: got 'x'; "
                 "must be a number or a section with keys among start, end, shape, until, num_stairs"
             ),
-            "compute.num_workers: got '2'; must be a whole number",
+            "compute.num_workers: got '2'; must be a whole number or a list",
             "evaluation: missing; it must be given",
             "methods.skd.distillation.temprature: unknown key; did you mean 'temperature'?",
             (
