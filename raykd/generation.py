@@ -194,30 +194,43 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except (ray.exceptions.RayError, ray.train.TrainingFailedError) as error:
-        cause = getattr(error, "cause", None)
-        raise cause if isinstance(cause, RaykdError) else TrainingError(plain_reason(error)) from error
+        ours = next((cause for cause in _causes(error) if isinstance(cause, RaykdError)), None)
+        raise ours or TrainingError(plain_reason(error)) from error
 
 
 def plain_reason(error: BaseException) -> str:
-    """One line on why something failed, from the innermost cause that Ray wrapped."""
-    cause = error
-    while not isinstance(cause, RaykdError):
-        failures = getattr(cause, "worker_failures", None)
-        inner = next(iter(failures.values())) if failures else getattr(cause, "cause", None) or cause.__cause__
-        if not isinstance(inner, BaseException):
-            break
-        cause = inner
-    if isinstance(cause, RaykdError):
-        return "; ".join(cause.problems)
-    return reason_in("".join(traceback.format_exception_only(cause))) or type(cause).__name__
+    """One line on why something failed, out of all that Ray wrapped: an error of raykd, a lack that is known, or the
+    innermost cause.
+    """
+    causes = list(_causes(error))
+    ours = next((cause for cause in causes if isinstance(cause, RaykdError)), None)
+    if ours is not None:
+        return "; ".join(ours.problems)
+    texts = ["".join(traceback.format_exception_only(cause)) for cause in causes]
+    # When a worker dies, what its peers say of lost connections may come first.
+    known = next(filter(None, map(_lack_in, texts)), None)
+    return known or reason_in(texts[-1]) or type(causes[-1]).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it wraps, the innermost cause of a worker group's first failure last."""
+    wrapped = [getattr(error, name, None) for name in ("cause", "health_check_failure", "_base_exc", "__cause__")]
+    wrapped += reversed(getattr(error, "worker_failures", {}).values())
+    yield error
+    for inner in wrapped:
+        if isinstance(inner, BaseException):
+            yield from _causes(inner)
+
+
+def _lack_in(text: str) -> str | None:
+    """What a traceback's text says was lacking, where that is known."""
+    if os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text:
+        return DISK_FULL
+    return OUT_OF_MEMORY if _SIGNS_OF_OUT_OF_MEMORY.search(text) else None
 
 
 def reason_in(text: str) -> str | None:
     """One line out of a traceback's text; None where it is empty."""
-    if os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text:
-        return DISK_FULL
-    if _SIGNS_OF_OUT_OF_MEMORY.search(text):
-        return OUT_OF_MEMORY
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # A wrapped traceback is long; its first line says what, its last line why.
-    return " ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else None
+    return _lack_in(text) or (" ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else None)
