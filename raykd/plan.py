@@ -86,6 +86,11 @@ def suggested_point(sweep: SweepConfig, method: str, values: Mapping[str, Any]) 
     return _point(sweep, dump(sweep, PointConfig), method, {**seed, **values})
 
 
+def typical_points(sweep: SweepConfig) -> list[Point]:
+    """A point of each method with the file's own values: they stand for all that a searcher may suggest."""
+    return [suggested_point(sweep, method, {}) for method in sweep.methods or (DEFAULT_METHOD,)]
+
+
 def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
     """The random part of each point. Keys are drawn in sorted order: the order of the file does not matter."""
     space = sweep.search.space

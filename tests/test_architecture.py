@@ -23,6 +23,7 @@ ROWS = (
     {"loop", "engine", "signals"},
     {"tasks"},
     {"objectives", "models", "data"},
+    {"changes", "lease"},
     {"journal"},
     {"artifacts", "plan", "lineage"},
     {"config"},
