@@ -99,6 +99,29 @@ class Store:
         """
         return read_json(self.artifact(name) / RECORD)
 
+    def read_json(self, name: str) -> Any:
+        return read_json(self.root / name)
+
+    def write_json(self, name: str, value: Any) -> None:
+        write_json(self.root / name, value)
+
+    def create_json(self, name: str, value: Any) -> None:
+        temporary = self.root / f"{name}.{uuid.uuid4().hex[:8]}"
+        write_json(temporary, value)
+        try:
+            os.link(temporary, self.root / name)
+        finally:
+            temporary.unlink()
+
+    def exists(self, name: str) -> bool:
+        return (self.root / name).exists()
+
+    def children(self, name: str) -> list[str]:
+        return sorted(path.name for path in (self.root / name).glob("*"))
+
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def committing(self, name: str, record: Callable[[], Mapping[str, Any]]) -> Iterator[Path]:
         """A temporary folder that becomes the artifact when the block ends without an error.

@@ -63,7 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     sweep = commands.add_parser("sweep", help="run a sweep file, or go on with it")
     sweep.add_argument("file", type=Path, help="the sweep file")
     sweep.add_argument("--storage", type=Path, metavar="DIR", help="folder of the results, in place of the file's")
-    sweep.add_argument("--fail-fast", action="store_true", help="stop at the first point that fails")
+    failing = sweep.add_mutually_exclusive_group()
+    failing.add_argument("--fail-fast", action="store_true", help="start no more points once one has failed")
+    failing.add_argument(
+        "--keep-going", dest="fail_fast", action="store_false", help="run the other points all the same (the default)"
+    )
+    sweep.add_argument("--retry-failed", action="store_true", help="try points again that failed too often")
     sweep.add_argument("--verbose", "-v", action="store_true", help="log what workers and Ray say")
     sweep.set_defaults(run=_sweep)
 
@@ -142,14 +147,19 @@ def _sweep(options: argparse.Namespace) -> int:
             progress=display,
             data=data,
             fail_fast=options.fail_fast,
+            retry_failed=options.retry_failed,
             verbose=options.verbose,
         )
     _print_board(root, "markdown")
     counts = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early"
     print(f"\n{counts}, {outcome.failed} failed; {time.time() - started:.0f} s. Again: raykd leaderboard {root}")
+    if outcome.given_up:
+        print(
+            f"{outcome.given_up} given up after {sweep.search.max_attempts} failures; --retry-failed tries them again"
+        )
     if outcome.missing and not options.fail_fast:
         raise RaykdError(f"{outcome.missing} point(s) did not run; run the same command again")
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed or outcome.given_up else 0
 
 
 def _silence_libraries() -> None:

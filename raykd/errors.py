@@ -54,3 +54,7 @@ class LeaseHeldError(RaykdError):
 
 class LeaseLostError(RaykdError):
     """Another run took the sweep over while this one was silent."""
+
+
+class StallError(RaykdError):
+    """A run waits for what does not come. What is done is kept; the same command goes on."""

@@ -21,11 +21,11 @@ from ray.train.v2.api.callback import UserCallback
 from raykd.artifacts import Store
 from raykd.capacity import WorkerResources
 from raykd.config.point import PointConfig
-from raykd.errors import RaykdError, TrainingError
+from raykd.errors import LeaseLostError, RaykdError, TrainingError
 from raykd.journal import Journal
 from raykd.lineage import Driver
 from raykd.prepare import prepare
-from raykd.worker import Job, PointRun
+from raykd.worker import Job, PointRun, unguarded
 from raykd.workspace import Workspace
 
 RESIZE_SECONDS = 60.0
@@ -44,10 +44,15 @@ says that an "OOM killer" may have been the cause, which proves nothing."""
 
 @dataclass(frozen=True)
 class Place:
-    """Where results go and where relative paths start; the same on every node."""
+    """Where results go and where relative paths start; the same on every node.
+
+    Attributes:
+        guard: called before anything of the sweep is written; raises if the sweep is another run's by now.
+    """
 
     root: Path
     folder: Path
+    guard: Callable[[], None] = unguarded
 
     def workspace(self, *, alone: bool, resources: WorkerResources) -> Workspace:
         """This process as a worker."""
@@ -67,7 +72,7 @@ class InlineWorker:
             # A searcher may draw a point that is the same as an earlier one.
             yield from journal.epochs(job.point_id)
             return
-        with _recorded(journal, job.point_id):
+        with _recorded(journal, job):
             yield from PointRun(self.space, job).run(Driver(job.lineage(self.space.store)).next)
 
 
@@ -104,13 +109,13 @@ def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callback
     """Run a point in a worker group; the driver answers from an actor beside it.
 
     Raises:
-        ray.train.TrainingFailedError: if the workers failed more often than they may.
+        RaykdError: if the workers failed more often than they may, or with an error of raykd.
     """
     store = Store(place.root)
     driver = ray.remote(num_cpus=0)(Driver).remote(job.lineage(store))
     arguments = {"place": place, "job": job, "driver": driver, "resources": resources}
     try:
-        with _recorded(Journal(store), job.point_id):
+        with _plain_errors(), _recorded(Journal(store), job):
             _fit(
                 _train_loop,
                 arguments,
@@ -173,19 +178,24 @@ def _fit(
 
 
 @contextlib.contextmanager
-def _recorded(journal: Journal, point_id: str) -> Iterator[None]:
-    """The journal says that the point runs, and how it ended; a point stopped early is left to the sweep."""
-    journal.start(point_id)
+def _recorded(journal: Journal, job: Job) -> Iterator[None]:
+    """The journal says that the point runs, and how it ended; a point stopped early is left to the sweep.
+
+    Whoever is told to end (an actor of a job that is stopped, say) did not fail.
+    """
+    job.guard()
+    journal.start(job.point_id)
     try:
         yield
-    except GeneratorExit:
+    except (GeneratorExit, LeaseLostError):
         raise
-    except BaseException as error:
+    except Exception as error:
         # A full disk takes no record either; the sweep's own process then says what happened.
         with contextlib.suppress(OSError):
-            journal.end(point_id, "failed", error=plain_reason(error))
+            journal.end(job.point_id, "failed", error=plain_reason(error))
         raise
-    journal.end(point_id, "finished")
+    job.guard()
+    journal.end(job.point_id, "finished")
 
 
 @contextlib.contextmanager

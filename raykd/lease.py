@@ -72,7 +72,6 @@ class Lease:
             "process_started": _started(os.getpid()),
             "since": time.time(),
             "who": _who(),
-            "token": uuid.uuid4().hex,
         }
         try:
             store.create_json(_record(number), record)

@@ -15,7 +15,7 @@ ROWS = (
     {"cli"},
     {"sweep", "report", "evaluate", "preview"},
     {"generation"},
-    {"worker", "prepare", "capacity"},
+    {"worker", "prepare", "capacity", "waiting"},
     {"checkpoints"},
     {"passes", "training", "pace"},
     {"handoff"},
@@ -27,7 +27,7 @@ ROWS = (
     {"journal"},
     {"artifacts", "plan", "lineage"},
     {"config"},
-    {"errors"},
+    {"errors", "pulse"},
     {"__init__"},
 )
 """From top to bottom. A module imports only from the rows below its own; inside a package it is free."""
@@ -35,7 +35,7 @@ ROWS = (
 ONLY_IN = {
     "ray.tune": {"sweep"},
     "ray.train": {"generation", "worker"},
-    "ray": {"sweep", "generation", "capacity"},
+    "ray": {"sweep", "generation", "capacity", "waiting"},
     "deepspeed": {"engine"},
     "transformers": {"models", "tasks", "data"},
     "datasets": {"data"},
