@@ -1,19 +1,11 @@
-"""A Ray cluster of several nodes on this machine, made of processes that can be killed as machines fail.
-
-Run as a script it is a node's keeper: it runs the command that follows, and adopts what the node's processes leave
-behind, so that everything a node ever started is found below its keeper, and the keeper ends when nothing is left.
-"""
+"""A Ray cluster of several nodes on this machine, made of processes that can be killed as machines fail."""
 
 import contextlib
-import ctypes
 import json
 import os
 import secrets
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -23,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keeper import Node
+
 ROOT = Path(__file__).parents[1]
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-OBJECT_STORE_BYTES = 200_000_000
-
-_DIE_WITH_PARENT, _ADOPT_ORPHANS = 1, 36  # prctl's PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER
-
 FAST_FAILURE_DETECTION = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
@@ -60,46 +50,6 @@ def until(condition: Callable[[], Any], what: str, *, seconds: float = 60, inter
             raise TimeoutError(f"after {seconds:g} s still no {what}")
         time.sleep(interval)
     return answer
-
-
-class Node:
-    """One node: a keeper with `ray start --block` and all that it starts below it."""
-
-    def __init__(self, name: str, options: list[str], *, folder: Path, environment: Mapping[str, str]) -> None:
-        self.name, self.log = name, folder / f"{name}.log"
-        ray = Path(sys.executable).with_name("ray")
-        common = [
-            "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1", f"--node-name={name}",
-            f"--object-store-memory={OBJECT_STORE_BYTES}", "--min-worker-port=0", "--max-worker-port=0",
-            f"--temp-dir={folder / name}",
-        ]  # fmt: skip
-        with self.log.open("ab") as log:
-            self.keeper = subprocess.Popen(
-                [sys.executable, "-S", __file__, str(ray), "start", *options, *common],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                cwd=folder,
-                start_new_session=True,
-            )
-
-    def is_running(self) -> bool:
-        """Whether any process of the node lives."""
-        return self.keeper.poll() is None
-
-    def processes(self) -> dict[int, str]:
-        """Process id -> command line (a Ray worker's: what it does) of the node's living processes."""
-        return _commands_below(self.keeper.pid) if self.is_running() else {}
-
-    def kill(self) -> None:
-        """End every process of the node by SIGKILL, as if its machine had lost its power."""
-        while found := self.processes():
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-        self.keeper.wait(timeout=10)
 
 
 @dataclass(frozen=True)
@@ -136,7 +86,9 @@ class LocalCluster:
             **(environment or {}),
         }
         self.port, self.dashboard_port, self.client_port, self.agent_port = free_ports(4)
+        self.head: Node | None = None
         self.nodes: list[Node] = []
+        self.bereft: list[Node] = []
         self.num_started = 0
         try:
             self.start_head()
@@ -190,12 +142,15 @@ class LocalCluster:
         self.head.kill()
 
     def restart_head(self) -> None:
-        """Start a killed head again; it knows nothing of before, and nodes join in the place of those it had."""
+        """Start a killed head again; it knows nothing of before, and nodes join in the place of those it had.
+
+        Those may go on for a moment, with all that runs on them.
+        """
         self.start_head()
-        lost, self.nodes = self.nodes, []
-        for node in lost:
+        bereft, self.nodes = self.nodes, []
+        self.bereft += bereft
+        for _ in bereft:
             self.add_node()
-            until(lambda node=node: not node.is_running(), f"end of {node.name}, which had lost its head")
 
     def alive(self) -> list[str]:
         """Names of the nodes that the head believes to be alive."""
@@ -266,6 +221,7 @@ class LocalCluster:
         actors = [actor for actor in self._list("actors") if actor["state"] != "DEAD"]
         groups = [group for group in self._list("placement_groups") if group["state"] != "REMOVED"]
         return [
+            *(f"{node.name} without its head" for node in self.bereft if node.is_running()),
             *(f"driver {pid}" for pid in self.drivers()),
             *(f"process {worker.pid} on {worker.node}: {worker.title}" for worker in self.workers()),
             *(f"actor {actor['class_name']} {actor['actor_id']}: {actor['state']}" for actor in actors),
@@ -274,7 +230,7 @@ class LocalCluster:
 
     def close(self) -> None:
         """End everything that was started, and remove its files."""
-        for node in (*self.nodes, *filter(None, [getattr(self, "head", None)])):
+        for node in filter(None, (*self.nodes, *self.bereft, self.head)):
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -290,38 +246,3 @@ class LocalCluster:
         until(lambda: is_up() or not node.is_running(), f"{node.name}: {node.log.read_text()}")
         if not node.is_running():
             raise RuntimeError(f"{node.name} ended: {node.log.read_text()}")
-
-
-def _commands_below(root: int) -> dict[int, str]:
-    """Process id -> command line of all descendants of a process, zombies left out."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            # The name in parentheses may hold spaces and parentheses itself.
-            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            if state not in "ZX":
-                children.setdefault(int(parent), []).append(int(entry.name))
-    found, waiting = {}, [root]
-    while waiting:
-        for pid in children.get(waiting.pop(), ()):
-            waiting.append(pid)
-            with contextlib.suppress(OSError):
-                found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-    return found
-
-
-def _keep(command: list[str]) -> None:
-    """Run a command until neither it nor any process that descends from it lives."""
-    prctl = ctypes.CDLL(None).prctl
-    prctl(_ADOPT_ORPHANS, 1, 0, 0, 0)
-    prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
-    if os.fork() == 0:
-        prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
-        os.execv(command[0], command)
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
-
-
-if __name__ == "__main__":
-    _keep(sys.argv[1:])
