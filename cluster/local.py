@@ -1,6 +1,6 @@
 """Two Ray nodes on this machine, on loopback alone, that know their users by a token. They end with Ctrl-C.
 
-    python cluster/local.py [--nodes 2] [--cpus 1] [--port 8265]
+python cluster/local.py [--nodes 2] [--cpus 1] [--port 8265]
 """
 
 import argparse
@@ -11,9 +11,9 @@ import subprocess
 import sys
 import tempfile
 
-# Ray reads these when it is imported. The last makes every node's address 127.0.0.1, and Ray listens on that alone then.
+# Ray reads these when it is imported. The second gives every node the address 127.0.0.1: Ray listens on that alone.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# A folder of its own keeps the cluster apart from any other Ray here. Sockets lie in it, so it is short.
+# A folder of its own keeps the cluster apart from any other Ray here. Sockets lie in it, so its name is short.
 FOLDER = os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="raykd-", dir="/tmp")
 
 
@@ -34,7 +34,10 @@ def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": options.cpus, **dashboard})
     for _ in range(options.nodes - 1):
         cluster.add_node(num_cpus=options.cpus)
-    print(f"http://127.0.0.1:{options.port}: {options.nodes} nodes of {options.cpus} CPU(s); Ctrl-C ends them", flush=True)
+    # In place of the handler that every node sets: both end here, in order.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    size = f"{options.nodes} nodes of {options.cpus} CPU(s)"
+    print(f"http://127.0.0.1:{options.port}: {size}; Ctrl-C ends them", flush=True)
     try:
         signal.pause()
     finally:
@@ -42,7 +45,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         main()
     except KeyboardInterrupt:

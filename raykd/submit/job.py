@@ -23,7 +23,8 @@ RUNTIME_ENV: dict[str, Any] = {
 }
 """What a job's processes need to know, and what is too large to upload; `cluster/runtime_env.yaml` says the same."""
 
-_SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIALS?)(_|$)", re.IGNORECASE)
+SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIALS?)(_|$)", re.IGNORECASE)
+"""Names of what must not be shown."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def submission_id(sweep: SweepConfig, storage: str) -> str:
 
 def secret_variables(job: Job) -> list[str]:
     """Environment variables of a job whose names promise a secret."""
-    return [name for name in job.runtime_env.get("env_vars", {}) if _SECRET.search(name)]
+    return [name for name in job.runtime_env.get("env_vars", {}) if SECRET.search(name)]
 
 
 def request(job: Job, address: str, token: Token | None) -> dict[str, Any]:
