@@ -190,7 +190,7 @@ def _submit(options: argparse.Namespace) -> int:
     sweep = _load(options.file)
     plan = make_plan(sweep)
     _parser().parse_args(["sweep", str(options.file), *options.sweep_options])
-    _silence_uploads()
+    _silence_submission()
     job = make_job(
         options.file,
         sweep,
@@ -236,10 +236,10 @@ def _stop(options: argparse.Namespace) -> int:
     return 0
 
 
-def _silence_uploads() -> None:
-    """Ray reports each step of an upload, whatever level its callers log at."""
-    for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+def _silence_submission() -> None:
+    """Ray reports each step of an upload and of a log, whatever level its callers log at."""
+    for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
+        logging.getLogger(f"ray.{name}").setLevel(logging.ERROR)
 
 
 def _silence_libraries() -> None:

@@ -1,6 +1,8 @@
 """A sweep handed to the Jobs API: what is refused before anything is sent, what is sent, and how a job is followed."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -238,6 +240,17 @@ class TestAJob:
             assert cluster.Cluster(api.address, find_token()).follow("job", write=written.append) == ("SUCCEEDED", 0)
         assert "".join(written) == "0123456789"
 
+    def test_goes_on_when_its_follower_is_interrupted(self, capsys, monkeypatch):
+        def interrupted(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        with JobsApi() as api:
+            api.log = "at work\n"
+            monkeypatch.setattr(cluster._Tail, "read", interrupted)
+            assert main([*SUBMIT, "--address", api.address]) == 130
+        assert "`raykd stop raykd-tiny-" in capsys.readouterr().err
+        assert not any("stop" in call for call in api.calls)
+
     def test_of_a_cluster_that_is_gone_is_given_up_after_a_while(self, monkeypatch):
         monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 0.2)
         with JobsApi(("RUNNING",)) as api:
@@ -271,6 +284,14 @@ class TestAJob:
             assert capsys.readouterr().out == "other: SUCCEEDED\n"
             assert "POST /api/jobs/other/stop" not in api.calls
             assert "no job nothing" in refused(capsys, "stop", "nothing", "--address", api.address)[0]
+
+    def test_says_nothing_but_what_the_user_needs(self):
+        with JobsApi() as api:
+            command = [sys.executable, "-m", "raykd", *SUBMIT, "--address", api.address]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0
+        assert len(ended.stdout.splitlines()) == 2
+        assert ended.stderr == ""
 
     def test_with_a_secret_in_its_environment_warns(self, capsys):
         Path("env.yaml").write_text("env_vars: {HF_TOKEN: hf-secret}")

@@ -19,6 +19,8 @@ from raykd.config import load_sweep
 from raykd.journal import Journal
 from raykd.submit import Cluster, find_token, submission_id
 
+pytestmark = pytest.mark.cluster
+
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-this-test"
 START_SECONDS = 120
@@ -58,7 +60,6 @@ def known(monkeypatch):
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
 
 
-@pytest.mark.cluster
 def test_a_request_without_the_token_is_refused(local_cluster, capsys, monkeypatch):
     address, _ = local_cluster
     jobs = f"{address}/api/jobs/"
@@ -72,7 +73,6 @@ def test_a_request_without_the_token_is_refused(local_cluster, capsys, monkeypat
     assert "refused the token from RAY_AUTH_TOKEN" in capsys.readouterr().err
 
 
-@pytest.mark.cluster
 def test_nothing_listens_beyond_loopback(local_cluster):
     _, family = local_cluster
     listening = {
@@ -84,7 +84,6 @@ def test_nothing_listens_beyond_loopback(local_cluster):
     assert listening == {"127.0.0.1"}
 
 
-@pytest.mark.cluster
 def test_a_sweep_is_submitted_and_submitted_again_when_it_is_done(local_cluster, tmp_path, capsys):
     address, _ = local_cluster
     storage = tmp_path / "shared"
@@ -106,7 +105,6 @@ def test_a_sweep_is_submitted_and_submitted_again_when_it_is_done(local_cluster,
     assert not any(TOKEN in path.read_text(errors="replace") for path in storage.rglob("*") if path.is_file())
 
 
-@pytest.mark.cluster
 def test_a_sweep_that_is_stopped_goes_on_when_it_is_submitted_again(local_cluster, tmp_path, capsys):
     address, _ = local_cluster
     storage = tmp_path / "shared"
