@@ -38,6 +38,12 @@ class CapacityError(RaykdError):
     exit_code = 2
 
 
+class ClusterError(RaykdError):
+    """A cluster does not answer, does not know the token, or will not take a job; nothing was started."""
+
+    exit_code = 2
+
+
 class TrainingError(RaykdError):
     """A point failed while it ran."""
 

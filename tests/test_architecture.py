@@ -13,7 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     {"__main__"},
     {"cli"},
-    {"sweep", "report", "evaluate", "preview"},
+    {"sweep", "report", "evaluate", "preview", "submit"},
     {"generation"},
     {"worker", "prepare", "capacity", "waiting"},
     {"checkpoints"},
@@ -35,7 +35,7 @@ ROWS = (
 ONLY_IN = {
     "ray.tune": {"sweep"},
     "ray.train": {"generation", "worker"},
-    "ray": {"sweep", "generation", "capacity", "waiting"},
+    "ray": {"sweep", "generation", "capacity", "waiting", "submit"},
     "deepspeed": {"engine"},
     "transformers": {"models", "tasks", "data"},
     "datasets": {"data"},
