@@ -64,3 +64,7 @@ class LeaseLostError(RaykdError):
 
 class StallError(RaykdError):
     """A run waits for what does not come. What is done is kept; the same command goes on."""
+
+
+class ProcessLostError(TrainingError):
+    """A process of a run was killed, or its node went away."""

@@ -5,15 +5,17 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Kind = Literal["starting", "loading", "signals", "training", "scoring", "exporting"]
 
 WRITE_SECONDS = 4.0
 PATIENCE = 30.0
-"""The least silence, in seconds, that is taken for a stall while steps are done."""
+"""The least silence, in seconds, that is taken for a stall."""
 SLOW_STEPS = 20
-"""So many of the slowest steps seen make a stall, where that is longer."""
-LONG = 900.0
-"""Patience with what has no steps: loading, exporting, and the first step, which may compile."""
+"""So many times the longest silence so far in work of one kind make a stall, where that is longer."""
+UNKNOWN = 900.0
+"""Patience with work of a kind that this worker does for the first time: it may be large, or compile."""
 
 
 def nowhere(record: Mapping[str, Any]) -> None:
@@ -29,28 +31,34 @@ class Pulse:
             write: puts a record where the sweep looks for it.
         """
         self.write = write
+        self.kind: Kind = "starting"
         self.doing, self.count = "starting", 0
-        self.slowest = self.written = 0.0
-        self.last: float | None = None
+        self.longest: dict[Kind, float] = {}
+        self.last, self.written, self.promised = time.monotonic(), 0.0, 0.0
 
-    def begin(self, doing: str) -> None:
-        """Something else is done from now on."""
-        self.doing, self.slowest, self.last = doing, 0.0, None
-        self._write(time.monotonic())
+    def begin(self, kind: Kind, doing: str) -> None:
+        """Other work is done from now on, described by `doing`."""
+        self._sign()
+        self.kind, self.doing = kind, doing
+        self._tell()
 
     def moved(self) -> None:
         """A step, or a batch, is behind us."""
+        self._sign()
+        self._tell()
+
+    def _sign(self) -> None:
         now = time.monotonic()
         self.count += 1
-        if self.last is not None:
-            self.slowest = max(self.slowest, now - self.last)
+        self.longest[self.kind] = max(self.longest.get(self.kind, 0.0), now - self.last)
         self.last = now
-        if now - self.written >= WRITE_SECONDS or self.count == 1:
-            self._write(now)
 
-    def _write(self, now: float) -> None:
-        self.written = now
-        patience = max(PATIENCE, SLOW_STEPS * self.slowest) if self.slowest else LONG
+    def _tell(self) -> None:
+        longest = self.longest.get(self.kind)
+        patience = UNKNOWN if longest is None else max(PATIENCE, SLOW_STEPS * longest)
+        if self.last - self.written < WRITE_SECONDS and patience == self.promised:
+            return
+        self.written, self.promised = self.last, patience
         process = f"process {os.getpid()} on {socket.gethostname()}"
         record = {"doing": self.doing, "count": self.count, "patience": patience, "process": process}
         self.write({**record, "written": time.time()})

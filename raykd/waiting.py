@@ -8,6 +8,9 @@ from ray._private.state import state as cluster_state
 
 Bundle = Mapping[str, float]
 
+STALL_SECONDS = 30.0
+"""A run that waits for what no node can hold ends after so long."""
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -51,7 +54,7 @@ def actors_of_job() -> list[str]:
     actors = cluster_state.actor_table(None).values()
     alive = [actor for actor in actors if actor["JobID"] == job and actor["State"] != "DEAD"]
     return [
-        f"  {actor['ActorClassName']}: {actor['State']}, process {actor['Pid'] or '-'}, "
+        f"  {actor['ActorClassName'].rpartition('.')[2]}: {actor['State']}, process {actor['Pid'] or '-'}, "
         f"address {actor['Address']['IPAddress'] or '-'}"
         for actor in alive
     ]

@@ -8,13 +8,11 @@ from ray import tune
 
 from raykd.errors import StallError
 from raykd.plan import Point
-from raykd.waiting import Bundle, actors_of_job, waiting_for
+from raykd.waiting import STALL_SECONDS, Bundle, actors_of_job, waiting_for
 
 LOOK_SECONDS = 2.0
 TELL_SECONDS = 15.0
 """What is waited for is said after so long, and again each minute."""
-STALL_SECONDS = 40.0
-"""A run that waits for what the cluster cannot give, or that does not start although it could, ends after so long."""
 
 
 class Hearer(Protocol):
