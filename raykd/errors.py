@@ -54,3 +54,7 @@ class LeaseHeldError(RaykdError):
 
 class LeaseLostError(RaykdError):
     """Another run took the sweep over while this one was silent."""
+
+
+class StorageError(RaykdError):
+    """The storage of the results did not answer for a while, or refuses what is asked of it."""

@@ -46,7 +46,7 @@ says that an "OOM killer" may have been the cause, which proves nothing."""
 class Place:
     """Where results go and where relative paths start; the same on every node."""
 
-    root: Path
+    root: Path | str
     folder: Path
 
     def workspace(self, *, alone: bool, resources: WorkerResources) -> Workspace:
@@ -160,7 +160,7 @@ def _fit(
     run = RunConfig(
         # raykd resumes from its own checkpoints: a name that Ray Train has seen would make it restore its own.
         name=f"{name}-{uuid.uuid4().hex[:8]}",
-        storage_path=str(place.root / ".ray" / "train"),
+        storage_path=str(Store(place.root).ray_folder() / "train"),
         failure_config=FailureConfig(
             max_failures=compute.max_worker_failures,
             max_preemption_failures=compute.max_preemptions,

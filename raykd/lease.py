@@ -9,13 +9,14 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from raykd.artifacts import Store
-from raykd.errors import ArtifactError, LeaseHeldError, LeaseLostError
+from raykd.errors import ArtifactError, LeaseHeldError, LeaseLostError, StorageError
 
 BEAT_SECONDS = 5.0
 PATIENCE = 4 * BEAT_SECONDS
@@ -119,7 +120,7 @@ class Lease:
             try:
                 self.guard()
                 self.beat(count)
-            except (OSError, ArtifactError):
+            except (OSError, ArtifactError, StorageError):
                 # Storage may be back for the next beat; whoever writes asks the guard in any case.
                 continue
             except LeaseLostError:

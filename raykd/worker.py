@@ -1,6 +1,5 @@
 """The worker loop of a point: unpack, build, resume, train, report; the maths is elsewhere."""
 
-import shutil
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -323,7 +322,7 @@ class PointRun:
             self.space.store.remove_weights(name)
         for name in made:
             # No other point has these teachers.
-            shutil.rmtree(signal_store(self.space, name, self.config, base).folder, ignore_errors=True)
+            signal_store(self.space, name, self.config, base).drop()
 
     def _free_live(self) -> None:
         for engine in self.live:

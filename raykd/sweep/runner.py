@@ -13,12 +13,13 @@ from typing import Any
 from ray import tune
 
 import raykd
-from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect, disk_is_full
+from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect
 from raykd.config.point import PointConfig
 from raykd.errors import CapacityError, DataError, TrainingError
 from raykd.generation import DISK_FULL, Place, plain_reason, prepare_in_group, prepare_inline, reason_in
 from raykd.journal import Journal, headline
 from raykd.plan import Plan, Point, base_fingerprint, typical_points
+from raykd.storage import resolved
 from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe
 from raykd.sweep.trial import PointTrial, group_trial, point_description
 
@@ -50,7 +51,7 @@ class Outcome:
 def run_sweep(
     plan: Plan,
     *,
-    root: Path,
+    root: Path | str,
     folder: Path,
     progress: Progress,
     data: Mapping[str, str],
@@ -60,7 +61,7 @@ def run_sweep(
     """Run what is not finished yet.
 
     Args:
-        root: folder of the results, on storage that every node sees.
+        root: folder or URL of the results, on storage that every node sees.
         folder: the sweep file's folder.
         data: data set -> its hash; a set that changed since the folder was begun is refused.
         fail_fast: stop at the first failure; what was running goes on with the next run.
@@ -71,18 +72,18 @@ def run_sweep(
         DataError: if data changed.
     """
     journal = Journal.at(root)
-    check_storage(root)
+    check_storage(journal.store)
     data = _unchanged(journal, data)
     connect(needs_state_api=plan.sweep.search.scheduler is not None, verbose=verbose)
     capacity = Capacity.of_cluster()
-    place = Place(root.resolve(), folder.resolve())
+    place = Place(resolved(root), folder.resolve())
     runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
     runner.check()
     journal.write_sweep({**_description(plan), "data": data})
     runner.add_points()
     runner.prepare()
     runner.run()
-    shutil.rmtree(root / ".ray", ignore_errors=True)
+    shutil.rmtree(journal.store.ray_folder(), ignore_errors=True)
     return runner.outcome()
 
 
@@ -193,7 +194,7 @@ class _Runner:
             ),
             run_config=tune.RunConfig(
                 name=f"tune-{time.time_ns()}",
-                storage_path=str(self.place.root / ".ray"),
+                storage_path=str(self.journal.store.ray_folder()),
                 callbacks=[_Watch(self)],
                 verbose=0,
                 failure_config=tune.FailureConfig(fail_fast=self.fail_fast),
@@ -202,7 +203,7 @@ class _Runner:
         try:
             tuner.fit()
         except (tune.TuneError, OSError, EOFError) as error:
-            reason = DISK_FULL if disk_is_full(self.place.root) else plain_reason(error)
+            reason = DISK_FULL if self.journal.store.is_full() else plain_reason(error)
             raise TrainingError(reason) from error
 
     def finished(self, point: Point) -> None:
@@ -222,7 +223,7 @@ class _Runner:
         state = self.journal.state(point.id)
         reason = state.error if state.status == "failed" else None
         if reason is None:
-            silent = DISK_FULL if disk_is_full(self.place.root) else "its process was killed, or ran out of memory"
+            silent = DISK_FULL if self.journal.store.is_full() else "its process was killed, or ran out of memory"
             reason = reason_in(error) or silent
             with contextlib.suppress(OSError):
                 self.journal.end(point.id, "failed", error=reason)
