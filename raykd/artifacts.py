@@ -182,13 +182,13 @@ class Store(Storage):
         record, where = self.record(name), self.describe(_ARTIFACTS / name)
         if record.get("weights_removed"):
             raise ArtifactError(f"{where}: its weights were removed when its lineage was done (lineage.keep: last)")
-        folder = self.artifact(name)
-        for file, expected in record["files"].items():
-            path = folder / file
-            if not path.is_file():
-                raise ArtifactError(f"{where}: {file} is missing; remove the folder and run again")
-            if hash_file(path) != expected:
-                raise ArtifactError(f"{where}: {file} differs from its record; remove the folder and run again")
+        wrong = _difference(self.artifact(name), record["files"])
+        if wrong and not self.is_local:
+            # It may be this machine's copy alone.
+            self.drop_copy(_ARTIFACTS / name)
+            wrong = _difference(self.artifact(name), record["files"])
+        if wrong:
+            raise ArtifactError(f"{where}: {wrong}; remove the folder and run again")
         return record
 
     def remove_weights(self, name: str) -> None:
@@ -199,6 +199,17 @@ class Store(Storage):
         for file in record["files"]:
             if file.endswith(".safetensors"):
                 self.remove(folder / file)
+
+
+def _difference(folder: Path, files: Mapping[str, str]) -> str | None:
+    """What is wrong with the first file that is not as its hash says."""
+    for file, expected in files.items():
+        path = folder / file
+        if not path.is_file():
+            return f"{file} is missing"
+        if hash_file(path) != expected:
+            return f"{file} differs from its record"
+    return None
 
 
 def _record_of(name: str) -> PurePosixPath:

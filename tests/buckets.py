@@ -1,39 +1,49 @@
 """A bucket on an S3 server of this machine, for tests of results on an object store."""
 
+import contextlib
+import threading
 from collections.abc import Iterator
 
-import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
 BUCKET = "results"
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """Address of an S3 server on loopback. It answers one request at a time, so that its conditional PUT is atomic."""
-    import threading
+class S3Server:
+    """An S3 server on loopback. It answers one request at a time, so that its conditional PUT is atomic."""
 
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
+    def __init__(self) -> None:
+        self.application = DomainDispatcherApplication(create_backend_app)
+        self.port = 0
+        self.start()
 
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
+    def start(self) -> None:
+        """Listen, on the same port as before; the objects are still there."""
+        self.server = make_server("127.0.0.1", self.port, self.application, threaded=False)
+        self.port = self.server.server_port
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self.thread.start()
 
+    def stop(self) -> None:
+        """Refuse connections."""
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
 
-@pytest.fixture
-def bucket(s3_server, tmp_path, monkeypatch) -> str:
-    """URL of an empty folder in a bucket; credentials and address are in the environment."""
-    import boto3
-    import fsspec
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client of it needs."""
+        credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+        return credentials | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}"}
 
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("RAYKD_CACHE", str(tmp_path / "cache"))
-    fsspec.filesystem("s3").clear_instance_cache()
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
-    yield f"s3://{BUCKET}/{tmp_path.name}"
+    @contextlib.contextmanager
+    def gone_for(self, seconds: float) -> Iterator[None]:
+        """The server is away while the block begins, and comes back by itself."""
+        self.stop()
+        timer = threading.Timer(seconds, self.start)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.join()

@@ -10,6 +10,10 @@ from raykd.errors import ConfigError
 from raykd.storage.location import SCHEMES
 
 
+# Below fsspec nobody tries again: `patiently` does, and says so.
+_OPTIONS = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
+
+
 @dataclass(frozen=True)
 class Bucket:
     """Objects below the prefix of a URL; names are relative and were checked. Credentials are the environment's."""
@@ -81,7 +85,7 @@ class Bucket:
         scheme = self.url.partition("://")[0]
         try:
             # A listing that is remembered would hide what other machines write.
-            return fsspec.filesystem(scheme, use_listings_cache=False)
+            return fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
         except ImportError as error:
             raise ConfigError(
                 f"{self.url}: {scheme}:// needs a package that is not installed here ({error}); "

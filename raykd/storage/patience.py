@@ -21,7 +21,10 @@ _ERRNOS = {
     *(errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET),
 }
 _STATUSES = {408, 429}
-_CLASSES = {"HTTPClientError", "ClientConnectionError", "ClientPayloadError", "FSTimeoutError", "TransportError"}
+_CLASSES = {
+    *("HTTPClientError", "ConnectionError", "EndpointConnectionError", "ClientConnectionError", "ClientPayloadError"),
+    *("FSTimeoutError", "TransportError"),
+}
 """Of botocore, aiohttp, fsspec and google-auth, by name: none of them need be installed."""
 
 

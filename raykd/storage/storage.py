@@ -99,8 +99,7 @@ class Storage:
         """Remove a file or a folder with all below it, and this machine's copy of it; nothing happens without one."""
         assert self._checked(name), "the root itself is never removed"
         self._do("remove", name)
-        if not self.is_local:
-            self._forget(self._checked(name))
+        self.drop_copy(name)
 
     def publish(self, source: Path, name: Name) -> None:
         """Give a local file or folder a name in the storage; `source` is gone afterwards, or of no use.
@@ -150,6 +149,16 @@ class Storage:
         target.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(OSError):
             source.replace(target)
+
+    def drop_copy(self, name: Name) -> None:
+        """Forget this machine's copy of a file or folder of an object store, and of all below it."""
+        if self.is_local:
+            return
+        copy = self._copies() / self._checked(name)
+        if copy.is_dir():
+            shutil.rmtree(copy, ignore_errors=True)
+        else:
+            copy.unlink(missing_ok=True)
 
     def scratch(self) -> Path:
         """A folder for what is yet to be published: in the root, or this machine's own for an object store."""
@@ -234,13 +243,6 @@ class Storage:
         folder = machine_folder(self.root) / "copies"
         folder.mkdir(exist_ok=True)
         return folder
-
-    def _forget(self, name: str) -> None:
-        copy = self._copies() / name
-        if copy.is_dir():
-            shutil.rmtree(copy, ignore_errors=True)
-        else:
-            copy.unlink(missing_ok=True)
 
     def _do(self, operation: str, name: Name, *arguments: Any) -> Any:
         """An operation of the folder or the bucket, tried again while it does not answer."""
