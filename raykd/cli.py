@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from raykd import __version__
 from raykd.errors import ConfigError, RaykdError
+from raykd.storage import location
 
 if TYPE_CHECKING:
     from raykd.config.sweep import SweepConfig
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sweep = commands.add_parser("sweep", help="run a sweep file, or go on with it")
     sweep.add_argument("file", type=Path, help="the sweep file")
-    sweep.add_argument("--storage", type=Path, metavar="DIR", help="folder of the results, in place of the file's")
+    sweep.add_argument("--storage", metavar="DIR", help="folder or URL of the results, in place of the file's")
     failing = sweep.add_mutually_exclusive_group()
     failing.add_argument("--fail-fast", action="store_true", help="start no more points once one has failed")
     failing.add_argument(
@@ -104,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     board = commands.add_parser("leaderboard", help="mean and deviation over seeds of every configuration of a sweep")
-    board.add_argument("folder", type=Path, metavar="DIR", help="the sweep's folder")
+    board.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
     board.add_argument("--format", choices=("markdown", "csv", "json"), default="markdown")
     board.add_argument("--cells", action="store_true", help="add the G-XLT matrix of the best point")
     board.set_defaults(run=_leaderboard)
@@ -139,8 +140,8 @@ def _load(file: Path) -> "SweepConfig":
     return load_sweep(file)
 
 
-def _root(sweep: "SweepConfig") -> Path:
-    return Path(sweep.storage) if sweep.storage else Path("runs") / sweep.name
+def _root(sweep: "SweepConfig", storage: str | None = None) -> Path | str:
+    return location(storage or sweep.storage or Path("runs") / sweep.name)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -163,7 +164,7 @@ def _sweep(options: argparse.Namespace) -> int:
     sweep = _load(options.file)
     plan = make_plan(sweep)
     data = check_data(plan, folder=options.file.parent)
-    root = options.storage or _root(sweep)
+    root = _root(sweep, options.storage)
     if not options.verbose:
         _silence_libraries()
     from raykd.sweep import run_sweep
@@ -263,30 +264,31 @@ def _silence_libraries() -> None:
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
-    _print_board(options.folder, options.format)
+    root = location(options.root)
+    _print_board(root, options.format)
     if options.cells:
-        _print_cells(options.folder)
+        _print_cells(root)
     return 0
 
 
-def _print_board(folder: Path, style: str) -> None:
+def _print_board(root: Path | str, style: str) -> None:
     from raykd.report.leaderboard import failures, leaderboard, render
 
-    print(render(leaderboard(folder), style))
+    print(render(leaderboard(root), style))
     if style == "markdown":
-        for line in failures(folder):
+        for line in failures(root):
             print(f"failed: {line}")
 
 
-def _print_cells(folder: Path) -> None:
+def _print_cells(root: Path | str) -> None:
     from raykd.journal import Journal
     from raykd.report.leaderboard import matrix
 
-    journal = Journal.at(folder)
+    journal = Journal.at(root)
     results = {point_id: journal.result(point_id) for point_id in journal.current_point_ids()}
     done = {point_id: result for point_id, result in results.items() if result is not None}
     if not done:
-        raise ConfigError(f"{folder}: no point is finished yet")
+        raise ConfigError(f"{root}: no point is finished yet")
     best = max(done, key=lambda point_id: done[point_id]["scores"][done[point_id]["scores"]["main"]])
     scores = done[best]["scores"]
     metric = {"accuracy": "accuracy", "retrieval": "Top-1 retrieval"}.get(scores.get("metric"), "F1")

@@ -68,3 +68,7 @@ class StallError(RaykdError):
 
 class ProcessLostError(TrainingError):
     """A process of a run was killed, or its node went away."""
+
+
+class StorageError(RaykdError):
+    """The storage of the results did not answer for a while, or refuses what is asked of it."""

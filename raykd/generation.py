@@ -54,7 +54,7 @@ class Place:
         guard: called before anything of the sweep is written; raises if the sweep is another run's by now.
     """
 
-    root: Path
+    root: Path | str
     folder: Path
     guard: Callable[[], None] = unguarded
 
@@ -200,7 +200,7 @@ def _fit(
     run = RunConfig(
         # raykd resumes from its own checkpoints: a name that Ray Train has seen would make it restore its own.
         name=f"{name}-{uuid.uuid4().hex[:8]}",
-        storage_path=str(place.root / ".ray" / "train"),
+        storage_path=str(Store(place.root).ray_folder() / "train"),
         failure_config=FailureConfig(
             max_failures=compute.max_worker_failures,
             max_preemption_failures=compute.max_preemptions,

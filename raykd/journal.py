@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from raykd.artifacts import Store, read_json, write_json
+from raykd.artifacts import Store
 
+SWEEP = "sweep.json"
+PULSE = "pulse.json"
 Status = Literal["pending", "running", "interrupted", "finished", "failed", "stopped"]
 
 
@@ -41,17 +43,17 @@ class Journal:
     store: Store
 
     @classmethod
-    def at(cls, folder: Path) -> "Journal":
-        """The ledger of the results folder."""
-        return cls(Store(folder))
+    def at(cls, root: Path | str) -> "Journal":
+        """The ledger of a place of results, a folder or a URL."""
+        return cls(Store(root))
 
     def write_sweep(self, description: Mapping[str, Any]) -> None:
         """Record what is run: the resolved file, versions, data."""
-        write_json(self.store.root / "sweep.json", description)
+        self.store.write_json(SWEEP, description)
 
     def has_sweep(self) -> bool:
         """Whether `write_sweep` was ever called here."""
-        return (self.store.root / "sweep.json").is_file()
+        return self.store.exists(SWEEP)
 
     def current_point_ids(self) -> list[str]:
         """The points of the sweep as it was run last; all that were ever added where a searcher chooses them."""
@@ -64,24 +66,24 @@ class Journal:
         Raises:
             ArtifactError: if the folder holds no sweep.
         """
-        return read_json(self.store.root / "sweep.json")
+        return self.store.read_json(SWEEP)
 
     def add(self, point_id: str, description: Mapping[str, Any]) -> None:
         """Record a point's configuration; the same point again changes nothing but its label and method."""
-        write_json(self.store.point(point_id) / "point.json", description)
+        self.store.write_json(self._file(point_id, "point.json"), description)
 
     def point(self, point_id: str) -> dict[str, Any]:
         """What `add` recorded."""
-        return read_json(self.store.point(point_id) / "point.json")
+        return self.store.read_json(self._file(point_id, "point.json"))
 
     def point_ids(self) -> list[str]:
         """Every point that was ever added, sorted."""
-        return sorted(path.parent.name for path in (self.store.root / "points").glob("*/point.json"))
+        known = self.store.children("points")
+        return [point_id for point_id in known if self.store.exists(self._file(point_id, "point.json"))]
 
     def state(self, point_id: str) -> PointState:
         """Where a point stands."""
-        path = self.store.point(point_id) / "state.json"
-        return PointState(**read_json(path)) if path.is_file() else PointState()
+        return PointState(**(self.store.find_json(self._file(point_id, "state.json")) or {}))
 
     def start(self, point_id: str) -> None:
         """A trial begins, or goes on with, a point."""
@@ -107,34 +109,35 @@ class Journal:
 
     def result(self, point_id: str) -> dict[str, Any] | None:
         """The record of a finished point: scores, generations, cost; None while there is none."""
-        path = self.store.point(point_id) / "result.json"
-        return read_json(path) if path.is_file() else None
+        return self.store.find_json(self._file(point_id, "result.json"))
 
     def write_result(self, point_id: str, result: Mapping[str, Any]) -> None:
         """Write the record of a finished point."""
-        write_json(self.store.point(point_id) / "result.json", result)
+        self.store.write_json(self._file(point_id, "result.json"), result)
 
     def epochs(self, point_id: str) -> Iterator[dict[str, Any]]:
         """The reports of a point's epochs, in order."""
-        for path in sorted((self.store.point(point_id) / "epochs").glob("*.json")):
-            yield read_json(path)
+        for name in self.store.children(self._file(point_id, "epochs")):
+            yield self.store.read_json(self._file(point_id, "epochs") / name)
 
     def write_epoch(self, point_id: str, epoch: int, report: Mapping[str, Any]) -> None:
         """Record one epoch, counted from 1 over the whole lineage; a repeated epoch replaces its report."""
-        write_json(self.store.point(point_id) / "epochs" / f"{epoch:04d}.json", report)
+        self.store.write_json(self._file(point_id, "epochs") / f"{epoch:04d}.json", report)
 
     def pulse(self, point_id: str) -> dict[str, Any] | None:
         """The last sign of life of a point that runs, or ran."""
-        path = self.store.point(point_id) / "pulse.json"
-        return read_json(path) if path.is_file() else None
+        return self.store.find_json(self._file(point_id, PULSE))
 
     def forget_pulse(self, point_id: str) -> None:
         """A new process will give signs of life: those of an earlier one say nothing about it."""
-        (self.store.point(point_id) / "pulse.json").unlink(missing_ok=True)
+        self.store.remove(self._file(point_id, PULSE))
 
     def write_pulse(self, point_id: str, record: Mapping[str, Any]) -> None:
         """Record a sign of life."""
-        write_json(self.store.point(point_id) / "pulse.json", record)
+        self.store.write_json(self._file(point_id, PULSE), record)
 
     def _write(self, point_id: str, state: PointState) -> None:
-        write_json(self.store.point(point_id) / "state.json", asdict(state))
+        self.store.write_json(self._file(point_id, "state.json"), asdict(state))
+
+    def _file(self, point_id: str, name: str) -> PurePosixPath:
+        return self.store.point(point_id) / name

@@ -1,6 +1,5 @@
 """The worker loop of a point: unpack, build, resume, train, report; the maths is elsewhere."""
 
-import shutil
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -133,9 +132,8 @@ class PointRun:
         teacher = self._teacher(spec) if at.generation_epochs < per_generation else None
         dev_score = None
         while at.generation_epochs < per_generation:
-            self.space.pulse.begin(
-                "training", f"generation {spec.index}, training, epoch {at.epochs + 1} of {len(self.steps)}"
-            )
+            which = f"epoch {at.epochs + 1} of {len(self.steps)}"
+            self.space.pulse.begin("training", f"generation {spec.index}, training, {which}")
             stats = self._train_epoch(at, teacher, spec)
             self._refuse_nan(stats.losses, at)
             self.in_memory = None
@@ -337,7 +335,7 @@ class PointRun:
             self.space.store.remove_weights(name)
         for name in made:
             # No other point has these teachers.
-            shutil.rmtree(signal_store(self.space, name, self.config, base).folder, ignore_errors=True)
+            signal_store(self.space, name, self.config, base).drop()
 
     def _free_live(self) -> None:
         for engine in self.live:

@@ -27,6 +27,7 @@ ROWS = (
     {"journal"},
     {"artifacts", "plan", "lineage"},
     {"config"},
+    {"storage"},
     {"errors", "pulse"},
     {"__init__"},
 )
@@ -41,6 +42,7 @@ ONLY_IN = {
     "datasets": {"data"},
     "tokenizers": {"data"},
     "huggingface_hub": {"data"},
+    "fsspec": {"storage"},
     "rich": {"cli"},
     "yaml": {"config"},
 }

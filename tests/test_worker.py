@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,7 @@ def prepared(tmp_path_factory) -> Path:
 def space(prepared, tmp_path) -> Workspace:
     """A results folder of the test's own, sharing generation 0."""
     for name in ("artifacts", "scores", "signals"):
-        (tmp_path / name).mkdir()
-        for path in (prepared / name).iterdir():
-            (tmp_path / name / path.name).symlink_to(path)
+        shutil.copytree(prepared / name, tmp_path / name)
     return Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
 
 
@@ -184,8 +183,7 @@ def test_a_run_that_lost_its_point_writes_nothing(space):
     config = point()
     with pytest.raises(Killed):
         list(reports(space, config, killed_at(1)))
-    written = space.store.point(point_id(config))
-    assert [path for path in written.rglob("*") if path.is_file()] == []
+    assert space.store.files(space.store.point(point_id(config))) == {}
     assert {path.name for path in (space.store.root / "artifacts").iterdir()} == {base_fingerprint(config)}
 
 
@@ -288,7 +286,7 @@ def test_a_diverging_point_says_which_step_of_which_examples(space):
     config = point(training={"learning_rate": 1e30, "max_grad_norm": 0.0}, compute={"checkpoint_seconds": 0})
     with pytest.raises(TrainingError, match=r"generation 1, epoch 1: the loss of step \d+ is not a number, on sw-"):
         run(space, config)
-    assert not (space.store.point(point_id(config)) / "epochs").exists()
+    assert not space.store.exists(space.store.point(point_id(config)) / "epochs")
     # What is saved is from before that step.
     assert all(map(math.isfinite, itertools.chain(*progress(space, config).saved.position.begun.losses)))
 
@@ -296,11 +294,8 @@ def test_a_diverging_point_says_which_step_of_which_examples(space):
 def test_a_teacher_whose_bytes_changed_is_refused(space):
     config, base = point(), base_fingerprint(point())
     folder = space.store.artifact(base)
-    content = {path.name: path.read_bytes() for path in folder.iterdir()}
-    folder.unlink()
-    folder.mkdir()
-    for name, data in content.items():
-        (folder / name).write_bytes(data[:-1] + b"\x00" if name == "model.safetensors" else data)
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:-1] + b"\x00")
     with pytest.raises(ArtifactError, match=r"model\.safetensors differs from its record"):
         run(space, config)
 

@@ -15,7 +15,7 @@ from typing import Any
 from ray import tune
 
 import raykd
-from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect, disk_is_full
+from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect
 from raykd.changes import refuse_changed
 from raykd.config.point import PointConfig
 from raykd.errors import CapacityError, DataError, RaykdError, TrainingError
@@ -24,6 +24,7 @@ from raykd.journal import Journal, headline
 from raykd.lease import Lease
 from raykd.plan import Plan, Point, base_fingerprint, typical_points
 from raykd.pulse import Listener
+from raykd.storage import resolved
 from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe
 from raykd.sweep.trial import PointTrial, group_trial, point_description
 from raykd.sweep.watch import Watch
@@ -62,7 +63,7 @@ class Outcome:
 def run_sweep(
     plan: Plan,
     *,
-    root: Path,
+    root: Path | str,
     folder: Path,
     progress: Progress,
     data: Mapping[str, str],
@@ -73,7 +74,7 @@ def run_sweep(
     """Run what is not finished yet.
 
     Args:
-        root: folder of the results, on storage that every node sees.
+        root: folder or URL of the results, on storage that every node sees.
         folder: the sweep file's folder.
         data: data set -> its hash; a set that changed since the folder was begun is refused.
         fail_fast: stop at the first failure; what was running goes on with the next run.
@@ -89,13 +90,13 @@ def run_sweep(
         KeyboardInterrupt: at SIGINT and SIGTERM, with everything recorded that the next run needs.
     """
     journal = Journal.at(root)
-    check_storage(root)
+    check_storage(journal.store)
     with Lease.take(journal.store, say=progress.line) as lease:
         refuse_changed(plan, journal)
         data = _unchanged(journal, data)
         connect(needs_state_api=plan.sweep.search.scheduler is not None, verbose=verbose)
         capacity = Capacity.of_cluster()
-        place = Place(root.resolve(), folder.resolve(), lease.guard)
+        place = Place(resolved(root), folder.resolve(), lease.guard)
         runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
         runner.check()
         journal.write_sweep({**_description(plan), "data": data})
@@ -103,7 +104,7 @@ def run_sweep(
             runner.add_points(retry_failed=retry_failed)
             runner.prepare()
             runner.run()
-        shutil.rmtree(root / ".ray", ignore_errors=True)
+        shutil.rmtree(journal.store.ray_folder(), ignore_errors=True)
     return runner.outcome()
 
 
@@ -251,7 +252,7 @@ class _Runner:
             ),
             run_config=tune.RunConfig(
                 name=f"tune-{time.time_ns()}",
-                storage_path=str(self.place.root / ".ray"),
+                storage_path=str(self.journal.store.ray_folder()),
                 callbacks=[Watch(self, [needs, worker.beside_driver()])],
                 verbose=0,
                 # A process that dies is tried again here; an error of raykd ends its trial.
@@ -263,7 +264,7 @@ class _Runner:
         try:
             tuner.fit()
         except (tune.TuneError, OSError, EOFError) as error:
-            reason = DISK_FULL if disk_is_full(self.place.root) else plain_reason(error)
+            reason = DISK_FULL if self.journal.store.is_full() else plain_reason(error)
             raise TrainingError(reason) from error
 
     def reported(self, point: Point, report: Mapping[str, Any]) -> None:
@@ -307,7 +308,7 @@ class _Runner:
         self._count(point, "failed", reason)
 
     def _reason(self, error: str) -> str:
-        silent = DISK_FULL if disk_is_full(self.place.root) else "its process was killed, or ran out of memory"
+        silent = DISK_FULL if self.journal.store.is_full() else "its process was killed, or ran out of memory"
         return reason_in(error) or silent
 
     def _count(self, point: Point, status: str, detail: str) -> None:
