@@ -1,7 +1,9 @@
 """Where a killed point goes on: its finished generations and its step checkpoints."""
 
+import errno
 import itertools
 import logging
+import os
 import shutil
 import tempfile
 import uuid
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 
 KEPT = 2
 """The newest checkpoints that stay: the one before is there when the newest turns out to be damaged."""
+ROOM = 1 << 20
+"""Bytes: a disk with less is full."""
 POSITION, GENERATIONS = "position.json", "generations.json"
 
 Files = dict[str, tuple[int, str]]
@@ -108,8 +112,12 @@ class Checkpoints:
         staging = self._staging(f"{saved.name}-{self.space.rank}")
         try:
             engine.save(staging)
-        except BaseException:
+        except (OSError, RuntimeError) as error:
+            # torch does not say why a file could not be written.
+            full = shutil.disk_usage(staging).free < ROOM
             shutil.rmtree(staging, ignore_errors=True)
+            if full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(staging)) from error
             raise
         self.upload = self.thread.submit(self._send, saved, staging)
         self.pace.saved()

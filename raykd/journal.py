@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from raykd.artifacts import Store
 
 SWEEP = "sweep.json"
-Status = Literal["pending", "running", "finished", "failed", "stopped"]
+PULSE = "pulse.json"
+Status = Literal["pending", "running", "interrupted", "finished", "failed", "stopped"]
 
 
 def headline(scores: Mapping[str, Any]) -> str:
@@ -20,10 +21,16 @@ def headline(scores: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class PointState:
-    """Where a point stands. Times are seconds since the epoch of the Unix clock."""
+    """Where a point stands. Times are seconds since the epoch of the Unix clock.
+
+    Attributes:
+        attempts: how often a trial began, or went on with, the point.
+        failures: how many of them ended in an error of their own. Who was killed together with its sweep did not fail.
+    """
 
     status: Status = "pending"
     attempts: int = 0
+    failures: int = 0
     error: str | None = None
     started: float | None = None
     ended: float | None = None
@@ -81,12 +88,24 @@ class Journal:
     def start(self, point_id: str) -> None:
         """A trial begins, or goes on with, a point."""
         state = self.state(point_id)
-        self._write(point_id, PointState("running", state.attempts + 1, None, time.time(), None))
+        self.forget_pulse(point_id)
+        self._write(point_id, PointState("running", state.attempts + 1, state.failures, None, time.time(), None))
 
-    def end(self, point_id: str, status: Literal["finished", "failed", "stopped"], *, error: str | None = None) -> None:
+    def end(
+        self,
+        point_id: str,
+        status: Literal["finished", "failed", "stopped", "interrupted"],
+        *,
+        error: str | None = None,
+    ) -> None:
         """A trial is done with a point."""
         state = self.state(point_id)
-        self._write(point_id, PointState(status, state.attempts, error, state.started, time.time()))
+        failures = state.failures + (status == "failed")
+        self._write(point_id, PointState(status, state.attempts, failures, error, state.started, time.time()))
+
+    def forgive(self, point_id: str) -> None:
+        """Forget a point's failures: it may be tried as often as a new one."""
+        self._write(point_id, replace(self.state(point_id), failures=0))
 
     def result(self, point_id: str) -> dict[str, Any] | None:
         """The record of a finished point: scores, generations, cost; None while there is none."""
@@ -104,6 +123,18 @@ class Journal:
     def write_epoch(self, point_id: str, epoch: int, report: Mapping[str, Any]) -> None:
         """Record one epoch, counted from 1 over the whole lineage; a repeated epoch replaces its report."""
         self.store.write_json(self._file(point_id, "epochs") / f"{epoch:04d}.json", report)
+
+    def pulse(self, point_id: str) -> dict[str, Any] | None:
+        """The last sign of life of a point that runs, or ran."""
+        return self.store.find_json(self._file(point_id, PULSE))
+
+    def forget_pulse(self, point_id: str) -> None:
+        """A new process will give signs of life: those of an earlier one say nothing about it."""
+        self.store.remove(self._file(point_id, PULSE))
+
+    def write_pulse(self, point_id: str, record: Mapping[str, Any]) -> None:
+        """Record a sign of life."""
+        self.store.write_json(self._file(point_id, PULSE), record)
 
     def _write(self, point_id: str, state: PointState) -> None:
         self.store.write_json(self._file(point_id, "state.json"), asdict(state))

@@ -9,7 +9,6 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +72,6 @@ class Lease:
             "process_started": _started(os.getpid()),
             "since": time.time(),
             "who": _who(),
-            "token": uuid.uuid4().hex,
         }
         try:
             store.create_json(_record(number), record)

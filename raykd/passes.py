@@ -33,6 +33,7 @@ def outputs(
     for micro in batches_for_inference(features.lengths, tokens=tokens, rank=space.rank, world_size=space.world_size):
         batch = space.to_device(features.collate(micro.indices))
         answered = model(**task.model_inputs(batch))
+        space.pulse.moved()
         if not micro.idle:
             yield micro, batch, answered
 

@@ -16,6 +16,7 @@ from raykd.config.identity import first_teachers, scored_languages
 from raykd.config.point import PointConfig
 from raykd.engine import join_process_group
 from raykd.models.qa import load_tokenizer
+from raykd.pulse import Pulse
 from raykd.tasks.task import TASKS, TrainData
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class Workspace:
     Attributes:
         store: where artifacts and signals live, the same for all workers.
         folder: the sweep file's folder, from which relative paths are found.
+        pulse: where signs of life go.
     """
 
     store: Store
@@ -37,6 +39,7 @@ class Workspace:
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     cache: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
+    pulse: Pulse = field(default_factory=Pulse)
 
     @classmethod
     def open(cls, store: Store, folder: Path, *, alone: bool, threads: int | None = None) -> "Workspace":

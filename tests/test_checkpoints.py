@@ -2,9 +2,11 @@
 
 import json
 import logging
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -219,6 +221,21 @@ def test_an_upload_that_fails_is_named_and_the_next_one_tries_again(tmp_path, ca
     saving.save(Files(2), at(1, steps=1))
     saving.close()
     assert state_of(tmp_path) == 2
+    assert list((tmp_path / ".scratch").iterdir()) == []
+
+
+def test_a_full_disk_is_named_as_such(tmp_path, monkeypatch):
+    class Stuck(Files):
+        def save(self, folder: Path) -> None:
+            super().save(folder)
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    saving = of(tmp_path)
+    with pytest.raises(RuntimeError, match="file write failed"):
+        saving.save(Stuck(), at(1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+    with pytest.raises(OSError, match="No space left on device"):
+        saving.save(Stuck(), at(1))
     assert list((tmp_path / ".scratch").iterdir()) == []
 
 
