@@ -17,7 +17,7 @@ from raykd.storage import Name, Storage, hash_file
 
 log = logging.getLogger(__name__)
 
-RECORD = "record.json"
+RECORD, WEIGHTS = "record.json", ".safetensors"
 _ARTIFACTS = PurePosixPath("artifacts")
 _RECORD = re.compile(
     rb'\{"sha256": "(?P<sha256>[0-9a-f]{64})"(?:, "creator": "\w+")?, "content":\n(?P<content>.*)\n\}\n', re.DOTALL
@@ -197,7 +197,7 @@ class Store(Storage):
         self.write_json(_record_of(name), {**record, "weights_removed": True})
         folder = _ARTIFACTS / name / record.get("place", "")
         for file in record["files"]:
-            if file.endswith(".safetensors"):
+            if file.endswith(WEIGHTS):
                 self.remove(folder / file)
 
 
