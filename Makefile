@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test lint benchmark clean
+.PHONY: install demo test lint benchmark chaos clean
 
 install: $(INSTALLED)
 
@@ -23,7 +23,7 @@ demo: $(INSTALLED)
 	$(BIN)/raykd sweep sweeps/quickstart-parallel.yaml
 
 test: lint
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m 'not benchmark'
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m 'not benchmark and not chaos'
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check raykd tests
@@ -31,6 +31,9 @@ lint: $(INSTALLED)
 
 benchmark: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+
+chaos: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m chaos -s tests/cluster/test_chaos.py
 
 clean:
 	rm -rf $(VENV) build raykd.egg-info .pytest_cache .ruff_cache

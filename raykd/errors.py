@@ -38,6 +38,12 @@ class CapacityError(RaykdError):
     exit_code = 2
 
 
+class ClusterError(RaykdError):
+    """A cluster does not answer, does not know the token, or will not take a job; nothing was started."""
+
+    exit_code = 2
+
+
 class TrainingError(RaykdError):
     """A point failed while it ran."""
 
@@ -54,3 +60,15 @@ class LeaseHeldError(RaykdError):
 
 class LeaseLostError(RaykdError):
     """Another run took the sweep over while this one was silent."""
+
+
+class StallError(RaykdError):
+    """A run waits for what does not come. What is done is kept; the same command goes on."""
+
+
+class ProcessLostError(TrainingError):
+    """A process of a run was killed, or its node went away."""
+
+
+class StorageError(RaykdError):
+    """The storage of the results did not answer for a while, or refuses what is asked of it."""

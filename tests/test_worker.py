@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,7 @@ def prepared(tmp_path_factory) -> Path:
 def space(prepared, tmp_path) -> Workspace:
     """A results folder of the test's own, sharing generation 0."""
     for name in ("artifacts", "scores", "signals"):
-        (tmp_path / name).mkdir()
-        for path in (prepared / name).iterdir():
-            (tmp_path / name / path.name).symlink_to(path)
+        shutil.copytree(prepared / name, tmp_path / name)
     return Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
 
 
@@ -286,7 +285,7 @@ def test_a_diverging_point_says_which_step_of_which_examples(space):
     config = point(training={"learning_rate": 1e30, "max_grad_norm": 0.0}, compute={"checkpoint_seconds": 0})
     with pytest.raises(TrainingError, match=r"generation 1, epoch 1: the loss of step \d+ is not a number, on sw-"):
         run(space, config)
-    assert not (space.store.point(point_id(config)) / "epochs").exists()
+    assert not space.store.exists(space.store.point(point_id(config)) / "epochs")
     # What is saved is from before that step.
     assert all(map(math.isfinite, itertools.chain(*progress(space, config).saved.position.begun.losses)))
 
@@ -294,11 +293,8 @@ def test_a_diverging_point_says_which_step_of_which_examples(space):
 def test_a_teacher_whose_bytes_changed_is_refused(space):
     config, base = point(), base_fingerprint(point())
     folder = space.store.artifact(base)
-    content = {path.name: path.read_bytes() for path in folder.iterdir()}
-    folder.unlink()
-    folder.mkdir()
-    for name, data in content.items():
-        (folder / name).write_bytes(data[:-1] + b"\x00" if name == "model.safetensors" else data)
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:-1] + b"\x00")
     with pytest.raises(ArtifactError, match=r"model\.safetensors differs from its record"):
         run(space, config)
 

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from worlds import tag_point
 
-from raykd.artifacts import Store, hash_folder, read_json, write_json
+from raykd.artifacts import Store, hash_folder
 from raykd.checkpoints import load_progress
 from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
 from raykd.config.point import PointConfig
@@ -333,8 +333,7 @@ def test_a_teacher_with_another_label_set_is_refused_and_both_sides_are_named(sp
     folder = space.store.artifact(teacher)
     text = (folder / HEAD_CONFIG).read_text()
     (folder / HEAD_CONFIG).write_text(text.replace("RIVER", "WATER"))
-    record = read_json(folder / "record.json")
-    write_json(folder / "record.json", {**record, "files": hash_folder(folder)})
+    Store(folder).write_json("record.json", {**space.store.record(teacher), "files": hash_folder(folder)})
     with pytest.raises(ArtifactError) as caught:
         run(space, config)
     (line,) = caught.value.problems

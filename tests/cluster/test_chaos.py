@@ -1,0 +1,105 @@
+"""A sweep that loses workers, nodes, drivers and heads at random moments ends as if nothing had happened."""
+
+import os
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from faults import FAULTS, SweepJob, small_quickstart
+from nodes import LocalCluster, until
+
+from raykd.artifacts import from_record
+
+SEED = int(os.environ.get("RAYKD_CHAOS_SEED", "1"))
+IMPATIENCE = 0.25
+"""How often a fault does not wait until the job got on: else it hits training and hardly ever what comes before."""
+
+
+def dozen_points(num_generations: int) -> dict:
+    """Ten points that train inside trial processes, and two that train in worker groups."""
+    temperatures = {f"skd-{value}": {"distillation": {"temperature": value}} for value in (1, 2, 4, 8)}
+    methods = {**temperatures, "ce": {"distillation": {"kd_weight": 0}}, "group": {"compute": {"executor": "train"}}}
+    return small_quickstart(methods=methods, seeds=[1, 2], lineage={"num_generations": num_generations})
+
+
+class Completions(threading.Thread):
+    """Notes from outside how often each point's training was recorded as complete."""
+
+    def __init__(self, results: Path, num_generations: int) -> None:
+        super().__init__(daemon=True)
+        self.results, self.num_generations = results, num_generations
+        self.seen: dict[str, set[tuple[int, int]]] = {}
+        self.is_done = threading.Event()
+
+    def run(self) -> None:
+        while not self.is_done.wait(0.1):
+            self.look()
+
+    def look(self) -> None:
+        """A record that is written again is another file at another time."""
+        for path in self.results.glob("points/*/generations.json"):
+            found = path.stat()
+            if len(from_record(path.read_bytes(), where=str(path))) == self.num_generations:
+                self.seen.setdefault(path.parent.name, set()).add((found.st_ino, found.st_mtime_ns))
+
+    def counts(self) -> list[int]:
+        """How often, for each point that was completed."""
+        self.is_done.set()
+        self.join()
+        self.look()
+        return [len(times) for times in self.seen.values()]
+
+
+def disturb(job: SweepJob, chance: random.Random, num_faults: int) -> list[str]:
+    """Let faults happen at random moments, submitting the command again where one ended the job.
+
+    Returns:
+        Each of them with its time; fewer than asked for where the sweep was finished before.
+    """
+    happened, started = [], time.monotonic()
+    while len(happened) < num_faults:
+        if job.is_over():
+            if job.status() == "SUCCEEDED":
+                break
+            job.submit()
+        before = job.num_epochs()
+        if chance.random() >= IMPATIENCE:
+            until(lambda before=before: job.num_epochs() > before or job.is_over(), "progress", seconds=120)
+        time.sleep(chance.uniform(0, 6))
+        if job.is_over():
+            continue
+        name = chance.choice(sorted(FAULTS))
+        at = time.monotonic() - started
+        happened.append(f"{at:6.1f} s  {name}: {FAULTS[name](job, chance)}; {job.num_epochs()} epochs done")
+        print(happened[-1], flush=True)
+    return happened
+
+
+@pytest.mark.parametrize(
+    ("num_faults", "num_generations"),
+    [
+        pytest.param(3, 4, marks=[pytest.mark.cluster, pytest.mark.timeout(600)], id="short"),
+        pytest.param(20, 24, marks=[pytest.mark.chaos, pytest.mark.timeout(3600)], id="long"),
+    ],
+)
+def test_a_sweep_survives_whatever_is_killed(tmp_path, num_faults, num_generations):
+    keys, chance = dozen_points(num_generations), random.Random(SEED)
+    print(f"\nseed {SEED} (RAYKD_CHAOS_SEED), {num_faults} faults")
+    with LocalCluster(num_nodes=2) as cluster:
+        undisturbed = SweepJob(cluster, tmp_path / "undisturbed", keys)
+        undisturbed.finish(attempts=1)
+
+        job = SweepJob(cluster, tmp_path / "disturbed", keys)
+        completions = Completions(job.results, num_generations)
+        completions.start()
+        job.submit()
+        happened = disturb(job, chance, num_faults)
+        job.finish()
+
+        assert len(happened) == num_faults, "the sweep was finished before: give it more generations"
+        assert job.outcome() == undisturbed.outcome()
+        assert completions.counts() == [1] * 12
+        until(lambda: not cluster.leftovers(), "end of what the jobs left behind", seconds=30)
+    print(f"{len(happened)} faults, {job.num_submitted} submissions")
