@@ -96,10 +96,9 @@ class Store(Storage):
         Raises:
             ArtifactError: if it is missing or damaged.
         """
-        try:
-            data = self.read(name)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ArtifactError(f"{self.describe(name)}: missing") from error
+        data = self.find(name)
+        if data is None:
+            raise ArtifactError(f"{self.describe(name)}: missing")
         return from_record(data, where=self.describe(name))
 
     def find_json(self, name: Name) -> Any:
@@ -108,7 +107,8 @@ class Store(Storage):
         Raises:
             ArtifactError: if it is damaged.
         """
-        return self.read_json(name) if self.exists(name) else None
+        data = self.find(name)
+        return None if data is None else from_record(data, where=self.describe(name))
 
     def has(self, name: str, *, strict: bool = False) -> bool:
         """Whether the artifact is there with its weights: its record, written last, says so.

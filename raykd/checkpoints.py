@@ -161,6 +161,17 @@ class Checkpoints:
 
     def load(self, engine: Engine, saved: Saved) -> None:
         """Put an engine where it was when the checkpoint was saved, on as many ranks or not; every rank calls it."""
+        self._load(engine, saved)
+        self.space.barrier()
+        # An object store's copies would only fill this machine's disk: what they hold is in memory.
+        self.store.drop_copy(self.folder)
+
+    def drop(self) -> None:
+        """Remove the checkpoints of a finished point."""
+        self.wait()
+        self.store.remove(self.folder)
+
+    def _load(self, engine: Engine, saved: Saved) -> None:
         with tempfile.TemporaryDirectory() as folder:
             if engine.needs_universal(saved.num_workers):
                 self._load_universal(engine, saved, Path(folder))
@@ -181,11 +192,6 @@ class Checkpoints:
         self.space.barrier()
         if self.space.rank == 0:
             self.store.remove(universal)
-
-    def drop(self) -> None:
-        """Remove the checkpoints of a finished point."""
-        self.wait()
-        self.store.remove(self.folder)
 
     def _send(self, saved: Saved, staging: Path) -> None:
         share = self._share(saved, self.space.rank)

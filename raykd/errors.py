@@ -3,6 +3,12 @@
 from collections.abc import Iterable
 
 
+def _one_line(text: str) -> str:
+    """A text without the effect of line breaks, or of a terminal's commands, that a file put into it."""
+    line = " ".join(text.splitlines())
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in line)
+
+
 class RaykdError(Exception):
     """Base of every error that raykd raises on purpose; the command line prints it without a traceback.
 
@@ -13,7 +19,7 @@ class RaykdError(Exception):
     exit_code = 1
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        self.problems = tuple(map(_one_line, (problems,) if isinstance(problems, str) else problems))
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type, tuple[tuple[str, ...]]]:

@@ -301,6 +301,14 @@ def test_a_teacher_whose_bytes_changed_is_refused(space):
         run(space, config)
 
 
+def test_generation_0_with_a_damaged_record_is_refused_and_not_made_again(space):
+    config, base = point(), base_fingerprint(point())
+    space.store.write(f"artifacts/{base}/record.json", b'{"given": {}')
+    with pytest.raises(ArtifactError, match=r"record\.json: damaged"):
+        list(prepare(space, base, [config]))
+    assert not space.store.has(base)
+
+
 def test_micro_batches_change_nothing_but_rounding(space):
     whole = point()
     parts = point(training={"micro_batch_tokens": 128})

@@ -10,7 +10,7 @@ import pytest
 from faults import FAULTS, SweepJob, small_quickstart
 from nodes import LocalCluster, until
 
-from raykd.artifacts import from_record
+from raykd.artifacts import Store
 
 SEED = int(os.environ.get("RAYKD_CHAOS_SEED", "1"))
 IMPATIENCE = 0.25
@@ -41,7 +41,7 @@ class Completions(threading.Thread):
         """A record that is written again is another file at another time."""
         for path in self.results.glob("points/*/generations.json"):
             found = path.stat()
-            if len(from_record(path.read_bytes(), where=str(path))) == self.num_generations:
+            if len(Store(self.results).read_json(path.relative_to(self.results))) == self.num_generations:
                 self.seen.setdefault(path.parent.name, set()).add((found.st_ino, found.st_mtime_ns))
 
     def counts(self) -> list[int]:
