@@ -161,7 +161,11 @@ class Checkpoints:
 
     def load(self, engine: Engine, saved: Saved) -> None:
         """Put an engine where it was when the checkpoint was saved, on as many ranks or not; every rank calls it."""
-        self._load(engine, saved)
+        with tempfile.TemporaryDirectory() as folder:
+            if engine.needs_universal(saved.num_workers):
+                self._load_universal(engine, saved, Path(folder))
+            else:
+                engine.load(self._together(saved, Path(folder)))
         self.space.barrier()
         # An object store's copies would only fill this machine's disk: what they hold is in memory.
         self.store.drop_copy(self.folder)
@@ -170,15 +174,6 @@ class Checkpoints:
         """Remove the checkpoints of a finished point."""
         self.wait()
         self.store.remove(self.folder)
-
-    def _load(self, engine: Engine, saved: Saved) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            if engine.needs_universal(saved.num_workers):
-                self._load_universal(engine, saved, Path(folder))
-            else:
-                engine.load(self._together(saved, Path(folder)))
-        self.space.barrier()
-        self.store.drop_copy(self.folder / saved.name)
 
     def _load_universal(self, engine: Engine, saved: Saved, folder: Path) -> None:
         universal = self.folder / saved.name / self.space.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
