@@ -17,7 +17,7 @@ from raykd.storage import Name, Storage, hash_file
 
 log = logging.getLogger(__name__)
 
-RECORD = "record.json"
+RECORD, WEIGHTS = "record.json", ".safetensors"
 _ARTIFACTS = PurePosixPath("artifacts")
 _RECORD = re.compile(
     rb'\{"sha256": "(?P<sha256>[0-9a-f]{64})"(?:, "creator": "\w+")?, "content":\n(?P<content>.*)\n\}\n', re.DOTALL
@@ -96,10 +96,9 @@ class Store(Storage):
         Raises:
             ArtifactError: if it is missing or damaged.
         """
-        try:
-            data = self.read(name)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ArtifactError(f"{self.describe(name)}: missing") from error
+        data = self.find(name)
+        if data is None:
+            raise ArtifactError(f"{self.describe(name)}: missing")
         return from_record(data, where=self.describe(name))
 
     def find_json(self, name: Name) -> Any:
@@ -108,7 +107,8 @@ class Store(Storage):
         Raises:
             ArtifactError: if it is damaged.
         """
-        return self.read_json(name) if self.exists(name) else None
+        data = self.find(name)
+        return None if data is None else from_record(data, where=self.describe(name))
 
     def has(self, name: str, *, strict: bool = False) -> bool:
         """Whether the artifact is there with its weights: its record, written last, says so.
@@ -197,7 +197,7 @@ class Store(Storage):
         self.write_json(_record_of(name), {**record, "weights_removed": True})
         folder = _ARTIFACTS / name / record.get("place", "")
         for file in record["files"]:
-            if file.endswith(".safetensors"):
+            if file.endswith(WEIGHTS):
                 self.remove(folder / file)
 
 

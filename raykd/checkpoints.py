@@ -162,27 +162,31 @@ class Checkpoints:
     def load(self, engine: Engine, saved: Saved) -> None:
         """Put an engine where it was when the checkpoint was saved, on as many ranks or not; every rank calls it."""
         with tempfile.TemporaryDirectory() as folder:
-            if not engine.needs_universal(saved.num_workers):
+            if engine.needs_universal(saved.num_workers):
+                self._load_universal(engine, saved, Path(folder))
+            else:
                 engine.load(self._together(saved, Path(folder)))
-                return
-            universal = self.folder / saved.name / self.space.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
-            if self.space.rank == 0:
-                log.info(
-                    "checkpoint %s of %d workers goes on with %d", saved.name, saved.num_workers, engine.world_size
-                )
-                staging = self._staging(f"{saved.name}-{universal.name}")
-                to_universal(self._together(saved, Path(folder)), staging)
-                self.store.publish(staging, universal)
-            self.space.barrier()
-            engine.load_universal(self.store.fetch(universal))
-            self.space.barrier()
-            if self.space.rank == 0:
-                self.store.remove(universal)
+        self.space.barrier()
+        # An object store's copies would only fill this machine's disk: what they hold is in memory.
+        self.store.drop_copy(self.folder)
 
     def drop(self) -> None:
         """Remove the checkpoints of a finished point."""
         self.wait()
         self.store.remove(self.folder)
+
+    def _load_universal(self, engine: Engine, saved: Saved, folder: Path) -> None:
+        universal = self.folder / saved.name / self.space.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
+        if self.space.rank == 0:
+            log.info("checkpoint %s of %d workers goes on with %d", saved.name, saved.num_workers, engine.world_size)
+            staging = self._staging(f"{saved.name}-{universal.name}")
+            to_universal(self._together(saved, folder), staging)
+            self.store.publish(staging, universal)
+        self.space.barrier()
+        engine.load_universal(self.store.fetch(universal))
+        self.space.barrier()
+        if self.space.rank == 0:
+            self.store.remove(universal)
 
     def _send(self, saved: Saved, staging: Path) -> None:
         share = self._share(saved, self.space.rank)
@@ -227,15 +231,26 @@ class Checkpoints:
         for rank in range(saved.num_workers):
             share = self._share(saved, rank)
             expected = TypeAdapter(Files).validate_python(self.store.read_json(_record(share)))
-            found = _inventory(self.store.fetch(share))
-            wrong = sorted(file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file))
+            wrong = self._difference(share, expected)
+            if wrong and not self.store.is_local:
+                # It may be this machine's copy alone.
+                self.store.drop_copy(share)
+                wrong = self._difference(share, expected)
             if wrong:
                 raise ArtifactError(f"{self.store.describe(share)}: {', '.join(wrong)} is not what its record says")
+
+    def _difference(self, share: PurePosixPath, expected: Files) -> list[str]:
+        # A rank that replicates writes nothing, and an object store has no empty folders.
+        found = _inventory(self.store.fetch(share)) if expected else {}
+        return sorted(file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file))
 
     def _together(self, saved: Saved, folder: Path) -> Path:
         """The shares of all ranks as links in one folder."""
         for rank in range(saved.num_workers):
-            share = self.store.fetch(self._share(saved, rank))
+            name = self._share(saved, rank)
+            if not self.store.exists(name):
+                continue
+            share = self.store.fetch(name)
             for path in filter(Path.is_file, share.rglob("*")):
                 link = folder / path.relative_to(share)
                 link.parent.mkdir(parents=True, exist_ok=True)
@@ -290,7 +305,8 @@ def _load_generations(checkpoints: Checkpoints) -> list[GenerationRecord]:
     try:
         records = TypeAdapter(list[GenerationRecord]).validate_python(checkpoints.store.find_json(path) or [])
     except (ArtifactError, ValidationError) as error:
-        log.warning("%s is left out, its generations are trained again: %s", path, str(error).splitlines()[0])
+        reason = str(error).splitlines()[0]
+        log.warning("%s is left out, its generations are trained again: %s", checkpoints.store.describe(path), reason)
         return []
     numbered = enumerate(records, start=1)
     return [record for number, record in itertools.takewhile(lambda each: _is_there(checkpoints, *each), numbered)]

@@ -129,9 +129,19 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print scores as JSON")
     evaluate.set_defaults(run=_evaluate)
 
+    _add_gc(commands)
+
     schema = commands.add_parser("schema", help="print the JSON schema of a sweep file")
     schema.set_defaults(run=_schema)
     return parser
+
+
+def _add_gc(commands: Any) -> None:
+    gc = commands.add_parser("gc", help="show what a sweep's results hold that nobody will ask for, or delete it")
+    gc.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
+    gc.add_argument("--delete", action="store_true", help="delete it; without this nothing is")
+    gc.add_argument("--json", action="store_true", help="print it as JSON")
+    gc.set_defaults(run=_gc)
 
 
 def _load(file: Path) -> "SweepConfig":
@@ -323,6 +333,25 @@ def _evaluate(options: argparse.Namespace) -> int:
     for name, heading in scores["columns"].items():
         if scores[name] is not None:
             print(f"{heading}: {scores[name]:.2f}")
+    return 0
+
+
+def _gc(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from raykd.artifacts import Store
+    from raykd.gc import collect
+
+    waste = collect(
+        Store(options.root), delete=options.delete, say=lambda text: print(f"raykd: {text}", file=sys.stderr)
+    )
+    if options.json:
+        print(json.dumps([asdict(each) for each in waste], indent=1, ensure_ascii=False))
+        return 0
+    for each in waste:
+        print(f"{each.num_bytes / 1e6:10.1f} MB  {each.name}: {each.why}")
+    total = f"{sum(each.num_bytes for each in waste) / 1e6:.1f} MB in {len(waste)} place(s)"
+    print(f"{total} deleted" if options.delete else f"{total} can go; --delete deletes it")
     return 0
 
 

@@ -145,7 +145,7 @@ def signal_store(space: Workspace, teacher: str, config: PointConfig, base: str)
         "view": [data.teacher_view, draw if data.teacher_view != "same" else None],
         "precision": config.compute.precision,
     }
-    return SignalStore(space.store, space.store.signals(fingerprint(recipe)))
+    return SignalStore(space.store, space.store.signals(fingerprint(recipe)), teacher)
 
 
 def _store_signals(

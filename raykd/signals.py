@@ -29,10 +29,12 @@ class SignalStore:
 
     Attributes:
         folder: name of their folder in the store.
+        teacher: the artifact that says so; each part names it.
     """
 
     store: Store
     folder: PurePosixPath
+    teacher: str
 
     def missing(self, ids: Sequence[str]) -> np.ndarray:
         """Indices of the ids that no part holds."""
@@ -63,8 +65,9 @@ class SignalStore:
             file = f"{name}-{digest[:16]}.safetensors"
             with contextlib.suppress(FileExistsError):
                 self.store.publish(made, self.folder / file)
-        part = {"file": file, "sha256": digest, "ids": list(ids), "lengths": [int(length) for length in lengths]}
-        self.store.write_json(self.folder / f"{name}.json", part)
+        part = {"teacher": self.teacher, "file": file, "sha256": digest}
+        windows = {"ids": list(ids), "lengths": [int(length) for length in lengths]}
+        self.store.write_json(self.folder / f"{name}.json", {**part, **windows})
 
     def read(self, ids: Sequence[str], lengths: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The signals of windows, end to end in the order of `ids` (name -> [sum of lengths, ...]), and the constants.

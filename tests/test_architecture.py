@@ -13,7 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     {"__main__"},
     {"cli"},
-    {"sweep", "report", "evaluate", "preview", "submit"},
+    {"sweep", "report", "evaluate", "preview", "submit", "gc"},
     {"generation"},
     {"worker", "prepare", "capacity", "waiting"},
     {"checkpoints"},

@@ -19,7 +19,7 @@ def window(number: int, length: int) -> torch.Tensor:
 
 
 def of(root: Path) -> SignalStore:
-    return SignalStore(Store(root), PurePosixPath("signals"))
+    return SignalStore(Store(root), PurePosixPath("signals"), teacher="t0")
 
 
 def write(store: SignalStore, windows: list[tuple[str, int, int]]) -> None:

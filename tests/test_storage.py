@@ -316,10 +316,16 @@ def test_a_node_that_does_not_see_the_probe_is_refused(storage, tmp_path):
         storage.probe_read("abc")
 
 
+def test_a_storage_that_overwrites_what_must_be_created_is_refused(storage, monkeypatch):
+    monkeypatch.setattr(Folder, "create", Folder.write)
+    with pytest.raises(CapacityError, match="a file can be created twice here"):
+        storage.probe_write("abc")
+
+
 def test_a_full_disk_is_named(storage, monkeypatch):
     def full(backend: Folder, name: str, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Folder, "write", full)
+    monkeypatch.setattr(Folder, "create", full)
     with pytest.raises(CapacityError, match="the disk is full"):
         storage.probe_write("abc")

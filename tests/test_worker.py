@@ -179,12 +179,13 @@ def test_a_point_killed_inside_an_epoch_goes_on_at_that_very_step_and_ends_with_
     assert len(inside - {0}) >= 2
 
 
-def test_a_run_that_lost_its_point_writes_nothing_but_that_it_lives(space):
-    config = point()
+def test_a_run_that_lost_its_point_writes_nothing_but_signs_of_life(space):
+    before = {path for path in space.store.root.rglob("*") if path.is_file()}
     with pytest.raises(Killed):
-        list(reports(space, config, killed_at(1)))
-    assert set(space.store.files(space.store.point(point_id(config)))) == {"pulse.json"}
-    assert {path.name for path in (space.store.root / "artifacts").iterdir()} == {base_fingerprint(config)}
+        list(reports(space, point(), killed_at(1)))
+    assert {path.name for path in space.store.root.rglob("*") if path.is_file() and path not in before} == {
+        "pulse.json"
+    }
 
 
 def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(space):
@@ -298,6 +299,14 @@ def test_a_teacher_whose_bytes_changed_is_refused(space):
     (folder / "model.safetensors").write_bytes(content[:-1] + b"\x00")
     with pytest.raises(ArtifactError, match=r"model\.safetensors differs from its record"):
         run(space, config)
+
+
+def test_generation_0_with_a_damaged_record_is_refused_and_not_made_again(space):
+    config, base = point(), base_fingerprint(point())
+    space.store.write(f"artifacts/{base}/record.json", b'{"given": {}')
+    with pytest.raises(ArtifactError, match=r"record\.json: damaged"):
+        list(prepare(space, base, [config]))
+    assert not space.store.has(base)
 
 
 def test_micro_batches_change_nothing_but_rounding(space):

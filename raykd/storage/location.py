@@ -26,13 +26,13 @@ def location(text: str | Path) -> Path | str:
         return Path(text)
     scheme, _, rest = text.partition("://")
     if scheme not in SCHEMES:
-        raise ConfigError(f"storage {scheme}://...: use a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER")
+        raise ConfigError(f"{scheme}://...: use a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER")
     bucket, _, folder = rest.rstrip("/").partition("/")
     if not bucket or not folder or any(part in ("", ".", "..") for part in folder.split("/")):
-        raise ConfigError(f"storage {scheme}://...: name a bucket and a folder in it: {scheme}://BUCKET/FOLDER")
+        raise ConfigError(f"{scheme}://...: name a bucket and a folder in it: {scheme}://BUCKET/FOLDER")
     if any(mark in rest for mark in "@?#"):
         # It would stand in records and logs.
-        raise ConfigError(f"storage {scheme}://...: no credentials or options in the URL; set them in the environment")
+        raise ConfigError(f"{scheme}://...: no credentials or options in the URL; set them in the environment")
     return f"{scheme}://{bucket}/{folder}"
 
 

@@ -64,6 +64,13 @@ class Storage:
         """
         return self._do("read", name)
 
+    def find(self, name: Name) -> bytes | None:
+        """All bytes of a file; None where there is none."""
+        try:
+            return self.read(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def write(self, name: Name, data: bytes) -> None:
         """Write or replace a file: a reader sees all of it or the one before."""
         self._do("write", name, data)
@@ -193,10 +200,19 @@ class Storage:
             token: of letters and digits; a name that no other run uses.
 
         Raises:
-            CapacityError: if this machine cannot write here.
+            CapacityError: if this machine cannot write here, or a file can be created twice: no lease could be trusted.
         """
+        name = f".probe-{token}"
         with self._probing("write"):
-            self.write(f".probe-{token}", _probe_content(token))
+            self.create(name, _probe_content(token))
+            try:
+                self.create(name, b"again")
+            except FileExistsError:
+                return
+        raise CapacityError(
+            f"{self.root}: a file can be created twice here, so two runs could hold this sweep at once; set another "
+            "storage (an object store must know conditional writes, If-None-Match)"
+        )
 
     def probe_read(self, token: str) -> None:
         """Read what `probe_write` wrote, on whatever node.
