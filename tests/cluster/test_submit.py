@@ -102,6 +102,18 @@ def test_a_sweep_is_submitted_and_submitted_again_when_it_is_done(local_cluster,
     said = capsys.readouterr().out
     assert "0 finished, 2 were done before" in said
 
+    plain = ["job", "submit", "--address", address, "--runtime-env", str(ROOT / "cluster/runtime_env.yaml")]
+    sweep_again = ["python", "-m", "raykd", "sweep", "tiny.yaml", "--storage", str(storage)]
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("ray"), *plain, "--working-dir", ".", "--", *sweep_again],
+        env={**os.environ, "RAY_AUTH_MODE": "token"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "0 finished, 2 were done before" in ended.stdout
+
     assert not any(TOKEN in path.read_text(errors="replace") for path in storage.rglob("*") if path.is_file())
 
 
