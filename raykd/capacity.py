@@ -87,7 +87,7 @@ class Capacity:
         if compute.cpus_per_worker is not None:
             return WorkerResources(compute.cpus_per_worker, gpus)
         most = self.slots(WorkerResources(1.0, gpus))
-        workers = compute.num_workers * max(1, min(wanted, most // compute.num_workers))
+        workers = compute.max_workers * max(1, min(wanted, most // compute.max_workers))
         sizes = range(int(max((cpus for cpus, _ in self.nodes), default=1)), 1, -1)
         cpus = next((size for size in sizes if self.slots(WorkerResources(size, gpus)) >= workers), 1)
         return WorkerResources(float(cpus), gpus)
@@ -98,7 +98,8 @@ class Capacity:
         Raises:
             CapacityError: if not even one fits.
         """
-        workers, slots = config.compute.num_workers, self.slots(worker)
+        slots = self.slots(worker)
+        workers = max(config.compute.min_workers, min(slots, config.compute.max_workers))
         if slots < workers:
             each = f"{worker.cpus:g} CPU(s)" + (f" and {worker.gpus:g} GPU(s)" if worker.gpus else "")
             raise CapacityError(

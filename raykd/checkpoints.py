@@ -1,16 +1,35 @@
-"""Where a killed point goes on: its finished generations and its newest step checkpoint."""
+"""Where a killed point goes on: its finished generations and its step checkpoints."""
 
+import itertools
+import logging
 import shutil
-from dataclasses import asdict, dataclass
+import tempfile
+import uuid
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from raykd.artifacts import Store, read_json, write_json
-from raykd.config.point import PointConfig
-from raykd.engine import Engine
+from pydantic import Field, TypeAdapter, ValidationError
+
+from raykd.artifacts import Store, hash_file, read_json, write_json
+from raykd.config.point import ComputeConfig, LineageConfig
+from raykd.engine import Engine, to_universal
+from raykd.errors import ArtifactError
 from raykd.lineage import GenerationRecord
+from raykd.loop import Begun
+from raykd.pace import Pace
 from raykd.workspace import Workspace
 
-POSITION = "position.json"
+log = logging.getLogger(__name__)
+
+KEPT = 2
+"""The newest checkpoints that stay: the one before is there when the newest turns out to be damaged."""
+POSITION, GENERATIONS = "position.json", "generations.json"
+
+Files = dict[str, tuple[int, str]]
+"""Path below a folder -> size in bytes and SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -20,73 +39,287 @@ class Position:
     Attributes:
         generation: the generation it was saved in, from 1.
         generation_epochs, epochs: epochs done of that generation, and of the lineage.
+        begun: what is done of the epoch after these.
         best_artifact, best_score: of that generation, where the lineage asks for the best epoch.
     """
 
     generation: int
     generation_epochs: int
     epochs: int
+    begun: Begun = field(default_factory=Begun)
     best_artifact: str | None = None
     best_score: float | None = None
 
 
-def checkpoint_folder(store: Store, point_id: str, position: Position) -> Path:
-    """Where the checkpoint of a position is."""
-    return store.point(point_id) / "checkpoints" / f"epoch-{position.epochs:04d}"
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint in storage: `num_workers` ranks wrote a share each."""
+
+    name: str
+    position: Position
+    num_workers: Annotated[int, Field(ge=1)]
 
 
-def save_checkpoint(space: Workspace, point_id: str, engine: Engine, position: Position) -> None:
-    """Save optimiser and model, then the position that makes the checkpoint count, then drop older ones.
+class Checkpoints:
+    """The step checkpoints of a point, on every rank.
 
-    Every rank must call it.
+    A checkpoint is a folder with a share of every rank. A share counts when its record is there, which is written when
+    all of its files are; a checkpoint counts when its position and all of its shares do.
     """
-    folder = checkpoint_folder(space.store, point_id, position)
-    if space.rank == 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    space.barrier()
-    engine.save(folder)
-    space.barrier()
-    if space.rank == 0:
-        write_json(folder / POSITION, {**asdict(position), "num_workers": space.world_size})
-        for other in folder.parent.glob("epoch-*"):
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
-    space.barrier()
+
+    def __init__(
+        self,
+        space: Workspace,
+        point_id: str,
+        compute: ComputeConfig,
+        *,
+        guard: Callable[[], None],
+        notice: Callable[[], Hashable],
+    ) -> None:
+        """
+        Args:
+            guard: called on rank 0 before a checkpoint is written; raises if the point is another run's by now.
+            notice: as `Pace` has it.
+        """
+        self.space, self.store, self.guard = space, space.store, guard
+        self.pace = Pace(space, compute.checkpoint_seconds, notice) if compute.checkpoints else None
+        self.point_id, self.folder = point_id, space.store.point(point_id) / "checkpoints"
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.upload: Future[None] | None = None
+
+    def is_due(self) -> bool:
+        """Whether to save at this boundary of steps. Every rank must ask at each of them."""
+        return self.pace is not None and self.pace.is_due(busy=self.upload is not None and not self.upload.done())
+
+    def save(self, engine: Engine, position: Position) -> None:
+        """Save optimiser and model here, and send them to the storage while training goes on.
+
+        Every rank must call it. What an earlier upload came to is told first. Does nothing where no checkpoints are
+        wanted.
+        """
+        if self.pace is None:
+            return
+        self.wait()
+        if self.space.rank == 0:
+            self.guard()
+        name = f"{position.epochs:04d}-{len(position.begun.losses):08d}-{uuid.uuid4().hex[:8]}"
+        saved = self.space.from_rank_0(Saved(name, position, self.space.world_size))
+        staging = self._staging(f"{saved.name}-{self.space.rank}")
+        try:
+            engine.save(staging)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        self.upload = self.thread.submit(self._send, saved, staging)
+        self.pace.saved()
+
+    def wait(self) -> None:
+        """Wait for the upload that is under way. One that failed is named in the log: the next one tries again."""
+        upload, self.upload = self.upload, None
+        try:
+            if upload is not None:
+                upload.result()
+        except OSError as error:
+            log.error("%s: a checkpoint was not stored (%s); training goes on to the next one", self.folder, error)
+
+    def close(self) -> None:
+        """Wait, and save no more."""
+        try:
+            self.wait()
+        finally:
+            self.thread.shutdown()
+
+    def clear_staging(self) -> None:
+        """Remove what runs of this point that were killed while they saved left on this machine."""
+        scratch = _scratch(self.store)
+        for name in _children(scratch):
+            if name.startswith(f"checkpoint-{self.point_id}-"):
+                shutil.rmtree(scratch / name, ignore_errors=True)
+
+    def newest(self, fits: Callable[[Position], bool]) -> Saved | None:
+        """The newest checkpoint that is whole and fits; damaged ones are removed, with a line in the log."""
+        for name in reversed(_children(self.folder)):
+            try:
+                saved = self._read(name)
+                if fits(saved.position):
+                    self._verify(saved)
+                    return saved
+            except (ArtifactError, ValidationError) as error:
+                reason = str(error).splitlines()[0]
+                log.warning("checkpoint %s is left out, the one before is used: %s", self.folder / name, reason)
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+        return None
+
+    def load(self, engine: Engine, saved: Saved) -> None:
+        """Put an engine where it was when the checkpoint was saved, on as many ranks or not; every rank calls it."""
+        with tempfile.TemporaryDirectory() as folder:
+            if not engine.needs_universal(saved.num_workers):
+                engine.load(self._together(saved, Path(folder)))
+                return
+            universal = self.folder / saved.name / self.space.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
+            if self.space.rank == 0:
+                log.info(
+                    "checkpoint %s of %d workers goes on with %d", saved.name, saved.num_workers, engine.world_size
+                )
+                staging = self._staging(f"{saved.name}-{universal.name}")
+                to_universal(self._together(saved, Path(folder)), staging)
+                _publish(staging, universal)
+            self.space.barrier()
+            engine.load_universal(_fetch(universal))
+            self.space.barrier()
+            if self.space.rank == 0:
+                shutil.rmtree(universal, ignore_errors=True)
+
+    def drop(self) -> None:
+        """Remove the checkpoints of a finished point."""
+        self.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _send(self, saved: Saved, staging: Path) -> None:
+        share = self._share(saved, self.space.rank)
+        try:
+            files = _inventory(staging)
+            if self.space.rank == 0:
+                self.guard()
+            _publish(staging, share)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        write_json(_record(share), files)
+        if self.space.rank == 0:
+            write_json(self.folder / saved.name / POSITION, asdict(saved))
+            self._prune()
+
+    def _prune(self) -> None:
+        """Keep the newest checkpoints that are whole, and what is newer than these: it may be on its way."""
+        whole = 0
+        for name in reversed(_children(self.folder)):
+            if whole == KEPT:
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+                continue
+            try:
+                saved = self._read(name)
+            except (ArtifactError, ValidationError):
+                continue
+            whole += all(_exists(_record(self._share(saved, rank))) for rank in range(saved.num_workers))
+
+    def _read(self, name: str) -> Saved:
+        found = TypeAdapter(Saved).validate_python(read_json(self.folder / name / POSITION))
+        if found.name != name:
+            raise ArtifactError(f"{self.folder / name}: its record is that of {found.name}")
+        return found
+
+    def _staging(self, name: str) -> Path:
+        return _scratch(self.store) / f"checkpoint-{self.point_id}-{name}"
+
+    def _share(self, saved: Saved, rank: int) -> Path:
+        return self.folder / saved.name / f"rank-{rank:04d}"
+
+    def _verify(self, saved: Saved) -> None:
+        for rank in range(saved.num_workers):
+            share = self._share(saved, rank)
+            expected = TypeAdapter(Files).validate_python(read_json(_record(share)))
+            found = _inventory(_fetch(share))
+            wrong = sorted(file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file))
+            if wrong:
+                raise ArtifactError(f"{share}: {', '.join(wrong)} is not what its record says")
+
+    def _together(self, saved: Saved, folder: Path) -> Path:
+        """The shares of all ranks as links in one folder."""
+        for rank in range(saved.num_workers):
+            share = _fetch(self._share(saved, rank))
+            for path in filter(Path.is_file, share.rglob("*")):
+                link = folder / path.relative_to(share)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not link.exists():
+                    link.symlink_to(path.resolve())
+        return folder
 
 
-def drop_checkpoints(store: Store, point_id: str) -> None:
-    """Remove the checkpoints of a finished point."""
-    shutil.rmtree(store.point(point_id) / "checkpoints", ignore_errors=True)
+@dataclass(frozen=True)
+class Progress:
+    """How far a point is: its finished generations, and the checkpoint that the next one goes on from."""
+
+    records: list[GenerationRecord]
+    saved: Saved | None
+
+
+def load_progress(checkpoints: Checkpoints, lineage: LineageConfig) -> Progress:
+    """How far a point is, as far as it can be gone on from.
+
+    A student that goes on through generations needs its optimiser: the generations after its newest checkpoint are
+    trained again, all of them if it has none.
+    """
+    checkpoints.clear_staging()
+    records = _load_generations(checkpoints)
+    if len(records) == lineage.num_generations:
+        return Progress(records, None)
+    per_generation, goes_on = lineage.epochs_per_generation, lineage.student_init == "previous"
+
+    def fits(position: Position) -> bool:
+        epochs = (position.generation - 1) * per_generation + position.generation_epochs
+        best = position.best_artifact
+        reached = 1 <= position.generation <= len(records) + 1 if goes_on else position.generation == len(records) + 1
+        return reached and position.epochs == epochs and (best is None or checkpoints.store.has(best))
+
+    saved = checkpoints.newest(fits)
+    if not goes_on:
+        return Progress(records, saved)
+    if saved is None:
+        return Progress([], None)
+    under_way = saved.position.generation_epochs < per_generation
+    return Progress(records[: saved.position.generation - under_way], saved)
 
 
 def save_generations(store: Store, point_id: str, records: list[GenerationRecord]) -> None:
     """Record the finished generations of a point."""
-    write_json(store.point(point_id) / "generations.json", [record.to_json() for record in records])
+    write_json(store.point(point_id) / GENERATIONS, [record.to_json() for record in records])
 
 
-def load_progress(store: Store, point_id: str, config: PointConfig) -> tuple[list[GenerationRecord], Position | None]:
-    """The finished generations of a point and its newest checkpoint, as far as they can be gone on from.
-
-    A student that goes on through generations needs its optimiser: without a checkpoint its lineage starts again.
-    """
-    path = store.point(point_id) / "generations.json"
-    records = [GenerationRecord(**record) for record in read_json(path)] if path.is_file() else []
-    complete = [store.has(record.artifact) for record in records]
-    records = records[: complete.index(False)] if False in complete else records
-    position = _newest(store, point_id, config.compute.num_workers)
-    if position is not None and position.generation not in (len(records), len(records) + 1):
-        position = None
-    unfinished = 0 < len(records) < config.lineage.num_generations
-    if unfinished and config.lineage.student_init == "previous" and position is None:
-        return [], None
-    return records, position
+def _load_generations(checkpoints: Checkpoints) -> list[GenerationRecord]:
+    """The finished generations whose students are still there, up to the first that is not."""
+    path = checkpoints.folder.parent / GENERATIONS
+    if not path.is_file():
+        return []
+    try:
+        records = TypeAdapter(list[GenerationRecord]).validate_python(read_json(path))
+    except (ArtifactError, ValidationError) as error:
+        log.warning("%s is left out, its generations are trained again: %s", path, str(error).splitlines()[0])
+        return []
+    numbered = enumerate(records, start=1)
+    return [record for number, record in itertools.takewhile(lambda each: _is_there(checkpoints, *each), numbered)]
 
 
-def _newest(store: Store, point_id: str, num_workers: int) -> Position | None:
-    found = []
-    for path in (store.point(point_id) / "checkpoints").glob(f"epoch-*/{POSITION}"):
-        saved = read_json(path)
-        if saved.pop("num_workers") == num_workers:
-            found.append(Position(**saved))
-    return max(found, key=lambda position: position.epochs, default=None)
+def _is_there(checkpoints: Checkpoints, number: int, record: GenerationRecord) -> bool:
+    return record.index == number and checkpoints.store.has(record.artifact)
+
+
+def _inventory(folder: Path) -> Files:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): (path.stat().st_size, hash_file(path)) for path in files}
+
+
+def _record(share: Path) -> Path:
+    return share.with_suffix(".json")
+
+
+def _scratch(store: Store) -> Path:
+    return store.root / ".scratch"
+
+
+def _publish(folder: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    folder.replace(place)
+
+
+def _fetch(place: Path) -> Path:
+    if not place.is_dir():
+        raise ArtifactError(f"{place}: missing")
+    return place
+
+
+def _children(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _exists(path: Path) -> bool:
+    return path.exists()

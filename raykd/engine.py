@@ -1,5 +1,8 @@
 """The only module that knows DeepSpeed: process group, student and teacher engines, checkpoints, gathered weights."""
 
+import argparse
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -19,10 +22,13 @@ if not torch.cuda.is_available():
 
 import deepspeed
 import deepspeed.comm
+from deepspeed.checkpoint import ds_to_universal
 from deepspeed.utils import logger as deepspeed_logger
 
 deepspeed_logger.setLevel("ERROR")
 
+TAG = "state"
+"""The name that DeepSpeed gives to the inside of a checkpoint's folder."""
 NO_DECAY = re.compile(r"(norm|Norm)\.weight$|(^|\.)bias[^.]*$|bias$")
 """Biases, also those that an LSTM numbers (`bias_ih_l0`), and norms."""
 
@@ -135,16 +141,59 @@ class Engine:
         return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in gathered.items()}
 
     def save(self, folder: Path) -> None:
-        """Write model and optimiser into a folder that every rank sees. Every rank must call it."""
-        self._engine.save_checkpoint(str(folder), tag="state", save_latest=False)
+        """Write this rank's share of model and optimiser into a folder. Every rank must call it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._engine.save_checkpoint(str(folder), tag=TAG, save_latest=False)
 
     def load(self, folder: Path) -> None:
-        """Read back what `save` wrote with the same number of ranks."""
-        self._engine.load_checkpoint(str(folder), tag="state")
+        """Read back what `save` wrote on as many ranks, the shares of all of them in one folder."""
+        self._engine.load_checkpoint(str(folder), tag=TAG)
+
+    def needs_universal(self, num_ranks: int) -> bool:
+        """Whether what so many ranks saved must go through `to_universal`; replicas fit any number of ranks."""
+        return bool(self.options.zero_stage) and num_ranks != self.world_size
+
+    def load_universal(self, folder: Path) -> None:
+        """Read back what `to_universal` wrote, on any number of ranks."""
+        groups = [dict(group) for group in self._engine.optimizer.param_groups]
+        settings = self._engine._config
+        settings.load_universal_checkpoint = True
+        try:
+            self._engine.load_checkpoint(str(folder), tag=TAG)
+        finally:
+            settings.load_universal_checkpoint = False
+        # Stage 3 gives every group the settings of the first one, and all of them one step counter to increase.
+        for group, before in zip(self._engine.optimizer.param_groups, groups, strict=True):
+            group.update({name: value for name, value in before.items() if name != "params"})
+        for state in self._engine.optimizer.state.values():
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].clone()
 
     def destroy(self) -> None:
         """Free what the engine holds. The process group stays."""
         self._engine.destroy()
+
+
+def to_universal(source: Path, target: Path) -> None:
+    """Turn what `Engine.save` wrote into a checkpoint for any number of ranks.
+
+    Args:
+        source: the shares of all ranks in one folder.
+        target: a folder of its own, made here.
+    """
+    words = argparse.Namespace(
+        input_folder=str(source / TAG),
+        output_folder=str(target / TAG),
+        num_extract_workers=1,
+        num_merge_workers=1,
+        keep_temp_folder=False,
+        strict=True,
+        inject_missing_state=True,
+    )
+    (target / TAG).mkdir(parents=True)
+    # The converter is a command that tells its terminal what it does.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        ds_to_universal.main(words)
 
 
 def _parameter_groups(model: nn.Module, options: EngineOptions) -> list[dict[str, Any]]:

@@ -44,3 +44,13 @@ class TrainingError(RaykdError):
 
 class ArtifactError(RaykdError):
     """An artifact or a record is missing, half-written or not what its record says."""
+
+
+class LeaseHeldError(RaykdError):
+    """Another run holds the sweep's folder; nothing was started."""
+
+    exit_code = 2
+
+
+class LeaseLostError(RaykdError):
+    """Another run took the sweep over while this one was silent."""

@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import math
 import os
+import re
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,18 @@ from raykd.prepare import prepare
 from raykd.worker import Job, PointRun
 from raykd.workspace import Workspace
 
-MAX_WORKER_FAILURES = 2
+RESIZE_SECONDS = 60.0
+"""How often a group with `num_workers: [min, max]` looks whether it can have another number of workers."""
 DISK_FULL = "the disk is full: free space, or set lineage.keep: none; then run the same command again"
+OUT_OF_MEMORY = (
+    "out of memory: lower training.micro_batch_tokens, or evaluation.batch_tokens if it was scored, or share the model "
+    "with compute.zero_stage 1 to 3, more workers and compute.offload: cpu; then run the same command again"
+)
+_SIGNS_OF_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can(?:'t|not) allocate memory|MemoryError|running low on memory|due to memory", re.IGNORECASE
+)
+"""As torch says it of a GPU and of a CPU, Python, and Ray of a process that its memory monitor killed. Of any death it
+says that an "OOM killer" may have been the cause, which proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,8 @@ def prepare_in_group(
             pass
 
     with _plain_errors():
-        _fit(loop, None, place=place, name=f"prepare-{base}", config=configs[0], resources=resources)
+        name = f"prepare-{base}"
+        _fit(loop, None, place=place, name=name, config=configs[0], resources=resources, keeps_progress=False)
     yield f"generation 0 is ready ({configs[0].base.model}), with its scores and signals"
 
 
@@ -114,8 +127,15 @@ def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callback
 def _train_loop(arguments: dict[str, Any]) -> None:
     place, job, driver = arguments["place"], arguments["job"], arguments["driver"]
     space = place.workspace(alone=False, resources=arguments["resources"])
-    for report in PointRun(space, job).run(lambda records: ray.get(driver.next.remote(records))):
+    point = PointRun(space, job, notice=_preempted_nodes)
+    for report in point.run(lambda records: ray.get(driver.next.remote(records))):
         ray.train.report(report)
+
+
+def _preempted_nodes() -> Hashable:
+    """The nodes of this group that are about to be taken away, None while there are none. All workers call it."""
+    info = ray.train.get_preemption_info()
+    return tuple(info.preempted_node_ids) if info is not None else None
 
 
 def _fit(
@@ -127,9 +147,13 @@ def _fit(
     config: PointConfig,
     resources: WorkerResources,
     callbacks: Sequence[UserCallback] = (),
+    keeps_progress: bool = True,
 ) -> None:
+    compute = config.compute
     scaling = ScalingConfig(
-        num_workers=config.compute.num_workers,
+        num_workers=compute.num_workers,
+        # What keeps no checkpoints would begin again when it could have a worker more.
+        elastic_resize_monitor_interval_s=RESIZE_SECONDS if compute.checkpoints and keeps_progress else math.inf,
         use_gpu=resources.gpus > 0,
         resources_per_worker=resources.beside_driver(),
     )
@@ -137,7 +161,12 @@ def _fit(
         # raykd resumes from its own checkpoints: a name that Ray Train has seen would make it restore its own.
         name=f"{name}-{uuid.uuid4().hex[:8]}",
         storage_path=str(place.root / ".ray" / "train"),
-        failure_config=FailureConfig(max_failures=MAX_WORKER_FAILURES, controller_failure_limit=MAX_WORKER_FAILURES),
+        failure_config=FailureConfig(
+            max_failures=compute.max_worker_failures,
+            max_preemption_failures=compute.max_preemptions,
+            # A group that cannot start: its resources went while it waited for them.
+            controller_failure_limit=compute.max_worker_failures,
+        ),
         callbacks=list(callbacks),
     )
     TorchTrainer(loop, train_loop_config=arguments, scaling_config=scaling, run_config=run).fit()
@@ -165,28 +194,43 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except (ray.exceptions.RayError, ray.train.TrainingFailedError) as error:
-        cause = getattr(error, "cause", None)
-        raise cause if isinstance(cause, RaykdError) else TrainingError(plain_reason(error)) from error
+        ours = next((cause for cause in _causes(error) if isinstance(cause, RaykdError)), None)
+        raise ours or TrainingError(plain_reason(error)) from error
 
 
 def plain_reason(error: BaseException) -> str:
-    """One line on why something failed, from the innermost cause that Ray wrapped."""
-    cause = error
-    while not isinstance(cause, RaykdError):
-        failures = getattr(cause, "worker_failures", None)
-        inner = next(iter(failures.values())) if failures else getattr(cause, "cause", None) or cause.__cause__
-        if not isinstance(inner, BaseException):
-            break
-        cause = inner
-    if isinstance(cause, RaykdError):
-        return "; ".join(cause.problems)
-    return reason_in("".join(traceback.format_exception_only(cause))) or type(cause).__name__
+    """One line on why something failed, out of all that Ray wrapped: an error of raykd, a lack that is known, or the
+    innermost cause.
+    """
+    causes = list(_causes(error))
+    ours = next((cause for cause in causes if isinstance(cause, RaykdError)), None)
+    if ours is not None:
+        return "; ".join(ours.problems)
+    texts = ["".join(traceback.format_exception_only(cause)) for cause in causes]
+    # When a worker dies, what its peers say of lost connections may come first.
+    known = next(filter(None, map(_lack_in, texts)), None)
+    return known or reason_in(texts[-1]) or type(causes[-1]).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it wraps, the innermost cause of a worker group's first failure last."""
+    wrapped = [getattr(error, name, None) for name in ("cause", "health_check_failure", "_base_exc", "__cause__")]
+    wrapped += reversed(getattr(error, "worker_failures", {}).values())
+    yield error
+    for inner in wrapped:
+        if isinstance(inner, BaseException):
+            yield from _causes(inner)
+
+
+def _lack_in(text: str) -> str | None:
+    """What a traceback's text says was lacking, where that is known."""
+    if os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text:
+        return DISK_FULL
+    return OUT_OF_MEMORY if _SIGNS_OF_OUT_OF_MEMORY.search(text) else None
 
 
 def reason_in(text: str) -> str | None:
     """One line out of a traceback's text; None where it is empty."""
-    if os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text:
-        return DISK_FULL
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # A wrapped traceback is long; its first line says what, its last line why.
-    return " ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else None
+    return _lack_in(text) or (" ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else None)

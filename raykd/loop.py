@@ -1,5 +1,6 @@
 """Steps and epochs: the order of the data, the learning rate, the loss. Knows neither Ray nor DeepSpeed."""
 
+import functools
 import math
 import random
 import time
@@ -63,6 +64,19 @@ class Collatable(Protocol):
     """What the loop needs of features."""
 
     def collate(self, indices: np.ndarray, *, pad_to: int | None = None) -> dict[str, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The part of an epoch that is done.
+
+    Attributes:
+        losses: of its first steps, as `EpochStats` has them.
+        seconds: what these took.
+    """
+
+    losses: list[list[float]] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -177,11 +191,13 @@ def train_epoch(
     schedule_steps: tuple[int, int],
     seed: int,
     parts: Sequence[str] = (),
+    begun: Begun = Begun(),
+    between: Callable[[Callable[[], Begun]], None] | None = None,
 ) -> EpochStats:
-    """Train on every step once.
+    """Train on every step that is not done yet.
 
     The loss of a step is the mean over all its features on all ranks of `label_weight * label + kd_weight * kd`.
-    Nothing is read from the device before the epoch is over.
+    Nothing is read from the device before the epoch is over, unless `between` asks.
 
     Args:
         lengths: [N] tokens of each feature as padded.
@@ -189,14 +205,15 @@ def train_epoch(
         schedule_steps: first step of the learning rate's schedule, counted in the lineage, and its number of steps.
         seed: dropout is seeded by (seed, step, rank), so that a resumed epoch repeats the killed one.
         parts: names of the parts of the KD term to keep count of.
+        begun: the steps that were done before, which are left out.
+        between: called after each step but the last with a function that tells what is done; if one rank calls that
+            function, all must.
     """
     engine.train()
     pad_to = int(lengths[0]) if batching.pad_to_max else None
-    started = time.perf_counter()
-    sums = torch.zeros(len(steps), 3 + len(parts), device=engine.device)
-    num_examples = num_tokens = 0
-    for number, step in enumerate(steps):
-        position = first_step + number
+    tally = _Tally(engine, begun, len(steps), 3 + len(parts))
+    for number in range(len(begun.losses), len(steps)):
+        step, position = steps[number], first_step + number
         progress = position / max(total_steps - 1, 1)
         weights = weight_at(label_weight, progress), weight_at(kd_weight, progress)
         _seed_step(seed, position, engine.rank)
@@ -210,13 +227,33 @@ def train_epoch(
             terms = compute_terms(engine, batch, signal)
             losses = _weighted(terms, weights, parts) * (0.0 if micro.idle else 1 / len(step))
             engine.backward(losses[0] * engine.world_size)
-            sums[number] += losses.detach()
+            tally.add(number, losses.detach())
         engine.step(learning_rate_at(batching, position - schedule_steps[0], schedule_steps[1]))
-        num_examples += len(step)
-        num_tokens += int(lengths[step].sum())
-    if engine.world_size > 1:
-        torch.distributed.all_reduce(sums)
-    return EpochStats(sums.tolist(), num_examples, num_tokens, time.perf_counter() - started, tuple(parts))
+        if between is not None and number + 1 < len(steps):
+            between(functools.partial(tally.until, number + 1))
+    whole = tally.until(len(steps))
+    num_examples, num_tokens = sum(map(len, steps)), sum(int(lengths[step].sum()) for step in steps)
+    return EpochStats(whole.losses, num_examples, num_tokens, whole.seconds, tuple(parts))
+
+
+class _Tally:
+    """The losses of an epoch's steps: those that were done before, and sums on the device for the others."""
+
+    def __init__(self, engine: Trainable, begun: Begun, num_steps: int, columns: int) -> None:
+        self.engine, self.begun, self.started = engine, begun, time.perf_counter()
+        self.sums = torch.zeros(num_steps - len(begun.losses), columns, device=engine.device)
+
+    def add(self, step: int, losses: Tensor) -> None:
+        """Add what a micro-batch gave to its step."""
+        self.sums[step - len(self.begun.losses)] += losses
+
+    def until(self, step: int) -> Begun:
+        """The steps before this one, read from the device and summed over ranks."""
+        rows = self.sums[: step - len(self.begun.losses)].clone()
+        if self.engine.world_size > 1:
+            torch.distributed.all_reduce(rows)
+        seconds = self.begun.seconds + time.perf_counter() - self.started
+        return Begun([*self.begun.losses, *rows.tolist()], seconds)
 
 
 def _weighted(terms: Terms, weights: tuple[float, float], parts: Sequence[str]) -> Tensor:

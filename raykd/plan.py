@@ -86,6 +86,11 @@ def suggested_point(sweep: SweepConfig, method: str, values: Mapping[str, Any]) 
     return _point(sweep, dump(sweep, PointConfig), method, {**seed, **values})
 
 
+def typical_points(sweep: SweepConfig) -> list[Point]:
+    """A point of each method with the file's own values: they stand for all that a searcher may suggest."""
+    return [suggested_point(sweep, method, {}) for method in sweep.methods or (DEFAULT_METHOD,)]
+
+
 def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:
     """The random part of each point. Keys are drawn in sorted order: the order of the file does not matter."""
     space = sweep.search.space
@@ -190,13 +195,13 @@ def make_plan(sweep: SweepConfig) -> Plan:
 
 
 def _executor(config: PointConfig) -> tuple[Literal["inline", "train"], str]:
-    num_workers, chosen = config.compute.num_workers, config.compute.resolved_executor
-    if config.compute.executor != "auto":
+    compute, chosen = config.compute, config.compute.resolved_executor
+    if compute.executor != "auto":
         return chosen, f"compute.executor is {chosen}"
-    return (
-        chosen,
-        "one worker fits a warm, reused process" if chosen == "inline" else f"{num_workers} workers need a group",
-    )
+    if chosen == "inline":
+        return chosen, "one worker fits a warm, reused process"
+    few, many = compute.min_workers, compute.max_workers
+    return chosen, f"{many if few == many else f'{few} to {many}'} workers need a group"
 
 
 def _stores_signals(config: PointConfig) -> bool:
@@ -287,9 +292,9 @@ def estimate(
 
 
 def _weight_bytes(plan: Plan, num_parameters: int) -> int:
-    """Float32 weights take 4 bytes a parameter, a checkpoint with AdamW's moments 12."""
+    """Float32 weights take 4 bytes a parameter, a checkpoint with AdamW's moments 12, and two checkpoints are kept."""
     kept = [p.config.lineage.num_generations if p.config.lineage.keep == "all" else 1 for p in plan.points]
     num_running = min(plan.sweep.search.max_concurrent or len(plan.points), len(plan.points))
     num_checkpoints = min(sum(p.config.compute.checkpoints for p in plan.points), num_running)
     made = len({*plan.bases, *(teacher for point in plan.points for teacher in first_teachers(point.config))})
-    return num_parameters * (4 * (made + sum(kept)) + 12 * num_checkpoints)
+    return num_parameters * (4 * (made + sum(kept)) + 2 * 12 * num_checkpoints)

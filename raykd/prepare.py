@@ -155,7 +155,7 @@ def _train(
             seed=train.seed,
         )
         done += len(steps)
-        refuse_nan(stats, who)
+        refuse_nan(stats.losses, who, steps=steps, ids=features.ids)
         speed = stats.num_examples / stats.seconds
         yield f"{who}: epoch {number + 1}/{train.epochs}  loss {stats.mean_loss:.3f}  {speed:.0f} examples/s"
     record = {**recipe, "tokenizer": tokenizer_hash(tokenizer), "data": data}

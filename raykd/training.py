@@ -1,7 +1,7 @@
 """What training a base teacher and training a student have in common."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ from torch import Tensor
 from raykd.config.point import DistillationConfig
 from raykd.config.training import Batching
 from raykd.errors import TrainingError
-from raykd.loop import EpochStats, Terms
+from raykd.loop import Terms
 from raykd.tasks.task import Features, Task
+
+SHOWN = 8
+"""Examples of a bad step that an error names."""
 
 
 def loss_terms(
@@ -31,14 +34,24 @@ def widths(features: Features, batching: Batching, max_length: int) -> np.ndarra
     return np.full(len(features), max_length) if batching.pad_to_max else features.lengths
 
 
-def refuse_nan(stats: EpochStats, where: str) -> None:
+def refuse_nan(
+    losses: Sequence[Sequence[float]], where: str, *, steps: Sequence[np.ndarray], ids: Sequence[str]
+) -> None:
     """Refuse an epoch whose loss left the numbers.
 
+    Args:
+        losses: of the steps that are done.
+        steps: indices of the windows of each step; `ids` are the windows' names.
+
     Raises:
-        TrainingError: naming the first such step.
+        TrainingError: naming the first such step and what was in it.
     """
-    bad = next((step for step, row in enumerate(stats.losses) if not all(map(math.isfinite, row))), None)
-    if bad is not None:
-        raise TrainingError(
-            f"{where}: the loss of step {bad + 1} is not a number; lower training.learning_rate or use float32"
-        )
+    bad = next((step for step, row in enumerate(losses) if not all(map(math.isfinite, row))), None)
+    if bad is None:
+        return
+    names = [ids[index] for index in steps[bad]]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    raise TrainingError(
+        f"{where}: the loss of step {bad + 1} is not a number, on {', '.join(names[:SHOWN])}{more}; look at these "
+        "examples, lower training.learning_rate, or use float32"
+    )

@@ -2,21 +2,14 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from raykd.artifacts import Store, fingerprint
-from raykd.checkpoints import (
-    Position,
-    checkpoint_folder,
-    drop_checkpoints,
-    load_progress,
-    save_checkpoint,
-    save_generations,
-)
+from raykd.checkpoints import Checkpoints, Position, Saved, load_progress, save_generations
 from raykd.config.base import weight_at
 from raykd.config.identity import first_teachers, generation_zero
 from raykd.config.point import PointConfig
@@ -24,13 +17,18 @@ from raykd.engine import Engine
 from raykd.handoff import build_engine, build_frozen, export, first_student, frozen, load
 from raykd.journal import Journal
 from raykd.lineage import GenerationRecord, GenerationSpec, Lineage
-from raykd.loop import EpochStats, TeacherView, order_epoch, train_epoch
+from raykd.loop import Begun, EpochStats, TeacherView, order_epoch, train_epoch
+from raykd.pace import no_notice
 from raykd.passes import base_scores, score, signal_store, teacher_signals
 from raykd.tasks.task import TASKS
 from raykd.training import loss_terms, refuse_nan, widths
 from raykd.workspace import Workspace, tokenizer_hash
 
 Ask = Callable[[Sequence[GenerationRecord]], GenerationSpec | None]
+
+
+def unguarded() -> None:
+    """Nothing keeps a point from writing."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,14 @@ class Job:
     Attributes:
         recipe: all of the configuration that its artifacts depend on.
         base: fingerprint of its generation 0.
+        guard: called before anything of the point is written; raises if the point is another run's by now.
     """
 
     point_id: str
     config: PointConfig
     recipe: dict[str, Any]
     base: str
+    guard: Callable[[], None] = unguarded
 
     def lineage(self, store: Store) -> Lineage:
         """The rules that the driver of this point follows; generation 0 must have been scored."""
@@ -58,7 +58,11 @@ class Job:
 class PointRun:
     """One point on one rank, from its first generation, or from where its checkpoint stands, to its result."""
 
-    def __init__(self, space: Workspace, job: Job) -> None:
+    def __init__(self, space: Workspace, job: Job, *, notice: Callable[[], Hashable] = no_notice) -> None:
+        """
+        Args:
+            notice: what is about to be taken away from this group of workers, None for nothing; all call it together.
+        """
         self.space, self.job, self.config = space, job, job.config
         self.task, self.journal = TASKS[job.config.task], Journal(space.store)
         self.train = space.train_set(self.config, job.base)
@@ -78,6 +82,7 @@ class PointRun:
         self.engine: Engine | None = None
         self.in_memory: str | None = None
         self.live: list[Engine] = []
+        self.checkpoints = Checkpoints(space, job.point_id, self.config.compute, guard=job.guard, notice=notice)
 
     def run(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """Walk the generations that the driver names; yields a report after every epoch.
@@ -87,13 +92,15 @@ class PointRun:
                 alone.
         """
         started = time.time()
-        progress = load_progress(self.space.store, self.job.point_id, self.config) if self.space.rank == 0 else None
-        records, position = self.space.from_rank_0(progress)
+        found = load_progress(self.checkpoints, self.config.lineage) if self.space.rank == 0 else None
+        progress = self.space.from_rank_0(found)
+        records, saved = progress.records, progress.saved
         try:
             spec = self._ask(ask, records)
             while spec is not None:
-                record = yield from self._generation(spec, records, position, started)
-                records, position = [*records, record], None
+                record = yield from self._generation(spec, records, saved, started)
+                records, saved = [*records, record], None
+                self._guard()
                 if self.space.rank == 0:
                     save_generations(self.space.store, self.job.point_id, records)
                 spec = self._ask(ask, records)
@@ -101,22 +108,28 @@ class PointRun:
         finally:
             self._free_live()
             self._free_student()
+            self.checkpoints.close()
+
+    def _guard(self) -> None:
+        """Stop a run that lost its point before it writes: rank 0 knows, and without its share nothing counts."""
+        if self.space.rank == 0:
+            self.job.guard()
 
     def _ask(self, ask: Ask, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
         return self.space.from_rank_0(ask(records) if self.space.rank == 0 else None)
 
     def _generation(
-        self, spec: GenerationSpec, records: list[GenerationRecord], position: Position | None, started: float
+        self, spec: GenerationSpec, records: list[GenerationRecord], saved: Saved | None, started: float
     ) -> Iterator[dict[str, Any]]:
         per_generation = self.config.lineage.epochs_per_generation
-        self._start(spec, position)
-        here = position if position is not None and position.generation == spec.index else None
+        self._start(spec, saved)
+        here = saved.position if saved is not None and saved.position.generation == spec.index else None
         at = here or Position(spec.index, 0, (spec.index - 1) * per_generation)
         teacher = self._teacher(spec) if at.generation_epochs < per_generation else None
         dev_score = None
         while at.generation_epochs < per_generation:
-            stats = self._train_epoch(at.epochs, teacher, spec)
-            refuse_nan(stats, f"generation {spec.index}, epoch {at.generation_epochs + 1}")
+            stats = self._train_epoch(at, teacher, spec)
+            self._refuse_nan(stats.losses, at)
             self.in_memory = None
             dev_score, watched = self._dev_scores()
             at = self._advance(at, spec, records, dev_score)
@@ -130,7 +143,7 @@ class PointRun:
         self.in_memory = name if made else None
         return GenerationRecord(spec.index, name, dev_score, at.best_artifact, at.best_score)
 
-    def _start(self, spec: GenerationSpec, position: Position | None) -> None:
+    def _start(self, spec: GenerationSpec, saved: Saved | None) -> None:
         """Put the student of a generation into memory: it is there, in the checkpoint, or in an artifact."""
         if spec.start == "continue" and self.engine is not None:
             return
@@ -143,8 +156,8 @@ class PointRun:
         self.engine = build_engine(model, self.config.training, self.config.compute)
         is_base = not (self.config.student.num_layers or self.config.student.model)
         self.in_memory = spec.start_from or (self.job.base if is_base else None)
-        if position is not None and (position.generation == spec.index or spec.start == "continue"):
-            self.engine.load(checkpoint_folder(self.space.store, self.job.point_id, position))
+        if saved is not None and (saved.position.generation == spec.index or spec.start == "continue"):
+            self.checkpoints.load(self.engine, saved)
             self.in_memory = None
 
     def _teacher(self, spec: GenerationSpec) -> TeacherView | None:
@@ -164,8 +177,8 @@ class PointRun:
         readings = teacher_signals(self.space, spec.teachers, self.config, self.job.base, in_memory=in_memory)
         return self.task.stored_teacher(self.train, readings, distillation, **place)
 
-    def _train_epoch(self, number: int, teacher: TeacherView | None, spec: GenerationSpec) -> EpochStats:
-        counts = [len(steps) for steps in self.steps]
+    def _train_epoch(self, at: Position, teacher: TeacherView | None, spec: GenerationSpec) -> EpochStats:
+        number, counts = at.epochs, [len(steps) for steps in self.steps]
         per_generation, schedule = self.config.lineage.epochs_per_generation, (0, sum(counts))
         if self.config.lineage.student_init != "previous":
             first = (spec.index - 1) * per_generation
@@ -187,7 +200,20 @@ class PointRun:
             schedule_steps=schedule,
             seed=self.config.seed,
             parts=self.task.parts,
+            begun=at.begun,
+            between=lambda done: self._between(at, done),
         )
+
+    def _between(self, at: Position, done: Callable[[], Begun]) -> None:
+        """Save at the boundary of two steps where it is time to."""
+        if self.checkpoints.is_due():
+            begun = done()
+            self._refuse_nan(begun.losses, at)
+            self.checkpoints.save(self.engine, replace(at, begun=begun))
+
+    def _refuse_nan(self, losses: list[list[float]], at: Position) -> None:
+        where = f"generation {at.generation}, epoch {at.generation_epochs + 1}"
+        refuse_nan(losses, where, steps=self.steps[at.epochs], ids=self.train.features.ids)
 
     def _dev_scores(self) -> tuple[float | None, dict[str, float]]:
         """The main score on the epoch sample, and what else is watched."""
@@ -204,9 +230,9 @@ class PointRun:
         if self.config.lineage.teacher == "best" and (best[1] is None or dev_score > best[1]):
             recipe = {**self._recipe(spec, records), "epoch": at.epochs + 1}
             best = self._export(recipe, spec, dev_score)[0], dev_score
-        after = Position(spec.index, at.generation_epochs + 1, at.epochs + 1, *best)
-        if self.config.compute.checkpoints and after.epochs < len(self.steps):
-            save_checkpoint(self.space, self.job.point_id, self.engine, after)
+        after = Position(spec.index, at.generation_epochs + 1, at.epochs + 1, Begun(), *best)
+        if after.epochs < len(self.steps):
+            self.checkpoints.save(self.engine, after)
         return after
 
     def _report(
@@ -238,6 +264,7 @@ class PointRun:
             "train_seconds": stats.seconds,
             "elapsed_seconds": time.time() - started,
         }
+        self._guard()
         if self.space.rank == 0:
             kept = {**report, "teachers": list(spec.teachers), "losses": stats.losses}
             self.journal.write_epoch(self.job.point_id, at.epochs, kept)
@@ -258,6 +285,7 @@ class PointRun:
         name, tokenizer = fingerprint(recipe), self.space.tokenizer(self.job.base)
         record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
         record["tokenizer"] = tokenizer_hash(tokenizer)
+        self._guard()
         made = export(
             self.space, self.task, self.engine, name, record, tokenizer=tokenizer, probe=self.task.probe(self.train)
         )
@@ -271,6 +299,7 @@ class PointRun:
         else:
             with frozen(self.space, self.config, final) as engine:
                 scores = score(self.space, engine, self.config, base, epoch_sample=False)
+        self._guard()
         if self.space.rank != 0:
             return
         epochs = list(self.journal.epochs(self.job.point_id))
@@ -287,7 +316,7 @@ class PointRun:
             "seconds": seconds,
         }
         self.journal.write_result(self.job.point_id, result)
-        drop_checkpoints(self.space.store, self.job.point_id)
+        self.checkpoints.drop()
         made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {base}
         keep = {"none": set(), "last": {final}, "all": made}[self.config.lineage.keep]
         for name in made - keep:

@@ -27,6 +27,12 @@ def test_a_worker_is_never_larger_than_a_node():
     assert plan(FOUR_NODES, wanted=1, num_workers=4) == (WorkerResources(16.0, 0.0), 1)
 
 
+def test_an_elastic_group_takes_what_there_is_between_its_bounds():
+    assert plan(TWO_CORES, wanted=1, num_workers=[1, 2]) == (WorkerResources(1.0, 0.0), 1)
+    assert plan(TWO_CORES, wanted=4, num_workers=[2, 8]) == (WorkerResources(1.0, 0.0), 1)
+    assert plan(FOUR_NODES, wanted=2, num_workers=[1, 2]) == (WorkerResources(16.0, 0.0), 2)
+
+
 def test_a_worker_takes_a_gpu_where_there_are_any():
     assert plan(GPU_NODES, wanted=100) == (WorkerResources(8.0, 1.0), 4)
     assert plan(GPU_NODES, wanted=100, gpus_per_worker=0.5) == (WorkerResources(4.0, 0.5), 8)
@@ -36,6 +42,7 @@ def test_a_worker_takes_a_gpu_where_there_are_any():
     ("capacity", "compute"),
     [
         (TWO_CORES, {"num_workers": 3}),
+        (TWO_CORES, {"num_workers": [3, 4]}),
         (FOUR_NODES, {"cpus_per_worker": 17}),
         (GPU_NODES, {"gpus_per_worker": 4}),
         (TWO_CORES, {"gpus_per_worker": 1}),

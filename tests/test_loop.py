@@ -400,6 +400,35 @@ def test_an_epoch_that_is_resumed_in_the_middle_of_the_lineage_repeats_the_kille
         assert torch.equal(ours, theirs)
 
 
+def test_an_epoch_that_is_resumed_at_a_step_repeats_the_rest_and_reports_all_of_it():
+    noisy = nn.Sequential(nn.Dropout(0.5), MODEL)
+    through, saved = Torch(noisy), []
+
+    def between(done) -> None:
+        begun = done()
+        if len(begun.losses) == 2:
+            saved.append((copy.deepcopy(through.model), begun))
+
+    _, expected = run(through, by_examples(), between=between)
+    (model, begun) = saved[0]
+    assert begun.losses == expected.losses[:2]
+    resumed = Torch(model)
+    torch.manual_seed(99)
+    _, stats = run(resumed, by_examples(), begun=begun)
+    assert stats.losses == expected.losses
+    assert (stats.num_examples, stats.num_tokens) == (expected.num_examples, expected.num_tokens)
+    assert stats.seconds > begun.seconds
+    assert len(resumed.learning_rates) == 2
+    for ours, theirs in zip(resumed.model.parameters(), through.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_boundaries_are_those_between_steps_of_the_epoch():
+    found = []
+    steps, _ = run(Torch(MODEL), by_examples(), between=lambda done: found.append(len(done().losses)))
+    assert found == list(range(1, len(steps)))
+
+
 def test_batches_are_padded_to_the_width_of_all_features_only_where_that_was_asked_for():
     tight, wide = Features(), Features()
     run(Torch(MODEL), by_examples(), features=tight)

@@ -249,12 +249,14 @@ def test_a_plan_says_which_executor_and_why():
     methods = {
         "one": {},
         "two": {"compute": {"num_workers": 2}},
+        "elastic": {"compute": {"num_workers": [1, 2]}},
         "forced": {"compute": {"executor": "train"}, "seed": 1},
     }
     plan = make_plan(sweep({"methods": methods}))
     assert [plan.executors[p.id] for p in plan.points] == [
         ("inline", "one worker fits a warm, reused process"),
         ("train", "2 workers need a group"),
+        ("train", "1 to 2 workers need a group"),
         ("train", "compute.executor is train"),
     ]
 
@@ -281,7 +283,7 @@ def test_an_estimate_worked_out_by_hand():
     cost = estimate(plan, total_items=1000, num_parameters=1000, tokens_per_second=100, mean_tokens=100)
     assert (cost.examples, cost.steps) == (480, 48)
     assert cost.seconds == pytest.approx((48_000 + 3 * 16_000 / 3) / 100)
-    assert cost.disk_bytes == 1000 * (4 * 2 + 12) + 8 * 3 * 16_000
+    assert cost.disk_bytes == 1000 * (4 * 2 + 2 * 12) + 8 * 3 * 16_000
 
 
 def test_what_is_unknown_stays_unknown():

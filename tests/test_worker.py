@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,16 @@ import torch
 from worlds import point
 
 from raykd.artifacts import Store
-from raykd.checkpoints import load_progress
+from raykd.checkpoints import Checkpoints, Progress, load_progress
 from raykd.config.identity import base_fingerprint, canonical, point_id
 from raykd.config.point import PointConfig
 from raykd.errors import ArtifactError, TrainingError
 from raykd.journal import Journal
 from raykd.lineage import Driver
+from raykd.pace import no_notice
 from raykd.passes import signal_store
 from raykd.prepare import prepare
-from raykd.worker import Job, PointRun
+from raykd.worker import Job, PointRun, unguarded
 from raykd.workspace import Workspace
 
 
@@ -41,13 +43,18 @@ def space(prepared, tmp_path) -> Workspace:
     return Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
 
 
-def job(config: PointConfig) -> Job:
-    return Job(point_id(config), config, canonical(config), base_fingerprint(config))
+def job(config: PointConfig, guard=unguarded) -> Job:
+    return Job(point_id(config), config, canonical(config), base_fingerprint(config), guard)
 
 
-def reports(space: Workspace, config: PointConfig):
-    work = job(config)
+def reports(space: Workspace, config: PointConfig, guard=unguarded):
+    work = job(config, guard)
     return PointRun(space, work).run(Driver(work.lineage(space.store)).next)
+
+
+def progress(space: Workspace, config: PointConfig) -> Progress:
+    checkpoints = Checkpoints(space, point_id(config), config.compute, guard=unguarded, notice=no_notice)
+    return load_progress(checkpoints, config.lineage)
 
 
 def run(space: Workspace, config: PointConfig) -> dict:
@@ -119,9 +126,9 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp
         for _ in range(killed_after):
             next(interrupted)
         interrupted.close()
-        records, position = load_progress(other.store, point_id(config), config)
-        assert position.epochs == killed_after
-        assert len(records) == (killed_after - 1) // 2
+        found = progress(other, config)
+        assert found.saved.position.epochs == killed_after
+        assert len(found.records) == killed_after // 2
         resumed = list(reports(other, config))
         assert [report["epoch"] for report in resumed] == list(range(killed_after + 1, 5))
         again = Journal(other.store).result(point_id(config))
@@ -130,12 +137,64 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
+def killed_at(number: int):
+    """A guard that ends the run the so-manieth time that it is about to write."""
+    calls = itertools.count(1)
+
+    def guard() -> None:
+        if next(calls) >= number:
+            raise Killed
+
+    return guard
+
+
+@pytest.mark.parametrize("student_init", ["previous", "base"])
+def test_a_point_killed_inside_an_epoch_goes_on_at_that_very_step_and_ends_with_the_same_bits(
+    space, prepared, tmp_path_factory, student_init
+):
+    training = {"dropout": 0.1, "weight_decay": 0.01, "tokens_per_step": 256}
+    lineage = {"num_generations": 2, "student_init": student_init}
+    undisturbed = point(lineage=lineage, training=training, compute={"checkpoints": False})
+    expected, rows = run(space, undisturbed), losses(space, undisturbed)
+    config = point(lineage=lineage, training=training, compute={"checkpoint_seconds": 0})
+    num_steps = len(rows) // 2
+    inside = set()
+    # A guard is called twice for a checkpoint, so an odd number of times is between its share and its position.
+    for number in (2, 5, 2 * num_steps + 6):
+        root = tmp_path_factory.mktemp(f"killed-{number}")
+        other = Workspace.open(Store(root), root, alone=True, threads=1)
+        list(prepare(other, base_fingerprint(config), [config]))
+        with pytest.raises(Killed):
+            list(reports(other, config, killed_at(number)))
+        found = progress(other, config)
+        inside.add(len(found.saved.position.begun.losses) if found.saved else 0)
+        again = run(other, config)
+        assert losses(other, config) == rows
+        assert again["scores"] == expected["scores"]
+        ours, theirs = weights(other, again["artifact"]), weights(space, expected["artifact"])
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert len(inside - {0}) >= 2
+
+
+def test_a_run_that_lost_its_point_writes_nothing(space):
+    config = point()
+    with pytest.raises(Killed):
+        list(reports(space, config, killed_at(1)))
+    written = space.store.point(point_id(config))
+    assert [path for path in written.rglob("*") if path.is_file()] == []
+    assert {path.name for path in (space.store.root / "artifacts").iterdir()} == {base_fingerprint(config)}
+
+
 def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(space):
     config = point(compute={"checkpoints": False})
     interrupted = reports(space, config)
     next(interrupted), next(interrupted)
     interrupted.close()
-    assert load_progress(space.store, point_id(config), config) == ([], None)
+    assert progress(space, config) == Progress([], None)
     assert [report["epoch"] for report in reports(space, config)] == [1, 2]
 
 
@@ -225,9 +284,13 @@ def test_a_gate_that_nobody_passes_delivers_generation_0(space):
     assert result["artifact"] == base_fingerprint(config)
 
 
-def test_a_diverging_point_says_which_step(space):
-    with pytest.raises(TrainingError, match=r"generation \d, epoch 1: the loss of step \d+ is not a number"):
-        run(space, point(training={"learning_rate": 1e30, "max_grad_norm": 0.0}))
+def test_a_diverging_point_says_which_step_of_which_examples(space):
+    config = point(training={"learning_rate": 1e30, "max_grad_norm": 0.0}, compute={"checkpoint_seconds": 0})
+    with pytest.raises(TrainingError, match=r"generation 1, epoch 1: the loss of step \d+ is not a number, on sw-"):
+        run(space, config)
+    assert not (space.store.point(point_id(config)) / "epochs").exists()
+    # What is saved is from before that step.
+    assert all(map(math.isfinite, itertools.chain(*progress(space, config).saved.position.begun.losses)))
 
 
 def test_a_teacher_whose_bytes_changed_is_refused(space):

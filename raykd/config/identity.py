@@ -14,6 +14,9 @@ _NO_INFLUENCE = (
     "compute.cpus_per_worker",
     "compute.gpus_per_worker",
     "compute.checkpoints",
+    "compute.checkpoint_seconds",
+    "compute.max_worker_failures",
+    "compute.max_preemptions",
     "lineage.keep",
     "evaluation.batch_tokens",
 )

@@ -10,6 +10,7 @@ from raykd.config.parallel import MixingConfig, MultilevelConfig, TeacherConfig,
 from raykd.config.tagging import ColumnsConfig, HeadConfig
 from raykd.config.training import LabelTraining, TrainingConfig
 
+Workers = Annotated[int, Field(ge=1)]
 Languages = Annotated[tuple[str, ...], Field(min_length=1)]
 Objective = Literal["span_kl", "token", "emission", "top_k", "top_wk", "posterior", "posterior_top_wk", "exact"]
 
@@ -214,8 +215,9 @@ class EvaluationConfig(Config):
 class ComputeConfig(Config):
     """Where and in which arithmetic a point runs."""
 
-    num_workers: int = Field(1, ge=1)
-    """Training workers."""
+    num_workers: Workers | tuple[Workers, Workers] = 1
+    """Training workers; `[2, 8]` trains on as many as the cluster has room for, and goes on with fewer or more when
+    nodes go or come."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO: 0 replicates; 1, 2, 3 shard optimiser, gradients, parameters."""
     offload: Literal["none", "cpu"] = "none"
@@ -230,21 +232,40 @@ class ComputeConfig(Config):
     """GPUs of one worker, a fraction lets points share one; null takes one where the cluster has any."""
     checkpoints: bool = True
     """Save optimiser state after every epoch, so that a killed point goes on where it was."""
+    checkpoint_seconds: float | None = Field(600.0, ge=0)
+    """Save it inside an epoch too, when so many seconds have passed since the last time; null saves after epochs
+    alone. A worker group also saves when it hears that one of its nodes is about to be taken away."""
+    max_worker_failures: int = Field(2, ge=0)
+    """How often a worker group may start again after one of its workers failed."""
+    max_preemptions: int = Field(16, ge=0)
+    """How often it may start again because a node was taken away; these do not count as failures."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.executor == "inline" and self.num_workers > 1:
-            raise ValueError(f"executor inline runs one worker, num_workers is {self.num_workers}")
+        if self.min_workers > self.max_workers:
+            raise ValueError(f"num_workers is [{self.min_workers}, {self.max_workers}]; the smaller number comes first")
+        if self.executor == "inline" and self.max_workers > 1:
+            raise ValueError(f"executor inline runs one worker, num_workers is {self.max_workers}")
         if self.offload == "cpu" and self.zero_stage == 0:
             raise ValueError("offload needs zero_stage 1, 2 or 3")
         return self
+
+    @property
+    def min_workers(self) -> int:
+        """The fewest workers that the point trains on."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        """The most workers that the point trains on."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
 
     @property
     def resolved_executor(self) -> Literal["inline", "train"]:
         """The executor that `auto` stands for."""
         if self.executor != "auto":
             return self.executor
-        return "inline" if self.num_workers == 1 else "train"
+        return "inline" if self.max_workers == 1 else "train"
 
 
 class PointConfig(Config):
@@ -334,7 +355,7 @@ class PointConfig(Config):
             self._one_micro_batch()
 
     def _one_micro_batch(self) -> None:
-        training, num_workers = self.training, self.compute.num_workers
+        training, num_workers = self.training, self.compute.min_workers
         if training.examples_per_step:
             # A step is shared out evenly if fewer micro-batches than there are workers hold it.
             at_once = math.ceil(training.examples_per_step / max(num_workers - 1, 1))

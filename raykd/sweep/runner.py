@@ -18,8 +18,8 @@ from raykd.config.point import PointConfig
 from raykd.errors import CapacityError, DataError, TrainingError
 from raykd.generation import DISK_FULL, Place, plain_reason, prepare_in_group, prepare_inline, reason_in
 from raykd.journal import Journal, headline
-from raykd.plan import Plan, Point, base_fingerprint
-from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe, typical_points
+from raykd.plan import Plan, Point, base_fingerprint, typical_points
+from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe
 from raykd.sweep.trial import PointTrial, group_trial, point_description
 
 

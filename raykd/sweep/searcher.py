@@ -26,11 +26,6 @@ def point_of_suggestion(sweep: SweepConfig, values: Mapping[str, Any]) -> Point:
     return suggested_point(sweep, method, {key: value for key, value in values.items() if key != METHOD})
 
 
-def typical_points(sweep: SweepConfig) -> list[Point]:
-    """A point of each method with the file's own values: they stand for all that a searcher may suggest."""
-    return [suggested_point(sweep, method, {}) for method in sweep.methods or (DEFAULT_METHOD,)]
-
-
 def history(journal: Journal) -> History:
     """The points of a searcher that are done, early or not."""
     tried = []

@@ -123,7 +123,7 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
                 "distillation.label_weight: got 'x'; "
                 "must be a number or a section with keys among start, end, shape, until, num_stairs"
             ),
-            "compute.num_workers: got '2'; must be a whole number",
+            "compute.num_workers: got '2'; must be a whole number or a list",
             "evaluation: missing; it must be given",
             "methods.skd.distillation.temprature: unknown key; did you mean 'temperature'?",
             (
@@ -162,6 +162,17 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
         ("seeds: []", "seeds: got []; number of values must be at least 1"),
         ("preset: legcy", "preset: got 'legcy'; must be 'legacy'; did you mean 'legacy'?"),
         ("compute: {offload: cpu}", "compute: offload needs zero_stage 1, 2 or 3"),
+        ("compute: {num_workers: 0}", "compute.num_workers: got 0; must be greater than or equal to 1"),
+        ("compute: {num_workers: [2]}", "compute.num_workers: got [2]; must be a list of two numbers"),
+        (
+            "compute: {num_workers: [4, 2]}",
+            "compute: num_workers is [4, 2]; the smaller number comes first",
+        ),
+        (
+            "compute: {num_workers: [1, 2], executor: inline}",
+            "compute: executor inline runs one worker, num_workers is 2",
+        ),
+        ("compute: {checkpoint_seconds: -1}", "compute.checkpoint_seconds: got -1; must be greater than or equal to 0"),
         ("search: {algorithm: random, space: {seed: {choice: [1]}}}", "search: algorithm random needs num_points"),
         (
             "lineage: {teacher: best}\nevaluation: {source: {path: a}, epoch_max_items: 0}",

@@ -1,0 +1,135 @@
+"""Worker groups that lose a worker, and a node after notice, on real local Ray clusters."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import safetensors.torch
+import torch
+from ray.cluster_utils import Cluster
+from worlds import point
+
+from raykd.artifacts import Store
+from raykd.capacity import WORKER_ENVIRONMENT, WorkerResources
+from raykd.config.identity import base_fingerprint, canonical, point_id
+from raykd.config.point import PointConfig
+from raykd.generation import Place, run_in_group
+from raykd.journal import Journal
+from raykd.prepare import prepare
+from raykd.worker import Job, unguarded
+from raykd.workspace import Workspace
+
+pytestmark = pytest.mark.cluster
+
+ONE_CPU = WorkerResources(1.0, 0.0)
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Cluster]:
+    """Two nodes of one CPU each, beside a head without any."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1.01)
+    source = os.environ.get("PYTHONPATH", "")
+    environment = {**WORKER_ENVIRONMENT, "PYTHONPATH": source, "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
+    ray.init(address=cluster.address, runtime_env={"env_vars": environment}, log_to_driver=False, logging_level="ERROR")
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def config(**compute) -> PointConfig:
+    return point(
+        data={"budget": 16},
+        lineage={"num_generations": 2},
+        training={"tokens_per_step": 256, "weight_decay": 0.01},
+        compute={"executor": "train", "zero_stage": 2, **compute},
+    )
+
+
+def run(root: Path, wanted: PointConfig, guard: Callable[[], None] = unguarded) -> dict:
+    """The result of a point that a worker group ran to its end."""
+    space = Workspace.open(Store(root), root, alone=True, threads=1)
+    list(prepare(space, base_fingerprint(wanted), [wanted]))
+    work = Job(point_id(wanted), wanted, canonical(wanted), base_fingerprint(wanted), guard)
+    run_in_group(Place(root, root), work, resources=ONE_CPU, callbacks=[])
+    return Journal(space.store).result(work.point_id)
+
+
+def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(Store(root).artifact(result["artifact"]) / "model.safetensors")
+
+
+def losses(root: Path, wanted: PointConfig) -> torch.Tensor:
+    return torch.tensor([row for epoch in Journal.at(root).epochs(point_id(wanted)) for row in epoch["losses"]])
+
+
+class DiesOnce:
+    """A guard that kills the worker that calls it, the so-manieth time, once."""
+
+    def __init__(self, mark: Path, number: int) -> None:
+        self.mark, self.left = mark, number
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if not self.left and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_inside_an_epoch_costs_nothing_but_time(two_nodes, tmp_path):
+    wanted = config(num_workers=2, checkpoint_seconds=0)
+    expected = run(tmp_path / "whole", wanted)
+    found = run(tmp_path / "killed", wanted, DiesOnce(tmp_path / "mark", 9))
+    assert (tmp_path / "mark").exists()
+    assert found["scores"] == expected["scores"]
+    ours, theirs = weights(tmp_path / "killed", found), weights(tmp_path / "whole", expected)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert torch.equal(losses(tmp_path / "killed", wanted), losses(tmp_path / "whole", wanted))
+
+
+def slow() -> None:
+    """A guard that makes a generation last for seconds."""
+    time.sleep(1.0)
+
+
+class Preempts(threading.Thread):
+    """Announces the end of a node once training is under way, and takes it away when the checkpoint is there."""
+
+    def __init__(self, cluster: Cluster, root: Path) -> None:
+        super().__init__(daemon=True)
+        self.cluster, self.root, self.saved = cluster, root, False
+
+    def run(self) -> None:
+        """Wait for the first epoch, drain, wait for a checkpoint inside an epoch, remove."""
+        while not list(self.root.glob("points/*/epochs/*.json")):
+            time.sleep(0.2)
+        node = self.cluster.worker_nodes and next(iter(self.cluster.worker_nodes))
+        deadline = int((time.time() + 20) * 1000)
+        client = ray._private.worker.global_worker.gcs_client
+        preemption = 2
+        client.drain_node(node.node_id, preemption, "a test takes it away", deadline)
+        while time.time() * 1000 < deadline and not self.saved:
+            names = [path.parent.name for path in self.root.glob("points/*/checkpoints/*/position.json")]
+            self.saved = any(name.split("-")[1] != "00000000" for name in names)
+            time.sleep(0.1)
+        self.cluster.remove_node(node, allow_graceful=False)
+
+
+def test_a_node_that_goes_after_notice_leaves_a_checkpoint_and_the_point_goes_on_with_one_worker(two_nodes, tmp_path):
+    keys = {"checkpoint_seconds": None, "max_worker_failures": 0}
+    wanted, fixed = config(num_workers=[1, 2], **keys), config(num_workers=1)
+    run(tmp_path / "whole", fixed)
+    thief = Preempts(two_nodes, tmp_path / "elastic")
+    thief.start()
+    found = run(tmp_path / "elastic", wanted, slow)
+    thief.join(1)
+    assert thief.saved
+    assert found["num_workers"] == 1
+    difference = (losses(tmp_path / "elastic", wanted) - losses(tmp_path / "whole", fixed)).abs().max()
+    assert difference < 1e-4
