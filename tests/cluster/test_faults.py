@@ -39,7 +39,7 @@ def job(cluster, undisturbed, tmp_path) -> SweepJob:
     started = SweepJob(cluster, tmp_path / tmp_path.name, KEYS)
     started.submit()
     yield started
-    until(lambda: not cluster.leftovers(), "end of what the job left behind", seconds=30)
+    until(lambda: not cluster.leftovers(), "end of what the job left behind", seconds=90)
 
 
 def test_a_request_without_the_token_is_refused(cluster):
@@ -81,7 +81,7 @@ def test_the_job_is_stopped_and_submitted_again(job, undisturbed):
     job.until_epoch(2, "group")
     stop_job(job, random.Random(1))
     assert job.status() == "STOPPED"
-    until(lambda: not job.cluster.leftovers(), "end of what the stopped job left behind", seconds=30)
+    until(lambda: not job.cluster.leftovers(), "end of what the stopped job left behind", seconds=90)
     said = job.finish()
     assert "2 were done before" in said
     assert job.outcome() == undisturbed
