@@ -20,8 +20,8 @@ from keeper import Node
 ROOT = Path(__file__).parents[1]
 HEAD_IP = "127.0.0.2"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-OF_RAY_ITSELF = tuple(f"ray::{name}" for name in ("IDLE", "JobSupervisor", "DashboardAgent", "RuntimeEnvAgent"))
-"""What Ray's own processes call themselves."""
+OF_RAY_ITSELF = ("IDLE", "JobSupervisor", "DashboardAgent", "RuntimeEnvAgent", "_AutoscalingCoordinatorActor")
+"""Workers and actors that belong to Ray; the last is one for the whole cluster, for as long as that lives."""
 FAST_FAILURE_DETECTION = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
@@ -217,12 +217,13 @@ class LocalCluster:
             Worker(pid, node.name, command)
             for node in (self.head, *self.nodes)
             for pid, command in node.processes().items()
-            if command.startswith("ray::") and not command.startswith(OF_RAY_ITSELF)
+            if command.startswith("ray::") and not command.removeprefix("ray::").startswith(OF_RAY_ITSELF)
         ]
 
     def leftovers(self) -> list[str]:
         """What jobs left behind: processes, actors and placement groups, one line each."""
-        actors = [actor for actor in self._list("actors") if actor["state"] != "DEAD"]
+        living = [actor for actor in self._list("actors") if actor["state"] != "DEAD"]
+        actors = [actor for actor in living if actor["class_name"] not in OF_RAY_ITSELF]
         groups = [group for group in self._list("placement_groups") if group["state"] != "REMOVED"]
         return [
             *(f"{node.name} without its head" for node in self.bereft if node.is_running()),

@@ -19,8 +19,9 @@ IMPATIENCE = 0.25
 
 def dozen_points(num_generations: int) -> dict:
     """Ten points that train inside trial processes, and two that train in worker groups."""
-    temperatures = {f"skd-{value}": {"distillation": {"temperature": value}} for value in (1, 2, 4, 8)}
-    methods = {**temperatures, "ce": {"distillation": {"kd_weight": 0}}, "group": {"compute": {"executor": "train"}}}
+    methods = {f"skd-{value}": {"distillation": {"temperature": value}} for value in (1, 2, 4, 8, 16)}
+    methods["skd-16"]["compute"] = {"executor": "train"}
+    methods["ce"] = {"distillation": {"kd_weight": 0}}
     return small_quickstart(methods=methods, seeds=[1, 2], lineage={"num_generations": num_generations})
 
 

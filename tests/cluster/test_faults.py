@@ -10,7 +10,11 @@ from nodes import LocalCluster, until
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 KEYS = small_quickstart(
-    methods={"skd": {}, "ce": {"distillation": {"kd_weight": 0}}, "group": {"compute": {"executor": "train"}}},
+    methods={
+        "skd": {},
+        "ce": {"distillation": {"kd_weight": 0}},
+        "group": {"distillation": {"temperature": 4}, "compute": {"executor": "train"}},
+    },
     lineage={"num_generations": 6},
 )
 """Two points that train inside trial processes, and one that trains in a worker group."""
@@ -29,7 +33,7 @@ def undisturbed(cluster, tmp_path_factory) -> dict:
     job.submit()
     said = job.finish(attempts=1)
     assert "3 finished, 0 were done before" in said
-    assert len(set(job.outcome()["weights"].values())) == 2  # a worker group trains what a trial process does
+    assert len(set(job.outcome()["weights"].values())) == 3
     return job.outcome()
 
 
