@@ -10,7 +10,11 @@ from nodes import LocalCluster, until
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 KEYS = small_quickstart(
-    methods={"skd": {}, "ce": {"distillation": {"kd_weight": 0}}, "group": {"compute": {"executor": "train"}}},
+    methods={
+        "skd": {},
+        "ce": {"distillation": {"kd_weight": 0}},
+        "group": {"distillation": {"temperature": 4}, "compute": {"executor": "train"}},
+    },
     lineage={"num_generations": 6},
 )
 """Two points that train inside trial processes, and one that trains in a worker group."""
@@ -29,7 +33,7 @@ def undisturbed(cluster, tmp_path_factory) -> dict:
     job.submit()
     said = job.finish(attempts=1)
     assert "3 finished, 0 were done before" in said
-    assert len(set(job.outcome()["weights"].values())) == 2  # a worker group trains what a trial process does
+    assert len(set(job.outcome()["weights"].values())) == 3
     return job.outcome()
 
 
@@ -39,7 +43,7 @@ def job(cluster, undisturbed, tmp_path) -> SweepJob:
     started = SweepJob(cluster, tmp_path / tmp_path.name, KEYS)
     started.submit()
     yield started
-    until(lambda: not cluster.leftovers(), "end of what the job left behind", seconds=30)
+    until(lambda: not cluster.leftovers(), "end of what the job left behind", seconds=90)
 
 
 def test_a_request_without_the_token_is_refused(cluster):
@@ -81,7 +85,7 @@ def test_the_job_is_stopped_and_submitted_again(job, undisturbed):
     job.until_epoch(2, "group")
     stop_job(job, random.Random(1))
     assert job.status() == "STOPPED"
-    until(lambda: not job.cluster.leftovers(), "end of what the stopped job left behind", seconds=30)
+    until(lambda: not job.cluster.leftovers(), "end of what the stopped job left behind", seconds=90)
     said = job.finish()
     assert "2 were done before" in said
     assert job.outcome() == undisturbed
