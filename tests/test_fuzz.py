@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -235,7 +235,7 @@ def test_an_artifact_with_a_damaged_file(store, data):
 @pytest.fixture(scope="module")
 def signals(tmp_path_factory) -> SignalStore:
     """Two parts of two windows each."""
-    made = SignalStore(tmp_path_factory.mktemp("signals") / "teacher")
+    made = SignalStore(Store(tmp_path_factory.mktemp("signals")), PurePosixPath("teacher"), "t0")
     for number, ids in enumerate((["w0", "w1"], ["w2", "w3"])):
         made.write(ids, [3, 2], {"start": torch.arange(5.0) + number}, {"transitions": torch.eye(2)})
     return made
