@@ -15,7 +15,7 @@ from typing import Any
 from ray import tune
 
 import raykd
-from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect
+from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, check_storage_of_nodes, connect
 from raykd.changes import refuse_changed
 from raykd.config.point import PointConfig
 from raykd.errors import CapacityError, DataError, RaykdError, TrainingError
@@ -28,6 +28,7 @@ from raykd.storage import resolved
 from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe
 from raykd.sweep.trial import PointTrial, group_trial, point_description
 from raykd.sweep.watch import Watch
+from raykd.waiting import reap_reservations
 
 
 class Progress:
@@ -95,6 +96,7 @@ def run_sweep(
         refuse_changed(plan, journal)
         data = _unchanged(journal, data)
         connect(needs_state_api=plan.sweep.search.scheduler is not None, verbose=verbose)
+        check_storage_of_nodes(journal.store)
         capacity = Capacity.of_cluster()
         place = Place(resolved(root), folder.resolve(), lease.guard)
         runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
@@ -253,7 +255,7 @@ class _Runner:
             run_config=tune.RunConfig(
                 name=f"tune-{time.time_ns()}",
                 storage_path=str(self.journal.store.ray_folder()),
-                callbacks=[Watch(self, [needs, worker.beside_driver()])],
+                callbacks=[Watch(self)],
                 verbose=0,
                 # A process that dies is tried again here; an error of raykd ends its trial.
                 failure_config=tune.FailureConfig(
@@ -266,6 +268,7 @@ class _Runner:
         except (tune.TuneError, OSError, EOFError) as error:
             reason = DISK_FULL if self.journal.store.is_full() else plain_reason(error)
             raise TrainingError(reason) from error
+        reap_reservations()
 
     def reported(self, point: Point, report: Mapping[str, Any]) -> None:
         """A point did an epoch."""

@@ -1,14 +1,14 @@
 """Hears of the trials of a run, says what is waited for, and ends a run that cannot go on."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ray import tune
 
 from raykd.errors import StallError
 from raykd.plan import Point
-from raykd.waiting import STALL_SECONDS, Bundle, actors_of_job, waiting_for
+from raykd.waiting import STALL_SECONDS, actors_of_job, waiting_reservations
 
 LOOK_SECONDS = 2.0
 TELL_SECONDS = 15.0
@@ -30,8 +30,8 @@ class Hearer(Protocol):
 class Watch(tune.Callback):
     """Lives in the sweep's own process; Tune calls it between the steps of its loop."""
 
-    def __init__(self, hearer: Hearer, bundles: Sequence[Bundle]) -> None:
-        self.hearer, self.bundles = hearer, bundles
+    def __init__(self, hearer: Hearer) -> None:
+        self.hearer = hearer
         self.looked = self.told = 0.0
         self.waiting_since: float | None = None
 
@@ -51,7 +51,7 @@ class Watch(tune.Callback):
         self._look_at_waiting(now, bool(running))
 
     def _look_at_waiting(self, now: float, is_running: bool) -> None:
-        waiting = waiting_for(self.bundles)
+        waiting = waiting_reservations()
         if not waiting or (is_running and not any(each.hopeless for each in waiting)):
             self.waiting_since = None
             return
