@@ -87,7 +87,7 @@ class Storage:
         try:
             self._do("create", name, data)
         except FileExistsError:
-            if self.read(name) != data:
+            if self.find(name) != data:
                 raise
 
     def exists(self, name: Name) -> bool:
