@@ -1,9 +1,8 @@
 """What the cluster has, what a worker gets of it, and what can never fit."""
 
-import errno
 import json
 import os
-import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import ray
 from raykd.config.point import PointConfig
 from raykd.data.sources import DATA_VARIABLE
 from raykd.errors import CapacityError
+from raykd.storage import Storage
 
 DRIVER_CPUS = 0.01
 """What the driver of a worker group takes. Its workers give it up, or the last of them would wait for ever."""
@@ -143,25 +143,13 @@ def connect(*, needs_state_api: bool, verbose: bool = False) -> None:
         raise CapacityError(f"Ray at {where} cannot be reached ({error}); start it, or unset RAY_ADDRESS") from error
 
 
-def check_storage(root: Path) -> None:
-    """Write and remove a little there.
+def check_storage(storage: Storage) -> None:
+    """Write and read a little from this machine.
 
     Raises:
-        CapacityError: if the folder cannot be made or the disk is full.
+        CapacityError: if it cannot be done.
     """
-    probe = root / f".probe-{os.getpid()}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"0" * (1 << 20))
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise CapacityError(f"{root}: the disk is full; free space or set another storage") from error
-        raise CapacityError(f"{root}: cannot write here ({error.strerror}); set another storage") from error
-    finally:
-        if root.is_dir():
-            probe.unlink(missing_ok=True)
-
-
-def disk_is_full(root: Path) -> bool:
-    """Whether not even a record fits any more."""
-    return shutil.disk_usage(root).free < 1 << 20
+    token = f"{os.getpid()}x{time.time_ns()}"
+    storage.probe_write(token)
+    storage.probe_read(token)
+    storage.probe_end(token)

@@ -1,31 +1,36 @@
 """Where a killed point goes on: its finished generations and its step checkpoints."""
 
+import errno
 import itertools
 import logging
+import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from raykd.artifacts import Store, hash_file, read_json, write_json
+from raykd.artifacts import Store
 from raykd.config.point import ComputeConfig, LineageConfig
 from raykd.engine import Engine, to_universal
-from raykd.errors import ArtifactError
+from raykd.errors import ArtifactError, StorageError
 from raykd.lineage import GenerationRecord
 from raykd.loop import Begun
 from raykd.pace import Pace
+from raykd.storage import hash_file
 from raykd.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 KEPT = 2
 """The newest checkpoints that stay: the one before is there when the newest turns out to be damaged."""
+ROOM = 1 << 20
+"""Bytes: a disk with less is full."""
 POSITION, GENERATIONS = "position.json", "generations.json"
 
 Files = dict[str, tuple[int, str]]
@@ -107,8 +112,12 @@ class Checkpoints:
         staging = self._staging(f"{saved.name}-{self.space.rank}")
         try:
             engine.save(staging)
-        except BaseException:
+        except (OSError, RuntimeError) as error:
+            # torch does not say why a file could not be written.
+            full = shutil.disk_usage(staging).free < ROOM
             shutil.rmtree(staging, ignore_errors=True)
+            if full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(staging)) from error
             raise
         self.upload = self.thread.submit(self._send, saved, staging)
         self.pace.saved()
@@ -119,8 +128,9 @@ class Checkpoints:
         try:
             if upload is not None:
                 upload.result()
-        except OSError as error:
-            log.error("%s: a checkpoint was not stored (%s); training goes on to the next one", self.folder, error)
+        except (OSError, StorageError) as error:
+            where = self.store.describe(self.folder)
+            log.error("%s: a checkpoint was not stored (%s); training goes on to the next one", where, error)
 
     def close(self) -> None:
         """Wait, and save no more."""
@@ -131,14 +141,12 @@ class Checkpoints:
 
     def clear_staging(self) -> None:
         """Remove what runs of this point that were killed while they saved left on this machine."""
-        scratch = _scratch(self.store)
-        for name in _children(scratch):
-            if name.startswith(f"checkpoint-{self.point_id}-"):
-                shutil.rmtree(scratch / name, ignore_errors=True)
+        for path in self.store.scratch().glob(f"checkpoint-{self.point_id}-*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def newest(self, fits: Callable[[Position], bool]) -> Saved | None:
         """The newest checkpoint that is whole and fits; damaged ones are removed, with a line in the log."""
-        for name in reversed(_children(self.folder)):
+        for name in reversed(self.store.children(self.folder)):
             try:
                 saved = self._read(name)
                 if fits(saved.position):
@@ -146,34 +154,39 @@ class Checkpoints:
                     return saved
             except (ArtifactError, ValidationError) as error:
                 reason = str(error).splitlines()[0]
-                log.warning("checkpoint %s is left out, the one before is used: %s", self.folder / name, reason)
-                shutil.rmtree(self.folder / name, ignore_errors=True)
+                where = self.store.describe(self.folder / name)
+                log.warning("checkpoint %s is left out, the one before is used: %s", where, reason)
+                self.store.remove(self.folder / name)
         return None
 
     def load(self, engine: Engine, saved: Saved) -> None:
         """Put an engine where it was when the checkpoint was saved, on as many ranks or not; every rank calls it."""
         with tempfile.TemporaryDirectory() as folder:
-            if not engine.needs_universal(saved.num_workers):
+            if engine.needs_universal(saved.num_workers):
+                self._load_universal(engine, saved, Path(folder))
+            else:
                 engine.load(self._together(saved, Path(folder)))
-                return
-            universal = self.folder / saved.name / self.space.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
-            if self.space.rank == 0:
-                log.info(
-                    "checkpoint %s of %d workers goes on with %d", saved.name, saved.num_workers, engine.world_size
-                )
-                staging = self._staging(f"{saved.name}-{universal.name}")
-                to_universal(self._together(saved, Path(folder)), staging)
-                _publish(staging, universal)
-            self.space.barrier()
-            engine.load_universal(_fetch(universal))
-            self.space.barrier()
-            if self.space.rank == 0:
-                shutil.rmtree(universal, ignore_errors=True)
+        self.space.barrier()
+        # An object store's copies would only fill this machine's disk: what they hold is in memory.
+        self.store.drop_copy(self.folder)
 
     def drop(self) -> None:
         """Remove the checkpoints of a finished point."""
         self.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.store.remove(self.folder)
+
+    def _load_universal(self, engine: Engine, saved: Saved, folder: Path) -> None:
+        universal = self.folder / saved.name / self.space.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
+        if self.space.rank == 0:
+            log.info("checkpoint %s of %d workers goes on with %d", saved.name, saved.num_workers, engine.world_size)
+            staging = self._staging(f"{saved.name}-{universal.name}")
+            to_universal(self._together(saved, folder), staging)
+            self.store.publish(staging, universal)
+        self.space.barrier()
+        engine.load_universal(self.store.fetch(universal))
+        self.space.barrier()
+        if self.space.rank == 0:
+            self.store.remove(universal)
 
     def _send(self, saved: Saved, staging: Path) -> None:
         share = self._share(saved, self.space.rank)
@@ -181,52 +194,63 @@ class Checkpoints:
             files = _inventory(staging)
             if self.space.rank == 0:
                 self.guard()
-            _publish(staging, share)
+            self.store.publish(staging, share)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        write_json(_record(share), files)
+        self.store.write_json(_record(share), files)
         if self.space.rank == 0:
-            write_json(self.folder / saved.name / POSITION, asdict(saved))
+            self.store.write_json(self.folder / saved.name / POSITION, asdict(saved))
             self._prune()
 
     def _prune(self) -> None:
         """Keep the newest checkpoints that are whole, and what is newer than these: it may be on its way."""
         whole = 0
-        for name in reversed(_children(self.folder)):
+        for name in reversed(self.store.children(self.folder)):
             if whole == KEPT:
-                shutil.rmtree(self.folder / name, ignore_errors=True)
+                self.store.remove(self.folder / name)
                 continue
             try:
                 saved = self._read(name)
             except (ArtifactError, ValidationError):
                 continue
-            whole += all(_exists(_record(self._share(saved, rank))) for rank in range(saved.num_workers))
+            whole += all(self.store.exists(_record(self._share(saved, rank))) for rank in range(saved.num_workers))
 
     def _read(self, name: str) -> Saved:
-        found = TypeAdapter(Saved).validate_python(read_json(self.folder / name / POSITION))
+        found = TypeAdapter(Saved).validate_python(self.store.read_json(self.folder / name / POSITION))
         if found.name != name:
-            raise ArtifactError(f"{self.folder / name}: its record is that of {found.name}")
+            raise ArtifactError(f"{self.store.describe(self.folder / name)}: its record is that of {found.name}")
         return found
 
     def _staging(self, name: str) -> Path:
-        return _scratch(self.store) / f"checkpoint-{self.point_id}-{name}"
+        return self.store.scratch() / f"checkpoint-{self.point_id}-{name}"
 
-    def _share(self, saved: Saved, rank: int) -> Path:
+    def _share(self, saved: Saved, rank: int) -> PurePosixPath:
         return self.folder / saved.name / f"rank-{rank:04d}"
 
     def _verify(self, saved: Saved) -> None:
         for rank in range(saved.num_workers):
             share = self._share(saved, rank)
-            expected = TypeAdapter(Files).validate_python(read_json(_record(share)))
-            found = _inventory(_fetch(share))
-            wrong = sorted(file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file))
+            expected = TypeAdapter(Files).validate_python(self.store.read_json(_record(share)))
+            wrong = self._difference(share, expected)
+            if wrong and not self.store.is_local:
+                # It may be this machine's copy alone.
+                self.store.drop_copy(share)
+                wrong = self._difference(share, expected)
             if wrong:
-                raise ArtifactError(f"{share}: {', '.join(wrong)} is not what its record says")
+                raise ArtifactError(f"{self.store.describe(share)}: {', '.join(wrong)} is not what its record says")
+
+    def _difference(self, share: PurePosixPath, expected: Files) -> list[str]:
+        # A rank that replicates writes nothing, and an object store has no empty folders.
+        found = _inventory(self.store.fetch(share)) if expected else {}
+        return sorted(file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file))
 
     def _together(self, saved: Saved, folder: Path) -> Path:
         """The shares of all ranks as links in one folder."""
         for rank in range(saved.num_workers):
-            share = _fetch(self._share(saved, rank))
+            name = self._share(saved, rank)
+            if not self.store.exists(name):
+                continue
+            share = self.store.fetch(name)
             for path in filter(Path.is_file, share.rglob("*")):
                 link = folder / path.relative_to(share)
                 link.parent.mkdir(parents=True, exist_ok=True)
@@ -272,18 +296,17 @@ def load_progress(checkpoints: Checkpoints, lineage: LineageConfig) -> Progress:
 
 def save_generations(store: Store, point_id: str, records: list[GenerationRecord]) -> None:
     """Record the finished generations of a point."""
-    write_json(store.point(point_id) / GENERATIONS, [record.to_json() for record in records])
+    store.write_json(store.point(point_id) / GENERATIONS, [record.to_json() for record in records])
 
 
 def _load_generations(checkpoints: Checkpoints) -> list[GenerationRecord]:
     """The finished generations whose students are still there, up to the first that is not."""
     path = checkpoints.folder.parent / GENERATIONS
-    if not path.is_file():
-        return []
     try:
-        records = TypeAdapter(list[GenerationRecord]).validate_python(read_json(path))
+        records = TypeAdapter(list[GenerationRecord]).validate_python(checkpoints.store.find_json(path) or [])
     except (ArtifactError, ValidationError) as error:
-        log.warning("%s is left out, its generations are trained again: %s", path, str(error).splitlines()[0])
+        reason = str(error).splitlines()[0]
+        log.warning("%s is left out, its generations are trained again: %s", checkpoints.store.describe(path), reason)
         return []
     numbered = enumerate(records, start=1)
     return [record for number, record in itertools.takewhile(lambda each: _is_there(checkpoints, *each), numbered)]
@@ -298,28 +321,5 @@ def _inventory(folder: Path) -> Files:
     return {path.relative_to(folder).as_posix(): (path.stat().st_size, hash_file(path)) for path in files}
 
 
-def _record(share: Path) -> Path:
+def _record(share: PurePosixPath) -> PurePosixPath:
     return share.with_suffix(".json")
-
-
-def _scratch(store: Store) -> Path:
-    return store.root / ".scratch"
-
-
-def _publish(folder: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    folder.replace(place)
-
-
-def _fetch(place: Path) -> Path:
-    if not place.is_dir():
-        raise ArtifactError(f"{place}: missing")
-    return place
-
-
-def _children(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-
-
-def _exists(path: Path) -> bool:
-    return path.exists()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from raykd import __version__
 from raykd.errors import ConfigError, RaykdError
+from raykd.storage import location
 
 if TYPE_CHECKING:
     from raykd.config.sweep import SweepConfig
@@ -21,7 +22,11 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 1 where something failed while running, 2 where nothing was started."""
-    options = _parser().parse_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # argparse cannot hand on what follows a "--" with options before it.
+    end = arguments.index("--") if arguments[:1] == ["submit"] and "--" in arguments else len(arguments)
+    options = _parser().parse_args(arguments[:end])
+    options.sweep_options = arguments[end + 1 :]
     logging.basicConfig(
         level=logging.INFO if getattr(options, "verbose", False) else logging.ERROR,
         format="%(levelname)s %(name)s: %(message)s",
@@ -62,13 +67,45 @@ def _parser() -> argparse.ArgumentParser:
 
     sweep = commands.add_parser("sweep", help="run a sweep file, or go on with it")
     sweep.add_argument("file", type=Path, help="the sweep file")
-    sweep.add_argument("--storage", type=Path, metavar="DIR", help="folder of the results, in place of the file's")
-    sweep.add_argument("--fail-fast", action="store_true", help="stop at the first point that fails")
+    sweep.add_argument("--storage", metavar="DIR", help="folder or URL of the results, in place of the file's")
+    failing = sweep.add_mutually_exclusive_group()
+    failing.add_argument("--fail-fast", action="store_true", help="start no more points once one has failed")
+    failing.add_argument(
+        "--keep-going", dest="fail_fast", action="store_false", help="run the other points all the same (the default)"
+    )
+    sweep.add_argument("--retry-failed", action="store_true", help="try points again that failed too often")
     sweep.add_argument("--verbose", "-v", action="store_true", help="log what workers and Ray say")
     sweep.set_defaults(run=_sweep)
 
+    submit = commands.add_parser(
+        "submit",
+        usage="raykd submit FILE [options] [-- options of raykd sweep]",
+        help="run a sweep file as a job of a Ray cluster, or follow it if it runs there",
+    )
+    submit.add_argument("file", type=Path, help="the sweep file, in the folder that is uploaded")
+    submit.add_argument(
+        "--working-dir", type=Path, default=Path("."), metavar="DIR", help="folder to upload (default: .)"
+    )
+    submit.add_argument(
+        "--runtime-env", type=Path, metavar="FILE", help="Ray's runtime environment, in place of the default one"
+    )
+    submit.add_argument("--dry-run", action="store_true", help="print the request, and send nothing")
+    submit.add_argument("--no-follow", action="store_true", help="return once the job is accepted")
+    submit.set_defaults(run=_submit)
+
+    stop = commands.add_parser("stop", help="stop a sweep's job and wait until it has ended")
+    stop.add_argument("job", metavar="FILE|ID", help="the sweep file, or the job's submission id")
+    stop.set_defaults(run=_stop)
+    for command in (submit, stop):
+        command.add_argument(
+            "--address", metavar="URL", help="the cluster's dashboard (default: http://127.0.0.1:8265)"
+        )
+        command.add_argument(
+            "--storage", metavar="DIR", help="folder of the results that every node sees, in place of the file's"
+        )
+
     board = commands.add_parser("leaderboard", help="mean and deviation over seeds of every configuration of a sweep")
-    board.add_argument("folder", type=Path, metavar="DIR", help="the sweep's folder")
+    board.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
     board.add_argument("--format", choices=("markdown", "csv", "json"), default="markdown")
     board.add_argument("--cells", action="store_true", help="add the G-XLT matrix of the best point")
     board.set_defaults(run=_leaderboard)
@@ -92,9 +129,19 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print scores as JSON")
     evaluate.set_defaults(run=_evaluate)
 
+    _add_gc(commands)
+
     schema = commands.add_parser("schema", help="print the JSON schema of a sweep file")
     schema.set_defaults(run=_schema)
     return parser
+
+
+def _add_gc(commands: Any) -> None:
+    gc = commands.add_parser("gc", help="show what a sweep's results hold that nobody will ask for, or delete it")
+    gc.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
+    gc.add_argument("--delete", action="store_true", help="delete it; without this nothing is")
+    gc.add_argument("--json", action="store_true", help="print it as JSON")
+    gc.set_defaults(run=_gc)
 
 
 def _load(file: Path) -> "SweepConfig":
@@ -103,8 +150,8 @@ def _load(file: Path) -> "SweepConfig":
     return load_sweep(file)
 
 
-def _root(sweep: "SweepConfig") -> Path:
-    return Path(sweep.storage) if sweep.storage else Path("runs") / sweep.name
+def _root(sweep: "SweepConfig", storage: str | None = None) -> Path | str:
+    return location(storage or sweep.storage or Path("runs") / sweep.name)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -127,7 +174,7 @@ def _sweep(options: argparse.Namespace) -> int:
     sweep = _load(options.file)
     plan = make_plan(sweep)
     data = check_data(plan, folder=options.file.parent)
-    root = options.storage or _root(sweep)
+    root = _root(sweep, options.storage)
     if not options.verbose:
         _silence_libraries()
     from raykd.sweep import run_sweep
@@ -142,14 +189,78 @@ def _sweep(options: argparse.Namespace) -> int:
             progress=display,
             data=data,
             fail_fast=options.fail_fast,
+            retry_failed=options.retry_failed,
             verbose=options.verbose,
         )
     _print_board(root, "markdown")
     counts = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early"
     print(f"\n{counts}, {outcome.failed} failed; {time.time() - started:.0f} s. Again: raykd leaderboard {root}")
+    if outcome.given_up:
+        print(
+            f"{outcome.given_up} given up after {sweep.search.max_attempts} failures; --retry-failed tries them again"
+        )
     if outcome.missing and not options.fail_fast:
         raise RaykdError(f"{outcome.missing} point(s) did not run; run the same command again")
-    return 1 if outcome.failed else 0
+    return 1 if outcome.failed or outcome.given_up else 0
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from raykd.plan import make_plan
+    from raykd.submit import Cluster, cluster_address, find_token, make_job, request, secret_variables
+
+    sweep = _load(options.file)
+    plan = make_plan(sweep)
+    _parser().parse_args(["sweep", str(options.file), *options.sweep_options])
+    _silence_submission()
+    job = make_job(
+        options.file,
+        sweep,
+        working_dir=options.working_dir,
+        storage=options.storage,
+        runtime_env=options.runtime_env,
+        options=options.sweep_options,
+    )
+    address, token = cluster_address(options.address), find_token()
+    if options.dry_run:
+        print(json.dumps(request(job, address, token), indent=1))
+        return 0
+    for name in secret_variables(job):
+        print(f"raykd: env_vars.{name}: Ray shows it with the job; rather set it on the nodes", file=sys.stderr)
+    cluster = Cluster(address, token)
+    name, status = cluster.newest(job.submission_id) or ("", None)
+    if status and not status.is_terminal():
+        print(f"{name}: {status} already on {cluster.address}; nothing else was submitted", flush=True)
+    else:
+        name = cluster.submit(job.submission_id, entrypoint=job.entrypoint, runtime_env=job.runtime_env)
+        size = f"{len(job.files)} file(s), {job.upload_bytes / 2**20:.1f} MiB"
+        print(f"{name}: {len(plan.points)} point(s), submitted with {size} to {cluster.address}", flush=True)
+    if options.no_follow:
+        return 0
+    try:
+        status, code = cluster.follow(name, write=lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        print(f"\nraykd: {name} goes on without being followed; `raykd stop {name}` ends it", file=sys.stderr)
+        return INTERRUPTED
+    print(f"{name}: {status}")
+    return code
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from raykd.submit import Cluster, cluster_address, find_token, shared_storage, submission_id
+
+    cluster, name = Cluster(cluster_address(options.address), find_token()), options.job
+    if name.endswith((".yaml", ".yml")):
+        sweep = _load(Path(name))
+        name = submission_id(sweep, shared_storage(sweep, options.storage))
+        name, _ = cluster.newest(name) or (name, None)
+    print(f"{name}: {cluster.stop(name)}")
+    return 0
+
+
+def _silence_submission() -> None:
+    """Ray reports each step of an upload and of a log, whatever level its callers log at."""
+    for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
+        logging.getLogger(f"ray.{name}").setLevel(logging.ERROR)
 
 
 def _silence_libraries() -> None:
@@ -163,30 +274,31 @@ def _silence_libraries() -> None:
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
-    _print_board(options.folder, options.format)
+    root = location(options.root)
+    _print_board(root, options.format)
     if options.cells:
-        _print_cells(options.folder)
+        _print_cells(root)
     return 0
 
 
-def _print_board(folder: Path, style: str) -> None:
+def _print_board(root: Path | str, style: str) -> None:
     from raykd.report.leaderboard import failures, leaderboard, render
 
-    print(render(leaderboard(folder), style))
+    print(render(leaderboard(root), style))
     if style == "markdown":
-        for line in failures(folder):
+        for line in failures(root):
             print(f"failed: {line}")
 
 
-def _print_cells(folder: Path) -> None:
+def _print_cells(root: Path | str) -> None:
     from raykd.journal import Journal
     from raykd.report.leaderboard import matrix
 
-    journal = Journal.at(folder)
+    journal = Journal.at(root)
     results = {point_id: journal.result(point_id) for point_id in journal.current_point_ids()}
     done = {point_id: result for point_id, result in results.items() if result is not None}
     if not done:
-        raise ConfigError(f"{folder}: no point is finished yet")
+        raise ConfigError(f"{root}: no point is finished yet")
     best = max(done, key=lambda point_id: done[point_id]["scores"][done[point_id]["scores"]["main"]])
     scores = done[best]["scores"]
     metric = {"accuracy": "accuracy", "retrieval": "Top-1 retrieval"}.get(scores.get("metric"), "F1")
@@ -221,6 +333,25 @@ def _evaluate(options: argparse.Namespace) -> int:
     for name, heading in scores["columns"].items():
         if scores[name] is not None:
             print(f"{heading}: {scores[name]:.2f}")
+    return 0
+
+
+def _gc(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from raykd.artifacts import Store
+    from raykd.gc import collect
+
+    waste = collect(
+        Store(options.root), delete=options.delete, say=lambda text: print(f"raykd: {text}", file=sys.stderr)
+    )
+    if options.json:
+        print(json.dumps([asdict(each) for each in waste], indent=1, ensure_ascii=False))
+        return 0
+    for each in waste:
+        print(f"{each.num_bytes / 1e6:10.1f} MB  {each.name}: {each.why}")
+    total = f"{sum(each.num_bytes for each in waste) / 1e6:.1f} MB in {len(waste)} place(s)"
+    print(f"{total} deleted" if options.delete else f"{total} can go; --delete deletes it")
     return 0
 
 

@@ -3,6 +3,12 @@
 from collections.abc import Iterable
 
 
+def _one_line(text: str) -> str:
+    """A text without the effect of line breaks, or of a terminal's commands, that a file put into it."""
+    line = " ".join(text.splitlines())
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in line)
+
+
 class RaykdError(Exception):
     """Base of every error that raykd raises on purpose; the command line prints it without a traceback.
 
@@ -13,7 +19,7 @@ class RaykdError(Exception):
     exit_code = 1
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        self.problems = tuple(map(_one_line, (problems,) if isinstance(problems, str) else problems))
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type, tuple[tuple[str, ...]]]:
@@ -38,6 +44,12 @@ class CapacityError(RaykdError):
     exit_code = 2
 
 
+class ClusterError(RaykdError):
+    """A cluster does not answer, does not know the token, or will not take a job; nothing was started."""
+
+    exit_code = 2
+
+
 class TrainingError(RaykdError):
     """A point failed while it ran."""
 
@@ -54,3 +66,15 @@ class LeaseHeldError(RaykdError):
 
 class LeaseLostError(RaykdError):
     """Another run took the sweep over while this one was silent."""
+
+
+class StallError(RaykdError):
+    """A run waits for what does not come. What is done is kept; the same command goes on."""
+
+
+class ProcessLostError(TrainingError):
+    """A process of a run was killed, or its node went away."""
+
+
+class StorageError(RaykdError):
+    """The storage of the results did not answer for a while, or refuses what is asked of it."""

@@ -5,6 +5,7 @@ import errno
 import math
 import os
 import re
+import time
 import traceback
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -14,20 +15,23 @@ from typing import Any
 
 import ray
 import ray.train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.exceptions import RayError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.callback import UserCallback
 
 from raykd.artifacts import Store
-from raykd.capacity import WorkerResources
+from raykd.capacity import Capacity, WorkerResources
 from raykd.config.point import PointConfig
-from raykd.errors import RaykdError, TrainingError
+from raykd.errors import LeaseLostError, ProcessLostError, RaykdError, StallError, TrainingError
 from raykd.journal import Journal
 from raykd.lineage import Driver
 from raykd.prepare import prepare
-from raykd.worker import Job, PointRun
+from raykd.waiting import STALL_SECONDS
+from raykd.worker import Job, PointRun, unguarded
 from raykd.workspace import Workspace
 
+PREPARE_ATTEMPTS = 3
 RESIZE_SECONDS = 60.0
 """How often a group with `num_workers: [min, max]` looks whether it can have another number of workers."""
 DISK_FULL = "the disk is full: free space, or set lineage.keep: none; then run the same command again"
@@ -44,10 +48,15 @@ says that an "OOM killer" may have been the cause, which proves nothing."""
 
 @dataclass(frozen=True)
 class Place:
-    """Where results go and where relative paths start; the same on every node."""
+    """Where results go and where relative paths start; the same on every node.
 
-    root: Path
+    Attributes:
+        guard: called before anything of the sweep is written; raises if the sweep is another run's by now.
+    """
+
+    root: Path | str
     folder: Path
+    guard: Callable[[], None] = unguarded
 
     def workspace(self, *, alone: bool, resources: WorkerResources) -> Workspace:
         """This process as a worker."""
@@ -67,22 +76,53 @@ class InlineWorker:
             # A searcher may draw a point that is the same as an earlier one.
             yield from journal.epochs(job.point_id)
             return
-        with _recorded(journal, job.point_id):
+        with _recorded(journal, job):
             yield from PointRun(self.space, job).run(Driver(job.lineage(self.space.store)).next)
 
 
 def prepare_inline(
     place: Place, base: str, configs: Sequence[PointConfig], *, resources: WorkerResources
 ) -> Iterator[str]:
-    """`prepare` in a Ray task of its own; yields its lines as they come."""
+    """`prepare` in a Ray task of its own; yields its lines as they come.
+
+    A process that dies is tried again: what it made is there.
+
+    Raises:
+        StallError: if no node can hold the task any more.
+    """
 
     @ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns="streaming", max_retries=0)
     def task() -> Iterator[str]:
+        place.guard()
         yield from prepare(place.workspace(alone=True, resources=resources), base, configs)
 
-    with _plain_errors():
-        for line in task.remote():
-            yield ray.get(line)
+    for attempt in range(PREPARE_ATTEMPTS):
+        try:
+            with _plain_errors():
+                yield from _as_they_come(task.remote(), resources)
+            return
+        except ProcessLostError:
+            if attempt + 1 == PREPARE_ATTEMPTS:
+                raise
+            yield "the process that makes what points share was lost; trying again"
+
+
+def _as_they_come(lines: Any, resources: WorkerResources) -> Iterator[str]:
+    held_since = time.monotonic()
+    while True:
+        ready, _ = ray.wait([lines], timeout=2, fetch_local=False)
+        if ready:
+            try:
+                yield ray.get(next(lines))
+            except StopIteration:
+                return
+        if ready or Capacity.of_cluster().slots(resources):
+            held_since = time.monotonic()
+        elif time.monotonic() - held_since > STALL_SECONDS:
+            raise StallError(
+                f"nothing starts for {STALL_SECONDS:.0f} s: no node can hold a worker of {resources.cpus:g} CPU(s) and "
+                f"{resources.gpus:g} GPU(s) any more"
+            )
 
 
 def prepare_in_group(
@@ -104,13 +144,13 @@ def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callback
     """Run a point in a worker group; the driver answers from an actor beside it.
 
     Raises:
-        ray.train.TrainingFailedError: if the workers failed more often than they may.
+        RaykdError: if the workers failed more often than they may, or with an error of raykd.
     """
     store = Store(place.root)
     driver = ray.remote(num_cpus=0)(Driver).remote(job.lineage(store))
     arguments = {"place": place, "job": job, "driver": driver, "resources": resources}
     try:
-        with _recorded(Journal(store), job.point_id):
+        with _plain_errors(), _recorded(Journal(store), job):
             _fit(
                 _train_loop,
                 arguments,
@@ -160,7 +200,7 @@ def _fit(
     run = RunConfig(
         # raykd resumes from its own checkpoints: a name that Ray Train has seen would make it restore its own.
         name=f"{name}-{uuid.uuid4().hex[:8]}",
-        storage_path=str(place.root / ".ray" / "train"),
+        storage_path=str(Store(place.root).ray_folder() / "train"),
         failure_config=FailureConfig(
             max_failures=compute.max_worker_failures,
             max_preemption_failures=compute.max_preemptions,
@@ -173,19 +213,24 @@ def _fit(
 
 
 @contextlib.contextmanager
-def _recorded(journal: Journal, point_id: str) -> Iterator[None]:
-    """The journal says that the point runs, and how it ended; a point stopped early is left to the sweep."""
-    journal.start(point_id)
+def _recorded(journal: Journal, job: Job) -> Iterator[None]:
+    """The journal says that the point runs, and how it ended; a point stopped early is left to the sweep.
+
+    Whoever is told to end (an actor of a job that is stopped, say) did not fail.
+    """
+    job.guard()
+    journal.start(job.point_id)
     try:
         yield
-    except GeneratorExit:
+    except (GeneratorExit, LeaseLostError):
         raise
-    except BaseException as error:
+    except Exception as error:
         # A full disk takes no record either; the sweep's own process then says what happened.
         with contextlib.suppress(OSError):
-            journal.end(point_id, "failed", error=plain_reason(error))
+            journal.end(job.point_id, "failed", error=plain_reason(error))
         raise
-    journal.end(point_id, "finished")
+    job.guard()
+    journal.end(job.point_id, "finished")
 
 
 @contextlib.contextmanager
@@ -193,7 +238,7 @@ def _plain_errors() -> Iterator[None]:
     """Errors of tasks and worker groups, as the error of raykd inside them or as one line on what happened."""
     try:
         yield
-    except (ray.exceptions.RayError, ray.train.TrainingFailedError) as error:
+    except (RayError, TrainingFailedError) as error:
         ours = next((cause for cause in _causes(error) if isinstance(cause, RaykdError)), None)
         raise ours or TrainingError(plain_reason(error)) from error
 

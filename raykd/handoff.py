@@ -50,11 +50,13 @@ def given_teacher(space: Workspace, config: PointConfig) -> tuple[Any, Any]:
 
 def _tiny_tokenizer(space: Workspace, config: PointConfig) -> Any:
     """The tokenizer of the built-in world, made once."""
-    folder = space.store.root / "artifacts" / f"tokenizer-{config.task}"
-    if space.rank == 0 and not (folder / "tokenizer.json").is_file():
-        TASKS[config.task].build_tiny_tokenizer(folder)
+    store, name = space.store, f"tokenizers/{config.task}"
+    if space.rank == 0 and not store.exists(f"{name}/tokenizer.json"):
+        with store.staging() as folder, contextlib.suppress(FileExistsError):
+            TASKS[config.task].build_tiny_tokenizer(folder)
+            store.publish(folder, name)
     space.barrier()
-    return load_tokenizer(str(folder))
+    return load_tokenizer(str(store.fetch(name)))
 
 
 def load(space: Workspace, config: PointConfig, artifact: str, *, dropout: float | None = None) -> Any:

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from raykd.artifacts import Store, read_json, write_json
+from raykd.artifacts import Store
 
-Status = Literal["pending", "running", "finished", "failed", "stopped"]
+SWEEP = "sweep.json"
+PULSE = "pulse.json"
+Status = Literal["pending", "running", "interrupted", "finished", "failed", "stopped"]
 
 
 def headline(scores: Mapping[str, Any]) -> str:
@@ -19,10 +21,16 @@ def headline(scores: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class PointState:
-    """Where a point stands. Times are seconds since the epoch of the Unix clock."""
+    """Where a point stands. Times are seconds since the epoch of the Unix clock.
+
+    Attributes:
+        attempts: how often a trial began, or went on with, the point.
+        failures: how many of them ended in an error of their own. Who was killed together with its sweep did not fail.
+    """
 
     status: Status = "pending"
     attempts: int = 0
+    failures: int = 0
     error: str | None = None
     started: float | None = None
     ended: float | None = None
@@ -35,17 +43,17 @@ class Journal:
     store: Store
 
     @classmethod
-    def at(cls, folder: Path) -> "Journal":
-        """The ledger of the results folder."""
-        return cls(Store(folder))
+    def at(cls, root: Path | str) -> "Journal":
+        """The ledger of a place of results, a folder or a URL."""
+        return cls(Store(root))
 
     def write_sweep(self, description: Mapping[str, Any]) -> None:
         """Record what is run: the resolved file, versions, data."""
-        write_json(self.store.root / "sweep.json", description)
+        self.store.write_json(SWEEP, description)
 
     def has_sweep(self) -> bool:
         """Whether `write_sweep` was ever called here."""
-        return (self.store.root / "sweep.json").is_file()
+        return self.store.exists(SWEEP)
 
     def current_point_ids(self) -> list[str]:
         """The points of the sweep as it was run last; all that were ever added where a searcher chooses them."""
@@ -58,52 +66,78 @@ class Journal:
         Raises:
             ArtifactError: if the folder holds no sweep.
         """
-        return read_json(self.store.root / "sweep.json")
+        return self.store.read_json(SWEEP)
 
     def add(self, point_id: str, description: Mapping[str, Any]) -> None:
         """Record a point's configuration; the same point again changes nothing but its label and method."""
-        write_json(self.store.point(point_id) / "point.json", description)
+        self.store.write_json(self._file(point_id, "point.json"), description)
 
     def point(self, point_id: str) -> dict[str, Any]:
         """What `add` recorded."""
-        return read_json(self.store.point(point_id) / "point.json")
+        return self.store.read_json(self._file(point_id, "point.json"))
 
     def point_ids(self) -> list[str]:
         """Every point that was ever added, sorted."""
-        return sorted(path.parent.name for path in (self.store.root / "points").glob("*/point.json"))
+        known = self.store.children("points")
+        return [point_id for point_id in known if self.store.exists(self._file(point_id, "point.json"))]
 
     def state(self, point_id: str) -> PointState:
         """Where a point stands."""
-        path = self.store.point(point_id) / "state.json"
-        return PointState(**read_json(path)) if path.is_file() else PointState()
+        return PointState(**(self.store.find_json(self._file(point_id, "state.json")) or {}))
 
     def start(self, point_id: str) -> None:
         """A trial begins, or goes on with, a point."""
         state = self.state(point_id)
-        self._write(point_id, PointState("running", state.attempts + 1, None, time.time(), None))
+        self.forget_pulse(point_id)
+        self._write(point_id, PointState("running", state.attempts + 1, state.failures, None, time.time(), None))
 
-    def end(self, point_id: str, status: Literal["finished", "failed", "stopped"], *, error: str | None = None) -> None:
+    def end(
+        self,
+        point_id: str,
+        status: Literal["finished", "failed", "stopped", "interrupted"],
+        *,
+        error: str | None = None,
+    ) -> None:
         """A trial is done with a point."""
         state = self.state(point_id)
-        self._write(point_id, PointState(status, state.attempts, error, state.started, time.time()))
+        failures = state.failures + (status == "failed")
+        self._write(point_id, PointState(status, state.attempts, failures, error, state.started, time.time()))
+
+    def forgive(self, point_id: str) -> None:
+        """Forget a point's failures: it may be tried as often as a new one."""
+        self._write(point_id, replace(self.state(point_id), failures=0))
 
     def result(self, point_id: str) -> dict[str, Any] | None:
         """The record of a finished point: scores, generations, cost; None while there is none."""
-        path = self.store.point(point_id) / "result.json"
-        return read_json(path) if path.is_file() else None
+        return self.store.find_json(self._file(point_id, "result.json"))
 
     def write_result(self, point_id: str, result: Mapping[str, Any]) -> None:
         """Write the record of a finished point."""
-        write_json(self.store.point(point_id) / "result.json", result)
+        self.store.write_json(self._file(point_id, "result.json"), result)
 
     def epochs(self, point_id: str) -> Iterator[dict[str, Any]]:
         """The reports of a point's epochs, in order."""
-        for path in sorted((self.store.point(point_id) / "epochs").glob("*.json")):
-            yield read_json(path)
+        for name in self.store.children(self._file(point_id, "epochs")):
+            yield self.store.read_json(self._file(point_id, "epochs") / name)
 
     def write_epoch(self, point_id: str, epoch: int, report: Mapping[str, Any]) -> None:
         """Record one epoch, counted from 1 over the whole lineage; a repeated epoch replaces its report."""
-        write_json(self.store.point(point_id) / "epochs" / f"{epoch:04d}.json", report)
+        self.store.write_json(self._file(point_id, "epochs") / f"{epoch:04d}.json", report)
+
+    def pulse(self, point_id: str) -> dict[str, Any] | None:
+        """The last sign of life of a point that runs, or ran."""
+        return self.store.find_json(self._file(point_id, PULSE))
+
+    def forget_pulse(self, point_id: str) -> None:
+        """A new process will give signs of life: those of an earlier one say nothing about it."""
+        self.store.remove(self._file(point_id, PULSE))
+
+    def write_pulse(self, point_id: str, record: Mapping[str, Any]) -> None:
+        """Record a sign of life."""
+        self.store.write_json(self._file(point_id, PULSE), record)
 
     def _write(self, point_id: str, state: PointState) -> None:
-        write_json(self.store.point(point_id) / "state.json", asdict(state))
+        self.store.write_json(self._file(point_id, "state.json"), asdict(state))
+
+    def _file(self, point_id: str, name: str) -> PurePosixPath:
+        return self.store.point(point_id) / name

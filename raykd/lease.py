@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd.artifacts import Store
-from raykd.errors import ArtifactError, LeaseHeldError, LeaseLostError
+from raykd.errors import ArtifactError, LeaseHeldError, LeaseLostError, StorageError
 
 BEAT_SECONDS = 5.0
 PATIENCE = 4 * BEAT_SECONDS
@@ -72,7 +72,6 @@ class Lease:
             "process_started": _started(os.getpid()),
             "since": time.time(),
             "who": _who(),
-            "token": uuid.uuid4().hex,
         }
         try:
             store.create_json(_record(number), record)
@@ -119,7 +118,7 @@ class Lease:
             try:
                 self.guard()
                 self.beat(count)
-            except (OSError, ArtifactError):
+            except (OSError, ArtifactError, StorageError):
                 # Storage may be back for the next beat; whoever writes asks the guard in any case.
                 continue
             except LeaseLostError:

@@ -3,14 +3,14 @@
 import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.artifacts import Store, fingerprint, read_json, write_json
+from raykd.artifacts import Store, fingerprint
 from raykd.config.identity import first_teachers, generation_zero, scored_languages
 from raykd.config.point import PointConfig
 from raykd.engine import Engine
@@ -33,6 +33,7 @@ def outputs(
     for micro in batches_for_inference(features.lengths, tokens=tokens, rank=space.rank, world_size=space.world_size):
         batch = space.to_device(features.collate(micro.indices))
         answered = model(**task.model_inputs(batch))
+        space.pulse.moved()
         if not micro.idle:
             yield micro, batch, answered
 
@@ -49,8 +50,8 @@ def score(space: Workspace, model: Engine, config: PointConfig, base: str, *, ep
 
 def score_base(space: Workspace, base: str, config: PointConfig) -> dict[str, Any]:
     """Scores of generation 0, `final` and `epoch` sample, taken once for all points that share them."""
-    path = scores_path(space.store, base, config)
-    if not space.from_rank_0(path.is_file()):
+    path = scores_path(base, config)
+    if not space.from_rank_0(space.store.exists(path)):
         kinds = {"final": False} | ({"epoch": True} if config.evaluation.epoch_max_items != 0 else {})
         found: dict[str, dict[str | None, dict[str, Any]]] = {kind: {} for kind in kinds}
         for teacher, language in generation_zero(config).items():
@@ -59,9 +60,9 @@ def score_base(space: Workspace, base: str, config: PointConfig) -> dict[str, An
                     found[kind][language] = score(space, engine, config, base, epoch_sample=epoch_sample)
         scores = {kind: TASKS[config.task].of_teachers(each) for kind, each in found.items()}
         if space.rank == 0:
-            write_json(path, {"base": base, "model": config.base.model, **scores})
+            space.store.write_json(path, {"base": base, "model": config.base.model, **scores})
         space.barrier()
-    return read_json(path)
+    return space.store.read_json(path)
 
 
 def base_scores(store: Store, base: str, config: PointConfig) -> dict[str, Any]:
@@ -70,11 +71,11 @@ def base_scores(store: Store, base: str, config: PointConfig) -> dict[str, Any]:
     Raises:
         ArtifactError: if generation 0 was not scored.
     """
-    return read_json(scores_path(store, base, config))
+    return store.read_json(scores_path(base, config))
 
 
-def scores_path(store: Store, base: str, config: PointConfig) -> Path:
-    """Where the scores of generation 0 on a dev set are."""
+def scores_path(base: str, config: PointConfig) -> PurePosixPath:
+    """Name of the scores of generation 0 on a dev set."""
     recipe = {
         "teachers": list(generation_zero(config)),
         "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_tokens"}),
@@ -82,7 +83,7 @@ def scores_path(store: Store, base: str, config: PointConfig) -> Path:
         "windows": TASKS[config.task].window_options(config),
         "precision": config.compute.precision,
     }
-    return store.root / "scores" / f"{fingerprint(recipe)}.json"
+    return PurePosixPath("scores", f"{fingerprint(recipe)}.json")
 
 
 def teacher_signals(
@@ -144,7 +145,7 @@ def signal_store(space: Workspace, teacher: str, config: PointConfig, base: str)
         "view": [data.teacher_view, draw if data.teacher_view != "same" else None],
         "precision": config.compute.precision,
     }
-    return SignalStore(space.store.signals(fingerprint(recipe)))
+    return SignalStore(space.store, space.store.signals(fingerprint(recipe)), teacher)
 
 
 def _store_signals(

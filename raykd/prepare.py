@@ -22,14 +22,14 @@ from raykd.workspace import Workspace, tokenizer_hash
 
 def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iterator[str]:
     """Make what points with one base teacher share. Yields a line for each thing made."""
-    if space.from_rank_0(space.store.has(base)):
+    if space.from_rank_0(space.store.has(base, strict=True)):
         _refuse_changed_model(space, "base.model", configs[0].base.model, base)
     else:
         yield from _make_base(space, configs[0], base)
         yield f"generation 0 is ready ({configs[0].base.model})"
     for config in {tuple(first_teachers(config)): config for config in configs}.values():
         yield from _make_teachers(space, config, base)
-    for config in {scores_path(space.store, base, config): config for config in configs}.values():
+    for config in {scores_path(base, config): config for config in configs}.values():
         yield f"generation 0 scores {headline(score_base(space, base, config)['final'])}"
     windows = 0
     for config in configs:
@@ -46,8 +46,9 @@ def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iter
 def _make_teachers(space: Workspace, config: PointConfig, base: str) -> Iterator[str]:
     """Train or take the teachers of generation 1 that are not there yet."""
     for teacher, language in first_teachers(config).items():
-        is_there = space.from_rank_0(space.store.has(teacher))
-        if config.task == "parallel" and teacher != base:
+        given = config.task == "parallel" and teacher != base
+        is_there = space.from_rank_0(space.store.has(teacher, strict=given))
+        if given:
             if is_there:
                 _refuse_changed_model(space, "teacher.model", config.teacher.model, teacher)
             else:

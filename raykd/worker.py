@@ -1,6 +1,5 @@
 """The worker loop of a point: unpack, build, resume, train, report; the maths is elsewhere."""
 
-import shutil
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from raykd.lineage import GenerationRecord, GenerationSpec, Lineage
 from raykd.loop import Begun, EpochStats, TeacherView, order_epoch, train_epoch
 from raykd.pace import no_notice
 from raykd.passes import base_scores, score, signal_store, teacher_signals
+from raykd.pulse import Pulse
 from raykd.tasks.task import TASKS
 from raykd.training import loss_terms, refuse_nan, widths
 from raykd.workspace import Workspace, tokenizer_hash
@@ -92,6 +92,9 @@ class PointRun:
                 alone.
         """
         started = time.time()
+        if self.space.rank == 0:
+            self.space.pulse = Pulse(lambda record: self.journal.write_pulse(self.job.point_id, record))
+        self.space.pulse.begin("starting", "starting")
         found = load_progress(self.checkpoints, self.config.lineage) if self.space.rank == 0 else None
         progress = self.space.from_rank_0(found)
         records, saved = progress.records, progress.saved
@@ -109,6 +112,7 @@ class PointRun:
             self._free_live()
             self._free_student()
             self.checkpoints.close()
+            self.space.pulse = Pulse()
 
     def _guard(self) -> None:
         """Stop a run that lost its point before it writes: rank 0 knows, and without its share nothing counts."""
@@ -128,9 +132,12 @@ class PointRun:
         teacher = self._teacher(spec) if at.generation_epochs < per_generation else None
         dev_score = None
         while at.generation_epochs < per_generation:
+            which = f"epoch {at.epochs + 1} of {len(self.steps)}"
+            self.space.pulse.begin("training", f"generation {spec.index}, training, {which}")
             stats = self._train_epoch(at, teacher, spec)
             self._refuse_nan(stats.losses, at)
             self.in_memory = None
+            self.space.pulse.begin("scoring", f"generation {spec.index}, scoring after {which}")
             dev_score, watched = self._dev_scores()
             at = self._advance(at, spec, records, dev_score)
             scores = {"dev_score": dev_score, "watched": watched}
@@ -138,6 +145,7 @@ class PointRun:
         self._free_live()
         if here is at and self.config.evaluation.epoch_max_items != 0:
             dev_score, _ = self._dev_scores()
+        self.space.pulse.begin("exporting", f"generation {spec.index}, exporting")
         name, made = self._export(self._recipe(spec, records), spec, dev_score)
         # An artifact of an earlier try need not have the bits of this one.
         self.in_memory = name if made else None
@@ -147,6 +155,7 @@ class PointRun:
         """Put the student of a generation into memory: it is there, in the checkpoint, or in an artifact."""
         if spec.start == "continue" and self.engine is not None:
             return
+        self.space.pulse.begin("loading", f"generation {spec.index}, loading the student")
         self._free_student()
         if spec.start_from:
             model = load(self.space, self.config, spec.start_from, dropout=self.config.training.dropout)
@@ -174,6 +183,7 @@ class PointRun:
 
             return self.task.live_teacher(self.train, forward, distillation, **place)
         in_memory = (self.in_memory, self.engine) if self.in_memory else None
+        self.space.pulse.begin("signals", f"generation {spec.index}, reading the teachers' signals")
         readings = teacher_signals(self.space, spec.teachers, self.config, self.job.base, in_memory=in_memory)
         return self.task.stored_teacher(self.train, readings, distillation, **place)
 
@@ -205,7 +215,8 @@ class PointRun:
         )
 
     def _between(self, at: Position, done: Callable[[], Begun]) -> None:
-        """Save at the boundary of two steps where it is time to."""
+        """Give a sign of life at the boundary of two steps, and save where it is time to."""
+        self.space.pulse.moved()
         if self.checkpoints.is_due():
             begun = done()
             self._refuse_nan(begun.losses, at)
@@ -294,6 +305,7 @@ class PointRun:
     def _finish(self, records: list[GenerationRecord], seconds: float) -> None:
         """Score what the lineage delivers, write the result, and drop what nobody will ask for."""
         final, base = self.job.lineage(self.space.store).final(records), self.job.base
+        self.space.pulse.begin("scoring", "scoring what the lineage delivers")
         if final == self.in_memory:
             scores = score(self.space, self.engine, self.config, base, epoch_sample=False)
         else:
@@ -316,6 +328,7 @@ class PointRun:
             "seconds": seconds,
         }
         self.journal.write_result(self.job.point_id, result)
+        self.journal.forget_pulse(self.job.point_id)
         self.checkpoints.drop()
         made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {base}
         keep = {"none": set(), "last": {final}, "all": made}[self.config.lineage.keep]
@@ -323,7 +336,7 @@ class PointRun:
             self.space.store.remove_weights(name)
         for name in made:
             # No other point has these teachers.
-            shutil.rmtree(signal_store(self.space, name, self.config, base).folder, ignore_errors=True)
+            signal_store(self.space, name, self.config, base).drop()
 
     def _free_live(self) -> None:
         for engine in self.live:

@@ -16,6 +16,7 @@ from raykd.config.identity import first_teachers, scored_languages
 from raykd.config.point import PointConfig
 from raykd.engine import join_process_group
 from raykd.models.qa import load_tokenizer
+from raykd.pulse import Pulse
 from raykd.tasks.task import TASKS, TrainData
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class Workspace:
     Attributes:
         store: where artifacts and signals live, the same for all workers.
         folder: the sweep file's folder, from which relative paths are found.
+        pulse: where signs of life go.
     """
 
     store: Store
@@ -37,6 +39,7 @@ class Workspace:
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     cache: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
+    pulse: Pulse = field(default_factory=Pulse)
 
     @classmethod
     def open(cls, store: Store, folder: Path, *, alone: bool, threads: int | None = None) -> "Workspace":
@@ -101,11 +104,16 @@ class Workspace:
         needs = config.levels, never_positive(config.distillation.weights[0])
         drawn = (config.seed, epochs, *needs, *first_teachers(config)) if config.task == "parallel" else None
         key = "train", config.task, config.data.model_dump_json(), config.data_seed, base, drawn
-        items, artifact = self.items(config)[0], self.store.artifact(base)
-        return self.remember(
-            key,
-            lambda: task.train_set(config, self.tokenizer(base), items=items, folder=self.folder, artifact=artifact),
-        )
+        items = self.items(config)[0]
+
+        def build() -> TrainData:
+            options = {"items": items, "folder": self.folder, "artifact": self.store.artifact(base)}
+            if config.task == "parallel":
+                # Without a teacher that is the student: there is nobody who reads otherwise.
+                options["teacher"] = self.store.artifact(next(iter(first_teachers(config))))
+            return task.train_set(config, self.tokenizer(base), **options)
+
+        return self.remember(key, build)
 
     def dev_set(self, config: PointConfig, base: str, *, epoch_sample: bool) -> Any:
         """What a point is scored on: all of it, or the smaller sample that is scored after every epoch."""
@@ -117,10 +125,8 @@ class Workspace:
             chosen = evaluation.model_copy(update={"source": evaluation.selection, "selection": None})
             config = config.model_copy(update={"evaluation": chosen})
             key = "dev", config.task, chosen.model_dump_json(), *shared
-        artifact = self.store.artifact(base)
-        whole = self.remember(
-            key, lambda: task.dev_set(config, self.tokenizer(base), folder=self.folder, artifact=artifact)
-        )
+        place = {"folder": self.folder, "artifact": self.store.artifact(base)}
+        whole = self.remember(key, lambda: task.dev_set(config, self.tokenizer(base), **place))
         count = config.evaluation.epoch_max_items
         if not epoch_sample or count is None:
             return whole

@@ -1,6 +1,8 @@
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,3 +21,28 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("RAYKD_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Any]:
+    """A `buckets.S3Server`; only tests that use it pay for its import."""
+    from buckets import S3Server
+
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty folder in a bucket; credentials and address are in the environment."""
+    import boto3
+    import fsspec
+    from buckets import BUCKET
+
+    for name, value in {**s3_server.environment, "RAYKD_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    # Clients that earlier tests made may know a connection that is no more.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    return f"s3://{BUCKET}/{tmp_path.name}"

@@ -13,9 +13,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     {"__main__"},
     {"cli"},
-    {"sweep", "report", "evaluate", "preview"},
+    {"sweep", "report", "evaluate", "preview", "submit", "gc"},
     {"generation"},
-    {"worker", "prepare", "capacity"},
+    {"worker", "prepare", "capacity", "waiting"},
     {"checkpoints"},
     {"passes", "training", "pace"},
     {"handoff"},
@@ -27,7 +27,8 @@ ROWS = (
     {"journal"},
     {"artifacts", "plan", "lineage"},
     {"config"},
-    {"errors"},
+    {"storage"},
+    {"errors", "pulse"},
     {"__init__"},
 )
 """From top to bottom. A module imports only from the rows below its own; inside a package it is free."""
@@ -35,12 +36,13 @@ ROWS = (
 ONLY_IN = {
     "ray.tune": {"sweep"},
     "ray.train": {"generation", "worker"},
-    "ray": {"sweep", "generation", "capacity"},
+    "ray": {"sweep", "generation", "capacity", "waiting", "submit"},
     "deepspeed": {"engine"},
     "transformers": {"models", "tasks", "data"},
     "datasets": {"data"},
     "tokenizers": {"data"},
     "huggingface_hub": {"data"},
+    "fsspec": {"storage"},
     "rich": {"cli"},
     "yaml": {"config"},
 }

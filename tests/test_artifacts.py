@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raykd.artifacts import RECORD, Store, canonical_json, fingerprint, hash_folder, read_json, write_json
+from raykd.artifacts import RECORD, Store, canonical_json, fingerprint, hash_folder
 from raykd.errors import ArtifactError
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -23,7 +23,9 @@ def commit(store: Store, name: str, text: str = "hello", **record) -> None:
 
 
 def files_under(folder) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    """Everything but the folder where things are staged, which must be empty."""
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return [path for path in found if path != ".scratch"]
 
 
 def test_a_fingerprint_is_the_start_of_the_sha256_of_canonical_json():
@@ -55,28 +57,51 @@ def test_a_value_that_is_not_a_number_has_no_fingerprint():
 
 @given(value=values)
 def test_what_is_written_is_read_back(tmp_path_factory, value):
-    path = tmp_path_factory.mktemp("json") / "deep" / "value.json"
-    write_json(path, value)
-    assert read_json(path) == value
-    assert files_under(path.parent) == ["value.json"]
+    store = Store(tmp_path_factory.mktemp("json"))
+    store.write_json("deep/value.json", value)
+    assert store.read_json("deep/value.json") == value
+    assert files_under(store.root) == ["deep", "deep/value.json"]
 
 
 @pytest.mark.parametrize("wrong", [object(), float("nan"), {"a": [1, {2, 3}]}], ids=["object", "nan", "nested set"])
 def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, wrong):
-    path = tmp_path / "state.json"
-    write_json(path, {"old": 1})
+    store = Store(tmp_path)
+    store.write_json("state.json", {"old": 1})
     with pytest.raises((TypeError, ValueError)):
-        write_json(path, {"new": "x" * 100_000, "wrong": wrong})
+        store.write_json("state.json", {"new": "x" * 100_000, "wrong": wrong})
     assert files_under(tmp_path) == ["state.json"]
-    assert read_json(path) == {"old": 1}
+    assert store.read_json("state.json") == {"old": 1}
 
 
-def test_a_missing_and_a_torn_file_are_named(tmp_path):
-    with pytest.raises(ArtifactError, match=r"gone\.json: missing"):
-        read_json(tmp_path / "gone.json")
-    (tmp_path / "torn.json").write_text('{"a": 1')
-    with pytest.raises(ArtifactError, match=r"torn\.json: not valid JSON"):
-        read_json(tmp_path / "torn.json")
+def test_a_missing_record_is_named(tmp_path):
+    with pytest.raises(ArtifactError, match=r"deep/gone\.json: missing"):
+        Store(tmp_path).read_json("deep/gone.json")
+    assert Store(tmp_path).find_json("deep/gone.json") is None
+
+
+@given(value=values, data=st.data())
+def test_a_record_with_other_bytes_is_refused_by_name(tmp_path_factory, value, data):
+    store = Store(tmp_path_factory.mktemp("json"))
+    store.write_json("state.json", value)
+    written = store.read("state.json")
+    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(written))] * 2)))
+    changed = written[:start] + data.draw(st.binary(max_size=8)) + written[stop:]
+    store.write("state.json", changed)
+    if changed == written:
+        assert store.read_json("state.json") == value
+        return
+    with pytest.raises(ArtifactError, match=r"state\.json: damaged, .*; remove it and run again"):
+        store.read_json("state.json")
+
+
+def test_a_record_is_created_once_and_is_then_a_record_like_others(tmp_path):
+    store = Store(tmp_path)
+    store.create_json("lease/1.json", {"who": "first"})
+    for value in ({"who": "second"}, {"who": "first"}):
+        with pytest.raises(FileExistsError):
+            store.create_json("lease/1.json", value)
+    assert store.read_json("lease/1.json") == {"who": "first"}
+    assert files_under(tmp_path) == ["lease", "lease/1.json"]
 
 
 def test_a_committed_artifact_holds_its_files_and_a_record_with_their_hashes(tmp_path):
@@ -112,7 +137,7 @@ def test_an_error_in_the_block_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="killed"), store.committing("a1", dict) as folder:
         (folder / "weights").write_text("half")
         raise RuntimeError("killed")
-    assert files_under(tmp_path) == ["artifacts"]
+    assert files_under(tmp_path) == []
 
 
 def test_an_error_while_the_record_is_made_leaves_nothing(tmp_path):
@@ -122,7 +147,7 @@ def test_an_error_while_the_record_is_made_leaves_nothing(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(RuntimeError, match="no score"), store.committing("a1", record) as folder:
         (folder / "weights").write_text("whole")
-    assert files_under(tmp_path) == ["artifacts"]
+    assert files_under(tmp_path) == []
 
 
 def test_the_record_is_made_after_the_files_and_written_last(tmp_path):
@@ -146,7 +171,7 @@ def test_a_second_committer_of_the_same_name_is_harmless(tmp_path):
         (folder / "weights").write_text("slow")
         commit(store, "a1", by="fast")
     assert store.verify("a1")["by"] == "fast"
-    assert not list((tmp_path / "artifacts").glob(".staging-*"))
+    assert files_under(tmp_path / ".scratch") == []
 
 
 def test_a_folder_without_a_record_makes_room_for_the_artifact(tmp_path):
@@ -174,6 +199,26 @@ def test_verify_names_a_changed_file(tmp_path):
     (store.artifact("a1") / "sub" / "weights.safetensors").write_text("hellO")
     with pytest.raises(ArtifactError, match=r"sub/weights\.safetensors differs from its record"):
         store.verify("a1")
+
+
+def test_an_artifact_with_a_damaged_record_counts_as_absent_and_is_made_again(tmp_path, caplog):
+    store = Store(tmp_path)
+    commit(store, "a1")
+    (store.artifact("a1") / RECORD).write_text('{"files"')
+    assert not store.has("a1")
+    assert "a1/record.json is damaged" in caplog.text
+    with pytest.raises(ArtifactError, match=r"a1/record\.json: damaged"):
+        store.has("a1", strict=True)
+    commit(store, "a1")
+    assert store.verify("a1")["files"].keys() == {"config.json", "sub/weights.safetensors"}
+
+
+@pytest.mark.parametrize("name", ["../other", "a1/../../b1", "/etc"])
+def test_an_artifact_elsewhere_is_refused(tmp_path, name):
+    store = Store(tmp_path / "results")
+    for read in (store.record, store.artifact, store.verify, store.remove_weights):
+        with pytest.raises(ArtifactError, match="leads out of this folder"):
+            read(name)
 
 
 def test_verify_names_a_missing_file(tmp_path):
@@ -206,7 +251,7 @@ def test_a_record_is_readable_text(tmp_path):
     commit(store, "a1", language="中文")
     text = (store.artifact("a1") / RECORD).read_text(encoding="utf-8")
     assert "中文" in text
-    assert json.loads(text)["language"] == "中文"
+    assert json.loads(text)["content"]["language"] == "中文"
 
 
 def test_the_hash_of_a_folder_leaves_its_record_out(tmp_path):

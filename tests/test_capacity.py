@@ -3,6 +3,7 @@ from worlds import point
 
 from raykd.capacity import Capacity, WorkerResources, check_storage
 from raykd.errors import CapacityError
+from raykd.storage import Storage
 
 TWO_CORES = Capacity(((2.0, 0.0),))
 FOUR_NODES = Capacity(((16.0, 0.0),) * 4)
@@ -61,4 +62,4 @@ def test_the_driver_of_a_group_finds_room_beside_workers_that_fill_the_machine()
 def test_a_storage_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CapacityError, match="cannot write here"):
-        check_storage(tmp_path / "file" / "results")
+        check_storage(Storage(tmp_path / "file" / "results"))

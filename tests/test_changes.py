@@ -7,8 +7,8 @@ import pytest
 from worlds import sweep
 
 from raykd.changes import refuse_changed
-from raykd.config.vary import without_shorthand
 from raykd.config.sweep import SweepConfig
+from raykd.config.vary import without_shorthand
 from raykd.errors import ConfigError
 from raykd.journal import Journal
 from raykd.plan import Plan, make_plan

@@ -2,15 +2,17 @@
 
 import json
 import logging
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raykd.artifacts import Store, write_json
+from raykd.artifacts import Store, to_record
 from raykd.checkpoints import Checkpoints, Position, Progress, load_progress, save_generations
 from raykd.config.point import ComputeConfig, LineageConfig
 from raykd.lineage import GenerationRecord
@@ -77,16 +79,20 @@ def finished(root: Path, count: int) -> None:
     store = Store(root)
     records = [GenerationRecord(index, f"artifact-{index}") for index in range(1, count + 1)]
     for record in records:
-        write_json(store.artifact(record.artifact) / "record.json", {"files": {}})
+        store.write_json(f"artifacts/{record.artifact}/record.json", {"files": {}})
     save_generations(store, POINT, records)
 
 
+def folder(root: Path) -> Path:
+    return root / of(root).folder
+
+
 def names(root: Path) -> list[str]:
-    return sorted(path.name.rpartition("-")[0] for path in of(root).folder.iterdir())
+    return sorted(path.name.rpartition("-")[0] for path in folder(root).iterdir())
 
 
 def newest_file(root: Path, file: str) -> Path:
-    return max(path for path in of(root).folder.rglob(file))
+    return max(path for path in folder(root).rglob(file))
 
 
 def test_the_newest_checkpoint_is_gone_on_from_and_two_are_kept(tmp_path):
@@ -120,7 +126,7 @@ def test_a_damaged_checkpoint_is_left_out_with_a_line_and_the_one_before_is_used
 def test_without_a_whole_checkpoint_the_lineage_starts_again(tmp_path):
     finished(tmp_path, 2)
     save(tmp_path, at(2), at(2, steps=3))
-    for path in of(tmp_path).folder.rglob("model.pt"):
+    for path in folder(tmp_path).rglob("model.pt"):
         path.write_text("")
     lineage = LineageConfig(num_generations=9, student_init="previous")
     assert load_progress(of(tmp_path), lineage) == Progress([], None)
@@ -168,10 +174,16 @@ def test_a_finished_lineage_needs_no_checkpoint(tmp_path):
     assert (len(found.records), found.saved) == (3, None)
 
 
-@pytest.mark.parametrize("text", ["", "[{", "{}", '[{"index": "one"}]', '[{"index": 2, "artifact": "artifact-2"}]'])
-def test_a_damaged_list_of_generations_starts_the_lineage_again(tmp_path, text):
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[{", b"[]"),
+        *map(to_record, ({"index": 1}, [{"index": "one"}], [{"index": 2, "artifact": "artifact-2"}])),
+    ],
+)
+def test_a_damaged_list_of_generations_starts_the_lineage_again(tmp_path, content):
     finished(tmp_path, 2)
-    (Store(tmp_path).point(POINT) / "generations.json").write_text(text)
+    Store(tmp_path).write(f"points/{POINT}/generations.json", content)
     assert load_progress(of(tmp_path), LineageConfig(num_generations=3)) == Progress([], None)
 
 
@@ -199,16 +211,31 @@ def test_training_goes_on_while_a_checkpoint_is_on_its_way_and_time_alone_is_no_
 def test_an_upload_that_fails_is_named_and_the_next_one_tries_again(tmp_path, caplog):
     finished(tmp_path, 1)
     saving = of(tmp_path)
-    saving.folder.parent.mkdir(parents=True, exist_ok=True)
-    saving.folder.write_text("in the way")
+    folder(tmp_path).parent.mkdir(parents=True, exist_ok=True)
+    folder(tmp_path).write_text("in the way")
     saving.save(Files(1), at(1))
     with caplog.at_level(logging.ERROR):
         saving.wait()
     assert "a checkpoint was not stored" in caplog.text
-    saving.folder.unlink()
+    folder(tmp_path).unlink()
     saving.save(Files(2), at(1, steps=1))
     saving.close()
     assert state_of(tmp_path) == 2
+    assert list((tmp_path / ".scratch").iterdir()) == []
+
+
+def test_a_full_disk_is_named_as_such(tmp_path, monkeypatch):
+    class Stuck(Files):
+        def save(self, folder: Path) -> None:
+            super().save(folder)
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    saving = of(tmp_path)
+    with pytest.raises(RuntimeError, match="file write failed"):
+        saving.save(Stuck(), at(1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096))
+    with pytest.raises(OSError, match="No space left on device"):
+        saving.save(Stuck(), at(1))
     assert list((tmp_path / ".scratch").iterdir()) == []
 
 
@@ -244,22 +271,24 @@ def test_without_checkpoints_nothing_is_saved(tmp_path):
     assert not saving.is_due()
     saving.save(Files(1), at(1))
     saving.close()
-    assert not saving.folder.exists()
+    assert not folder(tmp_path).exists()
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_change_to_any_file_gives_another_state_or_an_error(tmp_path_factory, data):
+def test_whatever_happens_to_a_file_a_point_goes_on_from_what_was_saved_or_from_nothing(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("fuzzed")
     finished(root, 1)
     save(root, at(1), at(1, steps=3))
-    files = sorted(path for path in Store(root).point(POINT).rglob("*") if path.is_file())
+    files = sorted(path for path in folder(root).parent.rglob("*") if path.is_file())
     path = data.draw(st.sampled_from(files), label="file")
     content = path.read_bytes()
     cut = data.draw(st.integers(0, len(content)), label="cut")
     junk = data.draw(st.one_of(st.binary(max_size=8), st.sampled_from([b"{}", b"[]", b"null", b"1", b'"x"'])))
     path.write_bytes(content[:cut] + junk + data.draw(st.sampled_from([b"", content[cut:]])))
-    assert state_of(root) in (2, 1, None)
+    saved = load_progress(of(root), LineageConfig(num_generations=9)).saved
+    expected = {2: at(1, steps=3), 1: at(1), None: None}
+    assert (saved and saved.position) == expected[state_of(root)]
 
 
 def test_a_position_is_json_to_the_last_bit(tmp_path):
@@ -267,4 +296,4 @@ def test_a_position_is_json_to_the_last_bit(tmp_path):
     position = Position(2, 0, 1, Begun([[1 / 3, 0.1, 2.0**-40]], 1 / 7), "artifact-1", 2 / 3)
     save(tmp_path, position)
     assert of(tmp_path).newest(lambda position: True).position == position
-    assert json.loads(newest_file(tmp_path, "position.json").read_text())["num_workers"] == 1
+    assert json.loads(newest_file(tmp_path, "position.json").read_text())["content"]["num_workers"] == 1

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from worlds import sweep, tag_sweep
 
-from raykd.artifacts import write_json
+from raykd.artifacts import Store
 from raykd.cli import main
 from raykd.config.keys import merged
 from raykd.journal import Journal
@@ -93,7 +93,7 @@ def test_a_leaderboard_shows_each_language_and_says_what_was_never_trained_on(ca
         journal.write_result(f"p{number}", result)
         journal.end(f"p{number}", "finished")
     journal.write_sweep({"points": ["p0", "p1", "p2"]})
-    write_json(Path("runs/tiny/scores/x.json"), {"base": "b", "final": scores(en=90.0, es=90.0, zh=5.0)})
+    Store(Path("runs/tiny")).write_json("scores/x.json", {"base": "b", "final": scores(en=90.0, es=90.0, zh=5.0)})
     assert main(["leaderboard", "runs/tiny", "--cells"]) == 0
     table, cells = capsys.readouterr().out.split("\nF1 of ")
     assert table.splitlines() == [

@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -235,7 +235,7 @@ def test_an_artifact_with_a_damaged_file(store, data):
 @pytest.fixture(scope="module")
 def signals(tmp_path_factory) -> SignalStore:
     """Two parts of two windows each."""
-    made = SignalStore(tmp_path_factory.mktemp("signals") / "teacher")
+    made = SignalStore(Store(tmp_path_factory.mktemp("signals")), PurePosixPath("teacher"), "t0")
     for number, ids in enumerate((["w0", "w1"], ["w2", "w3"])):
         made.write(ids, [3, 2], {"start": torch.arange(5.0) + number}, {"transitions": torch.eye(2)})
     return made
@@ -246,7 +246,7 @@ def signals(tmp_path_factory) -> SignalStore:
 def test_signals_with_a_damaged_part(signals, data):
     ids, lengths = ["w3", "w0", "w1", "w2"], np.array([2, 3, 2, 3])
     arrays, constants = signals.read(ids, lengths)
-    with damage_for_now(signals.folder, data) as path:
+    with damage_for_now(signals.store.root / signals.folder, data) as path:
         try:
             missing = signals.missing(ids)
             again, same = signals.read(ids, lengths)

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 from worlds import pair_point, point, tag_point
 
-from raykd.artifacts import Store, read_json
+from raykd.artifacts import Store
 from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
 from raykd.config.point import PointConfig
 from raykd.config.sweep import SweepConfig
@@ -103,7 +103,7 @@ def test_a_qa_point_starts_from_the_encoder_of_a_parallel_point(encoder, world, 
         assert {name for name in found if not name.startswith("bert.")} == {"qa_outputs.weight", "qa_outputs.bias"}
         assert {f"bert.{name}" for name in start} == {name for name in found if name.startswith("bert.")}
         assert 0 < largest_difference(found, start) < 1e-4
-    assert store.record(base_fingerprint(config))["given"] == read_json(encoder / "record.json")["files"]
+    assert store.record(base_fingerprint(config))["given"] == Store(encoder).read_json("record.json")["files"]
 
 
 def test_it_ends_as_a_folder_that_transformers_answers_with(answering):

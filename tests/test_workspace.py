@@ -44,5 +44,5 @@ def test_what_is_zero_shot_depends_on_the_languages_of_the_point(space):
     for epoch_sample in (True, False):
         trained = [space.dev_set(point, base, epoch_sample=epoch_sample).trained for point in (PLAIN, one)]
         assert trained == [("es", "zh"), ("es",)]
-    assert scores_path(space.store, base, PLAIN) != scores_path(space.store, base, one)
-    assert scores_path(space.store, base, PLAIN) == scores_path(space.store, base, pair_point(seed=9))
+    assert scores_path(base, PLAIN) != scores_path(base, one)
+    assert scores_path(base, PLAIN) == scores_path(base, pair_point(seed=9))

@@ -46,6 +46,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=True)
 
 
+def _joined(node: yaml.ScalarNode) -> str:
+    """Text of a file in which JSON's pairs of surrogates are the characters that they stand for."""
+    try:
+        return node.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        line = node.start_mark.line + 1
+        raise ValueError(f"line {line}: half a character (a lone surrogate); write all of it") from error
+
+
 _SCALARS: dict[str, tuple[str, list[str], Callable[..., Any]]] = {
     "null": (r"~|null|Null|NULL|", [*"~nN", ""], lambda loader, node: None),
     "bool": (r"true|True|TRUE|false|False|FALSE", [*"tTfF"], lambda loader, node: node.value.lower() == "true"),
@@ -55,7 +64,7 @@ _SCALARS: dict[str, tuple[str, list[str], Callable[..., Any]]] = {
         [*"-+.0123456789"],
         lambda loader, node: float(node.value),
     ),
-    "str": (r"(?!)", [], lambda loader, node: node.value),
+    "str": (r"(?!)", [], lambda loader, node: _joined(node)),
 }
 for _name, (_pattern, _first, _construct) in _SCALARS.items():
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})$"), _first)

@@ -6,6 +6,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from raykd.config.base import Config
 from raykd.config.point import PointConfig
+from raykd.errors import ConfigError
+from raykd.storage.location import location
 
 
 class Grid(Config):
@@ -71,6 +73,8 @@ class SearchConfig(Config):
     """Seed of random and optuna."""
     max_concurrent: int | None = Field(None, ge=1)
     """Points that run at the same time; null runs as many as fit."""
+    max_attempts: int = Field(3, ge=1)
+    """Failures after which a point is given up. Attempts that ended because the whole sweep was killed do not count."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -91,13 +95,21 @@ class SearchConfig(Config):
         return self
 
 
+def _place(text: str) -> str:
+    try:
+        location(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 class SweepConfig(PointConfig):
     """A sweep file. Every key of a point stands at its top level; `methods` and `search` vary them."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the sweep; it names the folder of its results."""
-    storage: str | None = None
-    """Folder of the results; null is `runs/NAME` in the current folder."""
+    storage: Annotated[str, AfterValidator(_place)] | None = None
+    """Where results go: a folder, `s3://BUCKET/FOLDER` or `gs://BUCKET/FOLDER`; null is `runs/NAME` here."""
     preset: Literal["legacy"] | None = None
     """legacy: defaults that reproduce the released G-XLT code. Keys of the file win over it."""
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)

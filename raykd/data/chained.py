@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raykd.artifacts import RECORD, Store, read_json
+from raykd.artifacts import RECORD, Store
 from raykd.errors import DataError
 from raykd.journal import Journal, Status
 
@@ -34,11 +34,11 @@ class _Point:
         return scores[scores["main"]]
 
 
-def delivered_by(results: Path, wanted: str) -> Path:
-    """Folder of the artifact that a point of a sweep delivered.
+def delivered_by(results: Path | str, wanted: str) -> Path:
+    """Local folder of the artifact that a point of a sweep delivered.
 
     Args:
-        results: the folder of the sweep's results.
+        results: the sweep's results, a folder or a URL.
         wanted: the point's label, its id, or its method where only one point of that is finished; `best` or nothing
             is the point with the highest main score, once none is left to run.
 
@@ -50,9 +50,9 @@ def delivered_by(results: Path, wanted: str) -> Path:
     points = [_read(journal, point_id) for point_id in journal.current_point_ids()]
     point = _best(points, results) if wanted in ("", BEST) else _named(points, wanted, results)
     store, artifact = journal.store, point.result["artifact"]
-    if not store.has(artifact):
+    if not store.has(artifact, strict=True):
         why = "are not there"
-        if (store.artifact(artifact) / RECORD).is_file():
+        if store.exists(f"artifacts/{artifact}/{RECORD}"):
             why = "were removed when its lineage was done (lineage.keep: none)"
         raise DataError(
             f"the weights of {_shown(point)} {why}; run its sweep with lineage.keep: last into another storage"
@@ -67,10 +67,9 @@ def verify_delivered(folder: Path) -> None:
     Raises:
         ArtifactError: if a file is missing or differs.
     """
-    record = folder / RECORD
     # Elsewhere a folder may hold a file of that name which is no record of ours.
-    if folder.parent.name == "artifacts" and record.is_file() and "files" in read_json(record):
-        Store(folder.parent.parent).verify(folder.name)
+    if folder.parent.name == "artifacts" and Journal.at(folder.parents[1]).has_sweep():
+        Store(folder.parents[1]).verify(folder.name)
 
 
 def _read(journal: Journal, point_id: str) -> _Point:
@@ -81,7 +80,7 @@ def _read(journal: Journal, point_id: str) -> _Point:
     return _Point(point_id, described["label"], described["method"], status, state.error, result)
 
 
-def _best(points: Sequence[_Point], results: Path) -> _Point:
+def _best(points: Sequence[_Point], results: Path | str) -> _Point:
     left = [point for point in points if point.status in ("pending", "running")]
     if left:
         raise DataError(
@@ -94,7 +93,7 @@ def _best(points: Sequence[_Point], results: Path) -> _Point:
     return max(scored, key=lambda point: point.main_score)
 
 
-def _named(points: Sequence[_Point], wanted: str, results: Path) -> _Point:
+def _named(points: Sequence[_Point], wanted: str, results: Path | str) -> _Point:
     found = [point for point in points if wanted in (point.label, point.id)]
     if not found:
         found = [point for point in points if wanted == point.method]

@@ -14,6 +14,7 @@ from pathlib import Path
 from raykd.data.chained import delivered_by, verify_delivered
 from raykd.errors import ArtifactError, DataError
 from raykd.journal import Journal
+from raykd.storage import location
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,8 @@ def locate_model(name: str, *, folder: Path) -> str:
 
     Args:
         name: a folder, searched for in the order of `locate`; what a point of another sweep delivered, as
-            `RESULTS#POINT` with the folder of its results, searched for likewise (see `delivered_by`); a Hub id such as
+            `RESULTS#POINT` with the folder of its results, searched for likewise, or their URL (see `delivered_by`); a
+            Hub id such as
             `google-bert/bert-base-cased`; or a folder inside an installed Python package, such as
             `package:some_package/model`.
         folder: the folder of the sweep file.
@@ -145,6 +147,10 @@ def locate_model(name: str, *, folder: Path) -> str:
     """
     if name.startswith(_PACKAGE):
         return _folder_in_package(name)
+    if "://" in name:
+        results, _, point = name.partition(_POINT_MARK)
+        with _errors_of(name):
+            return str(delivered_by(location(results), point))
     places = _places(name, folder)
     for place in places:
         # os.path answers for a label too that is longer than a file name can be.

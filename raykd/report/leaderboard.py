@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raykd.artifacts import read_json
+from raykd.artifacts import Store
 from raykd.errors import ArtifactError
 from raykd.journal import Journal
 
@@ -52,13 +52,13 @@ class Leaderboard:
     rows: list[Row]
 
 
-def leaderboard(folder: Path) -> Leaderboard:
-    """Rows of a sweep's folder, best mean of the main score first, configurations without a result last.
+def leaderboard(root: Path | str) -> Leaderboard:
+    """Rows of a sweep's results, best mean of the main score first, configurations without a result last.
 
     Raises:
         ArtifactError: if the folder holds no sweep.
     """
-    journal = Journal.at(folder)
+    journal = Journal.at(root)
     groups: dict[tuple[str, str], list[tuple[dict, dict | None, str]]] = {}
     bases: dict[str, str] = {}
     for point_id in journal.current_point_ids():
@@ -67,7 +67,7 @@ def leaderboard(folder: Path) -> Leaderboard:
         varied = {key: value for key, value in point["varied"].items() if key != "seed"}
         key = point["method"], json.dumps(varied, sort_keys=True)
         groups.setdefault(key, []).append((varied, journal.result(point_id), journal.state(point_id).status))
-    first = _generation_zero(folder, bases)
+    first = _generation_zero(journal.store, bases)
     scored = [result["scores"] for members in groups.values() for _, result, _ in members if result]
     described = next(iter([*scored, *(scores for _, scores in first)]), {"main": None, "columns": {}})
     main, columns = described["main"], described["columns"]
@@ -80,9 +80,9 @@ def leaderboard(folder: Path) -> Leaderboard:
     return Leaderboard(main, columns, rows)
 
 
-def failures(folder: Path) -> list[str]:
+def failures(root: Path | str) -> list[str]:
     """A line for each point that failed: label and reason."""
-    journal = Journal.at(folder)
+    journal = Journal.at(root)
     states = [(point_id, journal.state(point_id)) for point_id in journal.current_point_ids()]
     return [
         f"{journal.point(point_id)['label']}: {state.error}" for point_id, state in states if state.status == "failed"
@@ -127,15 +127,15 @@ def _row(method: str, members: Sequence[tuple[dict, dict | None, str]], scores: 
     )
 
 
-def _generation_zero(folder: Path, bases: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+def _generation_zero(store: Store, bases: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
     """What generation 0 is called, and its scores."""
     found = []
-    for path in sorted((folder / "scores").glob("*.json")):
-        recorded = read_json(path)
+    for name in store.children("scores"):
+        recorded = store.read_json(f"scores/{name}")
         if recorded["base"] not in bases:
             continue
-        name = GENERATION_ZERO if len(bases) == 1 else f"{GENERATION_ZERO} of {bases[recorded['base']]}"
-        found.append((name, recorded["final"]))
+        called = GENERATION_ZERO if len(bases) == 1 else f"{GENERATION_ZERO} of {bases[recorded['base']]}"
+        found.append((called, recorded["final"]))
     return found
 
 

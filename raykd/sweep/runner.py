@@ -2,10 +2,12 @@
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import shutil
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,19 @@ from typing import Any
 from ray import tune
 
 import raykd
-from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect, disk_is_full
+from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect
+from raykd.changes import refuse_changed
 from raykd.config.point import PointConfig
-from raykd.errors import CapacityError, DataError, TrainingError
+from raykd.errors import CapacityError, DataError, RaykdError, TrainingError
 from raykd.generation import DISK_FULL, Place, plain_reason, prepare_in_group, prepare_inline, reason_in
 from raykd.journal import Journal, headline
+from raykd.lease import Lease
 from raykd.plan import Plan, Point, base_fingerprint, typical_points
+from raykd.pulse import Listener
+from raykd.storage import resolved
 from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe
 from raykd.sweep.trial import PointTrial, group_trial, point_description
+from raykd.sweep.watch import Watch
 
 
 class Progress:
@@ -38,52 +45,87 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep ended: points by what became of them; `missing` ones were due and did not run."""
+    """How a sweep ended: points by what became of them.
+
+    Attributes:
+        given_up: points that had failed too often before.
+        missing: points that were due and did not run.
+    """
 
     finished: int
     failed: int
     stopped: int
     skipped: int
+    given_up: int
     missing: int
 
 
 def run_sweep(
     plan: Plan,
     *,
-    root: Path,
+    root: Path | str,
     folder: Path,
     progress: Progress,
     data: Mapping[str, str],
     fail_fast: bool = False,
+    retry_failed: bool = False,
     verbose: bool = False,
 ) -> Outcome:
     """Run what is not finished yet.
 
     Args:
-        root: folder of the results, on storage that every node sees.
+        root: folder or URL of the results, on storage that every node sees.
         folder: the sweep file's folder.
         data: data set -> its hash; a set that changed since the folder was begun is refused.
         fail_fast: stop at the first failure; what was running goes on with the next run.
+        retry_failed: try points again that were given up.
         verbose: show what workers print.
 
     Raises:
-        CapacityError: if a point can never fit, or the disk is too full to begin.
+        LeaseHeldError: if another run of this folder is alive.
+        ConfigError: if points mean something else than under the file that the folder was begun with.
         DataError: if data changed.
+        CapacityError: if a point can never fit, or the disk is too full to begin.
+        StallError: if the run waits for what the cluster cannot give, or a worker has stopped moving.
+        KeyboardInterrupt: at SIGINT and SIGTERM, with everything recorded that the next run needs.
     """
     journal = Journal.at(root)
-    check_storage(root)
-    data = _unchanged(journal, data)
-    connect(needs_state_api=plan.sweep.search.scheduler is not None, verbose=verbose)
-    capacity = Capacity.of_cluster()
-    place = Place(root.resolve(), folder.resolve())
-    runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
-    runner.check()
-    journal.write_sweep({**_description(plan), "data": data})
-    runner.add_points()
-    runner.prepare()
-    runner.run()
-    shutil.rmtree(root / ".ray", ignore_errors=True)
+    check_storage(journal.store)
+    with Lease.take(journal.store, say=progress.line) as lease:
+        refuse_changed(plan, journal)
+        data = _unchanged(journal, data)
+        connect(needs_state_api=plan.sweep.search.scheduler is not None, verbose=verbose)
+        capacity = Capacity.of_cluster()
+        place = Place(resolved(root), folder.resolve(), lease.guard)
+        runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
+        runner.check()
+        journal.write_sweep({**_description(plan), "data": data})
+        with _interruptible(runner):
+            runner.add_points(retry_failed=retry_failed)
+            runner.prepare()
+            runner.run()
+        shutil.rmtree(journal.store.ray_folder(), ignore_errors=True)
     return runner.outcome()
+
+
+@contextlib.contextmanager
+def _interruptible(runner: "_Runner") -> Iterator[None]:
+    """Ends at SIGTERM as at SIGINT. `ray job stop` leaves three seconds: what runs is recorded first, then Ray ends."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    # Ray has handlers of its own since it was started, and Tune would wait for its trials.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except BaseException:
+        runner.interrupt()
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Runner:
@@ -96,8 +138,9 @@ class _Runner:
         self.capacity, self.progress, self.fail_fast = capacity, progress, fail_fast
         self.points: dict[str, Point] = {}
         self.left: list[Point] = []
-        self.due = self.skipped = 0
+        self.due = self.skipped = self.given_up = 0
         self.counts: dict[str, int] = {}
+        self.listeners: dict[str, Listener] = {}
 
     def check(self) -> None:
         """Refuse what can never run, all of it at once."""
@@ -111,27 +154,42 @@ class _Runner:
             shown = problems[:5] + ([f"and {len(problems) - 5} more points"] if len(problems) > 5 else [])
             raise CapacityError(shown)
 
-    def add_points(self) -> None:
-        """Record all points, and leave out those that are done. A searcher's points are recorded as it draws them."""
+    def add_points(self, *, retry_failed: bool) -> None:
+        """Record all points, and leave out those that are done or failed too often. A searcher's points are recorded as
+        it draws them."""
         if not self.plan.is_exact:
             self.due = max(0, self.sweep.search.num_points - len(history(self.journal)))
             self.skipped = self.sweep.search.num_points - self.due
             return
         for point in self.plan.points:
             self.add(point)
-            status = self.journal.state(point.id).status
-            if status != "stopped" and (status != "finished" or self.journal.result(point.id) is None):
+            state = self.journal.state(point.id)
+            if retry_failed and state.failures:
+                self.journal.forgive(point.id)
+            elif state.failures >= self.sweep.search.max_attempts and state.status == "failed":
+                self.given_up += 1
+                continue
+            if state.status != "stopped" and (state.status != "finished" or self.journal.result(point.id) is None):
                 self.left.append(point)
-        self.due, self.skipped = len(self.left), len(self.plan.points) - len(self.left)
+        self.due, self.skipped = len(self.left), len(self.plan.points) - len(self.left) - self.given_up
 
     def outcome(self) -> Outcome:
         """What became of the points."""
         counts = {"finished": 0, "failed": 0, "stopped": 0, **self.counts}
-        return Outcome(**counts, skipped=self.skipped, missing=max(0, self.due - sum(counts.values())))
+        missing = max(0, self.due - sum(counts.values()))
+        return Outcome(**counts, skipped=self.skipped, given_up=self.given_up, missing=missing)
+
+    def interrupt(self) -> None:
+        """Record what runs as interrupted, as far as storage takes it."""
+        for point_id in self.points:
+            with contextlib.suppress(OSError, RaykdError):
+                if self.journal.state(point_id).status == "running":
+                    self.journal.end(point_id, "interrupted")
 
     def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
         """Record a point in the journal, with the values that a searcher chose."""
         self.points[point.id] = point
+        self.journal.forget_pulse(point.id)
         self.journal.add(point.id, {**point_description(point), "suggested": suggested})
 
     def prepare(self) -> None:
@@ -171,6 +229,7 @@ class _Runner:
         concurrent = min(most, self.capacity.concurrency(example, worker))
         inline = example.compute.resolved_executor == "inline"
         shared = {"place": self.place, "resources": worker, "sweep": None if points else self.sweep}
+        shared["raises"] = self.fail_fast
         trainable: Any = tune.with_parameters(PointTrial if inline else group_trial, **shared)
         needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
         self.progress.line(
@@ -193,68 +252,76 @@ class _Runner:
             ),
             run_config=tune.RunConfig(
                 name=f"tune-{time.time_ns()}",
-                storage_path=str(self.place.root / ".ray"),
-                callbacks=[_Watch(self)],
+                storage_path=str(self.journal.store.ray_folder()),
+                callbacks=[Watch(self, [needs, worker.beside_driver()])],
                 verbose=0,
-                failure_config=tune.FailureConfig(fail_fast=self.fail_fast),
+                # A process that dies is tried again here; an error of raykd ends its trial.
+                failure_config=tune.FailureConfig(
+                    max_failures=0 if self.fail_fast else self.sweep.search.max_attempts - 1, fail_fast=self.fail_fast
+                ),
             ),
         )
         try:
             tuner.fit()
         except (tune.TuneError, OSError, EOFError) as error:
-            reason = DISK_FULL if disk_is_full(self.place.root) else plain_reason(error)
+            reason = DISK_FULL if self.journal.store.is_full() else plain_reason(error)
             raise TrainingError(reason) from error
 
-    def finished(self, point: Point) -> None:
-        """A point's trial ended well: it is finished, or was stopped early."""
-        status = self.journal.state(point.id).status
-        if status != "finished":
-            status = "stopped"
+    def reported(self, point: Point, report: Mapping[str, Any]) -> None:
+        """A point did an epoch."""
+        self.progress.epoch(point, report)
+
+    def waits(self, text: str) -> None:
+        """Something that the run needs is not there."""
+        self.progress.line(text)
+
+    def silent(self, point: Point) -> str | None:
+        """Why a running point is taken to have stalled: no sign of life for longer than what it does can take."""
+        pulse = self.journal.pulse(point.id)
+        silence = self.listeners.setdefault(point.id, Listener()).silent_for(pulse, time.monotonic())
+        return silence and f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
+
+    def retried(self, point: Point, error: str) -> None:
+        """A point's process died; it goes on in another one."""
+        self.progress.line(f"{point.label}: {self._reason(error)}; trying again")
+
+    def ended(self, point: Point) -> None:
+        """A trial came to its end: its point is finished, failed with an error of raykd, or was stopped early."""
+        state = self.journal.state(point.id)
+        if state.status == "failed":
+            self._count(point, "failed", state.error or "")
+        elif state.status == "finished":
+            result = self.journal.result(point.id)
+            self._count(point, "finished", headline(result["scores"]) if result else "early")
+        else:
             self.journal.end(point.id, "stopped", error="stopped early by ASHA")
-        self.counts[status] = self.counts.get(status, 0) + 1
-        result = self.journal.result(point.id)
-        detail = headline(result["scores"]) if result else "early"
-        self.progress.ended(point, status, detail)
+            self._count(point, "stopped", "early")
 
     def failed(self, point: Point, error: str) -> None:
         """A point's trial ended with an error, which the trial recorded unless its process died or the disk is full."""
-        self.counts["failed"] = self.counts.get("failed", 0) + 1
         state = self.journal.state(point.id)
         reason = state.error if state.status == "failed" else None
         if reason is None:
-            silent = DISK_FULL if disk_is_full(self.place.root) else "its process was killed, or ran out of memory"
-            reason = reason_in(error) or silent
+            reason = self._reason(error)
             with contextlib.suppress(OSError):
                 self.journal.end(point.id, "failed", error=reason)
-        self.progress.ended(point, "failed", reason)
+        self._count(point, "failed", reason)
 
+    def _reason(self, error: str) -> str:
+        silent = DISK_FULL if self.journal.store.is_full() else "its process was killed, or ran out of memory"
+        return reason_in(error) or silent
 
-class _Watch(tune.Callback):
-    """Hears of trials inside the sweep's own process."""
+    def _count(self, point: Point, status: str, detail: str) -> None:
+        self.counts[status] = self.counts.get(status, 0) + 1
+        self.progress.ended(point, status, detail)
 
-    def __init__(self, runner: _Runner) -> None:
-        self.runner = runner
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune writes its callbacks into its own restore file, which raykd never reads: the journal is the truth.
-        return {}
-
-    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-        if "num_epochs" in result:
-            self.runner.progress.epoch(self._point(trial, result), result)
-
-    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.runner.finished(self._point(trial, trial.last_result))
-
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.runner.failed(self._point(trial, trial.last_result), trial.get_error() or "")
-
-    def _point(self, trial: Any, result: Mapping[str, Any]) -> Point:
-        if "point" in trial.config:
-            return self.runner.points[trial.config["point"]["id"]]
-        point = point_of_suggestion(self.runner.sweep, trial.config)
-        if point.id not in self.runner.points:
-            self.runner.add(point, suggested=dict(trial.config))
+    def point_of(self, values: Mapping[str, Any]) -> Point:
+        """The point that a trial's configuration names, or that a searcher's values stand for."""
+        if "point" in values:
+            return self.points[values["point"]["id"]]
+        point = point_of_suggestion(self.sweep, values)
+        if point.id not in self.points:
+            self.add(point, suggested=dict(values))
         return point
 
 

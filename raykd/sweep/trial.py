@@ -1,5 +1,6 @@
 """What Ray Tune runs for a point: a trial that trains in its own process, or one that drives a worker group."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,10 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from raykd.capacity import WorkerResources
 from raykd.config.point import PointConfig
 from raykd.config.sweep import SweepConfig
+from raykd.errors import RaykdError
 from raykd.generation import InlineWorker, Place, run_in_group
 from raykd.plan import Point, base_fingerprint, canonical
-from raykd.sweep.searcher import point_of_suggestion
+from raykd.sweep.searcher import METRIC, point_of_suggestion
 from raykd.worker import Job
 
 
@@ -19,22 +21,34 @@ class PointTrial(tune.Trainable):
     """A trial whose process runs the worker loop itself and is reused for the next point."""
 
     def setup(
-        self, config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None
+        self,
+        config: dict[str, Any],
+        *,
+        place: Place,
+        resources: WorkerResources,
+        sweep: SweepConfig | None,
+        raises: bool,
     ) -> None:
-        self.sweep = sweep
+        self.sweep, self.place, self.raises = sweep, place, raises
         self.worker = InlineWorker(place, resources)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
-        self.reports = self.worker.reports(_job(new_config, self.sweep))
+        self.reports = self.worker.reports(_job(new_config, self.sweep, self.place))
         self.last: dict[str, Any] = {}
         return True
 
     def step(self) -> dict[str, Any]:
-        report = next(self.reports, None)
+        report = None
+        try:
+            report = next(self.reports, None)
+        except RaykdError:
+            # It is in the journal. The same again would fail again: Tune is to retry processes that died, no more.
+            if self.raises:
+                raise
         if report is None:
-            return {key: value for key, value in self.last.items() if key != "num_epochs"} | {"done": True}
+            return {METRIC: math.nan, **{key: self.last[key] for key in self.last if key != "num_epochs"}, "done": True}
         self.last = report
         return dict(report)
 
@@ -50,18 +64,31 @@ class PointTrial(tune.Trainable):
         return None
 
 
-def group_trial(config: dict[str, Any], *, place: Place, resources: WorkerResources, sweep: SweepConfig | None) -> None:
+def group_trial(
+    config: dict[str, Any],
+    *,
+    place: Place,
+    resources: WorkerResources,
+    sweep: SweepConfig | None,
+    raises: bool,
+) -> None:
     """A trial that drives a worker group."""
-    run_in_group(place, _job(config, sweep), resources=resources, callbacks=[TuneReportCallback()])
+    try:
+        run_in_group(place, _job(config, sweep, place), resources=resources, callbacks=[TuneReportCallback()])
+    except RaykdError:
+        # It is in the journal, and the group had attempts of its own.
+        if raises:
+            raise
+        tune.report({METRIC: math.nan})
 
 
-def _job(config: Mapping[str, Any], sweep: SweepConfig | None) -> Job:
-    if "point" not in config:
-        point = point_of_suggestion(sweep, config)
-        return Job(point.id, point.config, canonical(point.config), base_fingerprint(point.config))
-    described = config["point"]
-    point_config = PointConfig.model_validate(described["config"])
-    return Job(described["id"], point_config, canonical(point_config), base_fingerprint(point_config))
+def _job(config: Mapping[str, Any], sweep: SweepConfig | None, place: Place) -> Job:
+    if "point" in config:
+        point_id, point = config["point"]["id"], PointConfig.model_validate(config["point"]["config"])
+    else:
+        suggested = point_of_suggestion(sweep, config)
+        point_id, point = suggested.id, suggested.config
+    return Job(point_id, point, canonical(point), base_fingerprint(point), place.guard)
 
 
 def point_description(point: Point) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from raykd.config.base import never_positive
-from raykd.config.identity import first_teachers
 from raykd.config.point import DistillationConfig, EvaluationConfig, PointConfig
 from raykd.data import smallworld
 from raykd.data.examples import SentencePair
@@ -116,14 +115,13 @@ class ParallelTask(PlainTask):
         return items, hash_pairs(items.all())
 
     def train_set(
-        self, config: PointConfig, tokenizer: Any, *, items: PairItems, folder: Path, artifact: Path
+        self, config: PointConfig, tokenizer: Any, *, items: PairItems, folder: Path, artifact: Path, teacher: Path
     ) -> PairTrainSet:
-        """The pairs of a point's budget, as they come in every epoch."""
+        """The pairs of a point's budget, as they come in every epoch, cut as the first teacher reads them too."""
         chosen, budgets = load_train(config.data, seed=config.data_seed, items=items)
         num_epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
         pairs, epochs = draw_epochs(chosen, config.data.mixing, seed=config.seed, num_epochs=num_epochs)
-        # Without a teacher there is nobody who reads otherwise than the student.
-        reads = load_tokenizer(str(artifact.with_name(next(iter(first_teachers(config))))))
+        reads = load_tokenizer(str(teacher))
         features = build_pair_features(pairs, tokenizer, reads, max_length=config.data.max_length)
         stored = features.english.with_words("word" in config.levels)
         description = {

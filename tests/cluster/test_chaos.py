@@ -10,7 +10,7 @@ import pytest
 from faults import FAULTS, SweepJob, small_quickstart
 from nodes import LocalCluster, until
 
-from raykd.artifacts import read_json
+from raykd.artifacts import Store
 
 SEED = int(os.environ.get("RAYKD_CHAOS_SEED", "1"))
 IMPATIENCE = 0.25
@@ -42,7 +42,7 @@ class Completions(threading.Thread):
         """A record that is written again is another file at another time."""
         for path in self.results.glob("points/*/generations.json"):
             found = path.stat()
-            if len(read_json(path)) == self.num_generations:
+            if len(Store(self.results).read_json(path.relative_to(self.results))) == self.num_generations:
                 self.seen.setdefault(path.parent.name, set()).add((found.st_ino, found.st_mtime_ns))
 
     def counts(self) -> list[int]:

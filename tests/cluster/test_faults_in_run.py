@@ -34,7 +34,7 @@ def two_nodes() -> Iterator[Cluster]:
     """Two nodes of one CPU each, beside a head without any."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
-        cluster.add_node(num_cpus=1.01)
+        cluster.add_node(num_cpus=1)
     source = os.environ.get("PYTHONPATH", "")
     environment = {**WORKER_ENVIRONMENT, "PYTHONPATH": source, "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
     ray.init(address=cluster.address, runtime_env={"env_vars": environment}, log_to_driver=False, logging_level="ERROR")

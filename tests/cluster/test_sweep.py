@@ -186,6 +186,6 @@ def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp
     assert "epoch 6/6" in resumed.stdout
     whole, again = results("whole")["default seed=1"], results("killed")["default seed=1"]
     assert again["scores"] == whole["scores"]
-    files = [Path(folder) / "artifacts" / whole["artifact"] / "record.json" for folder in ("whole", "killed")]
-    first, second = (json.loads(file.read_text())["files"]["model.safetensors"] for file in files)
+    stores = [Journal.at(tmp_path / folder).store for folder in ("whole", "killed")]
+    first, second = (store.record(whole["artifact"])["files"]["model.safetensors"] for store in stores)
     assert first == second

@@ -235,7 +235,7 @@ def test_an_artifact_that_is_not_what_its_record_says_is_refused_before_a_start(
 
 def test_a_record_that_cannot_be_read_is_an_error_about_the_model(results, three):
     (results / "points" / "id0" / "result.json").write_text("{")
-    assert "result.json: not valid JSON" in refused("runs/first#all seed=1")
+    assert "result.json: damaged" in refused("runs/first#all seed=1")
 
 
 def test_a_model_folder_with_a_file_called_record_is_left_alone(places):

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from raykd.artifacts import write_json
 from raykd.errors import ArtifactError
 from raykd.journal import Journal
 from raykd.report.leaderboard import GENERATION_ZERO, Leaderboard, Row, failures, leaderboard, matrix, render
@@ -66,10 +65,8 @@ def folder(tmp_path):
     journal.start("c1")
     journal.write_sweep({"name": "few-shot", "points": ["a1", "a2", "a3", "b1", "b2", "b3", "c1", "c2"]})
     final = {"xlt_f1": 55.0, "gxlt_f1": 50.0, "gxlt_off_diagonal_f1": 48.0, "xlt_exact_match": 40.0}
-    write_json(
-        tmp_path / "scores" / "x.json", {"base": BASE, "final": {**DESCRIBED, **final, "gxlt_exact_match": 30.0}}
-    )
-    write_json(tmp_path / "scores" / "y.json", {"base": "of another sweep", "final": {}})
+    journal.store.write_json("scores/x.json", {"base": BASE, "final": {**DESCRIBED, **final, "gxlt_exact_match": 30.0}})
+    journal.store.write_json("scores/y.json", {"base": "of another sweep", "final": {}})
     return tmp_path
 
 

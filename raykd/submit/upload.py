@@ -1,0 +1,82 @@
+"""What a job takes along: the files that Ray would upload, and a refusal where they are too large."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ray._private import ray_constants
+from ray._private.runtime_env import packaging
+
+from raykd.errors import ConfigError
+
+UPLOAD_LIMIT = ray_constants.DASHBOARD_CLIENT_MAX_SIZE
+"""Bytes that the Jobs API takes in a request."""
+
+_SHOWN = 5
+_ZIP_ENTRY = 76
+_ZIP_END = 22
+
+
+def files_to_upload(folder: Path, excludes: Iterable[str]) -> dict[str, int]:
+    """Relative path -> bytes of what Ray would upload of a folder.
+
+    Ray's own walk finds them, so `.gitignore`, `.rayignore` and what Ray never takes are left out exactly as there.
+    """
+    folder = folder.absolute()
+    sizes: dict[str, int] = {}
+
+    def take(path: Path) -> None:
+        if path.is_file():
+            sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
+
+    patterns = [*ray_constants.get_runtime_env_default_excludes(), *excludes]
+    reads_gitignore = os.environ.get(ray_constants.RAY_RUNTIME_ENV_IGNORE_GITIGNORE) != "1"
+    packaging._dir_travel(folder, [packaging._get_excludes(folder, patterns)], take, include_gitignore=reads_gitignore)
+    return sizes
+
+
+def upload_bytes(sizes: Mapping[str, int]) -> int:
+    """Size of the archive of these files. Ray does not compress it."""
+    return _ZIP_END + sum(size + _ZIP_ENTRY + 2 * len(path.encode()) for path, size in sizes.items())
+
+
+def check_upload(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Refuse what the Jobs API would not take.
+
+    Raises:
+        ConfigError: with the size, the largest files, and what to leave out.
+    """
+    total = upload_bytes(sizes)
+    if total <= UPLOAD_LIMIT:
+        return
+    largest = sorted(sizes, key=lambda path: (-sizes[path], path))
+    left = f"; {len(largest) - _SHOWN} more" if len(largest) > _SHOWN else ""
+    named = ", ".join(f"{path} ({mebibytes(sizes[path])})" for path in largest[:_SHOWN])
+    raise ConfigError(
+        [
+            f"{folder}: the upload is {mebibytes(total)}, Ray takes {mebibytes(UPLOAD_LIMIT)}",
+            f"{folder}: largest files: {named}{left}",
+            f"{folder}: leave out what the job does not need, a line each in .rayignore: "
+            f"{', '.join(_enough_to_leave_out(sizes, total))}; data and models belong where every node sees them",
+        ]
+    )
+
+
+def _enough_to_leave_out(sizes: Mapping[str, int], total: int) -> list[str]:
+    """The largest entries of the folder itself, until what remains can be uploaded."""
+    entries: dict[str, int] = {}
+    for path, size in sizes.items():
+        top, slash, _ = path.partition("/")
+        entries[top + slash] = entries.get(top + slash, 0) + size
+    chosen = []
+    for entry in sorted(entries, key=lambda entry: (-entries[entry], entry)):
+        if total <= UPLOAD_LIMIT:
+            break
+        chosen.append(f"/{entry} ({mebibytes(entries[entry])})")
+        total -= entries[entry]
+    return chosen
+
+
+def mebibytes(count: float) -> str:
+    """A number of bytes as text."""
+    return f"{count / 2**20:.1f} MiB"

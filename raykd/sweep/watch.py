@@ -1,0 +1,84 @@
+"""Hears of the trials of a run, says what is waited for, and ends a run that cannot go on."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from ray import tune
+
+from raykd.errors import StallError
+from raykd.plan import Point
+from raykd.waiting import STALL_SECONDS, Bundle, actors_of_job, waiting_for
+
+LOOK_SECONDS = 2.0
+TELL_SECONDS = 15.0
+"""What is waited for is said after so long, and again each minute."""
+
+
+class Hearer(Protocol):
+    """What is told of trials."""
+
+    def reported(self, point: Point, report: Mapping[str, Any]) -> None: ...
+    def ended(self, point: Point) -> None: ...
+    def failed(self, point: Point, error: str) -> None: ...
+    def retried(self, point: Point, error: str) -> None: ...
+    def waits(self, text: str) -> None: ...
+    def silent(self, point: Point) -> str | None: ...
+    def point_of(self, values: Mapping[str, Any]) -> Point: ...
+
+
+class Watch(tune.Callback):
+    """Lives in the sweep's own process; Tune calls it between the steps of its loop."""
+
+    def __init__(self, hearer: Hearer, bundles: Sequence[Bundle]) -> None:
+        self.hearer, self.bundles = hearer, bundles
+        self.looked = self.told = 0.0
+        self.waiting_since: float | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune writes its callbacks into its own restore file, which raykd never reads: the journal is the truth.
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: list, **info: Any) -> None:
+        now = time.monotonic()
+        if now - self.looked < LOOK_SECONDS:
+            return
+        self.looked = now
+        running = [self._point(trial) for trial in trials if trial.status == "RUNNING"]
+        silent = [f"{point.label}: {reason}" for point in running if (reason := self.hearer.silent(point))]
+        if silent:
+            raise StallError([*silent, *actors_of_job()])
+        self._look_at_waiting(now, bool(running))
+
+    def _look_at_waiting(self, now: float, is_running: bool) -> None:
+        waiting = waiting_for(self.bundles)
+        if not waiting or (is_running and not any(each.hopeless for each in waiting)):
+            self.waiting_since = None
+            return
+        self.waiting_since = self.waiting_since or now
+        waited = now - self.waiting_since
+        reasons = list(dict.fromkeys(each.reason for each in waiting))
+        if waited > STALL_SECONDS and any(each.hopeless for each in waiting):
+            raise StallError(
+                [*(f"nothing starts for {waited:.0f} s: {reason}" for reason in reasons), *actors_of_job()]
+            )
+        if waited > TELL_SECONDS and now - self.told > 60:
+            self.told = now
+            for reason in reasons:
+                self.hearer.waits(f"waiting: {reason}")
+
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
+        if "num_epochs" in result:
+            self.hearer.reported(self._point(trial), result)
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.hearer.ended(self._point(trial))
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.hearer.retried(self._point(trial), trial.get_error() or "")
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.hearer.failed(self._point(trial), trial.get_error() or "")
+
+    def _point(self, trial: Any) -> Point:
+        return self.hearer.point_of(trial.config)
