@@ -176,13 +176,9 @@ class LocalCluster:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or b"null")
 
-    def submit(self, entrypoint: str, submission_id: str | None = None) -> str:
-        """Submit a job through the Jobs API; returns its submission id. One that has ended gives its id free."""
-        known = [job["submission_id"] for job in self.request("/api/jobs/")]
-        if submission_id in known:
-            self.request(f"/api/jobs/{submission_id}", method="DELETE")
-        body = {"entrypoint": entrypoint, "submission_id": submission_id}
-        return self.request("/api/jobs/", method="POST", body=body)["submission_id"]
+    def submit(self, entrypoint: str, submission_id: str) -> None:
+        """Submit a job through the Jobs API. An id serves once: Ray is slow to give up the name behind it."""
+        self.request("/api/jobs/", method="POST", body={"entrypoint": entrypoint, "submission_id": submission_id})
 
     def status(self, submission_id: str) -> str:
         """PENDING, RUNNING, or one of `ENDED`."""

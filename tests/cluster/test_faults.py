@@ -4,7 +4,7 @@ import random
 import urllib.error
 
 import pytest
-from faults import SweepJob, busy_workers, kill, lose_driver, lose_head, small_quickstart, stop_job
+from faults import GROUP_WORKER, TRIAL, SweepJob, kill, lose_driver, lose_head, small_quickstart, stop_job, trainers
 from nodes import LocalCluster, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -54,17 +54,17 @@ def test_a_request_without_the_token_is_refused(cluster):
     assert isinstance(cluster.request("/api/jobs/"), list)
 
 
-@pytest.mark.parametrize(("method", "kind"), [("skd", "PointTrial"), ("group", "RayTrainWorker")])
+@pytest.mark.parametrize(("method", "kind"), [("skd", TRIAL), ("group", GROUP_WORKER)])
 def test_a_worker_process_is_killed(job, undisturbed, method, kind):
     job.until_epoch(2, method)
-    kill(*(worker.pid for worker in busy_workers(job.cluster, (kind,))))
+    kill(*(worker.pid for worker in trainers(job.cluster, kind)))
     job.finish()
     assert job.outcome() == undisturbed
 
 
 def test_a_node_is_lost_with_all_that_runs_on_it(job, undisturbed):
     job.until_epoch(2)
-    name = busy_workers(job.cluster)[0].node
+    name = trainers(job.cluster)[0].node
     (node,) = [node for node in job.cluster.nodes if node.name == name]
     job.cluster.kill_node(node)
     job.cluster.add_node()
