@@ -98,7 +98,7 @@ def run_sweep(
         connect(needs_state_api=plan.sweep.search.scheduler is not None, verbose=verbose)
         check_storage_of_nodes(journal.store)
         capacity = Capacity.of_cluster()
-        place = Place(resolved(root), folder.resolve(), lease.guard)
+        place = Place(resolved(root), folder.resolve(), lease.guard, lease.number)
         runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
         runner.check()
         journal.write_sweep({**_description(plan), "data": data})
@@ -231,7 +231,7 @@ class _Runner:
         concurrent = min(most, self.capacity.concurrency(example, worker))
         inline = example.compute.resolved_executor == "inline"
         shared = {"place": self.place, "resources": worker, "sweep": None if points else self.sweep}
-        shared["raises"] = self.fail_fast
+        shared |= {"max_deaths": self.sweep.search.max_attempts, "raises": self.fail_fast}
         trainable: Any = tune.with_parameters(PointTrial if inline else group_trial, **shared)
         needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
         self.progress.line(
@@ -257,10 +257,8 @@ class _Runner:
                 storage_path=str(self.journal.store.ray_folder()),
                 callbacks=[Watch(self)],
                 verbose=0,
-                # A process that dies is tried again here; an error of raykd ends its trial.
-                failure_config=tune.FailureConfig(
-                    max_failures=0 if self.fail_fast else self.sweep.search.max_attempts - 1, fail_fast=self.fail_fast
-                ),
+                # A process that dies is replaced: its trial counts how often. An error of raykd ends a trial.
+                failure_config=tune.FailureConfig(max_failures=0 if self.fail_fast else -1, fail_fast=self.fail_fast),
             ),
         )
         try:
