@@ -328,6 +328,7 @@ class PointRun:
             "seconds": seconds,
         }
         self.journal.write_result(self.job.point_id, result)
+        self.journal.forget_pulse(self.job.point_id)
         self.checkpoints.drop()
         made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {base}
         keep = {"none": set(), "last": {final}, "all": made}[self.config.lineage.keep]
