@@ -32,8 +32,9 @@ def main() -> None:
 
     dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": options.port}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": options.cpus, **dashboard})
-    for _ in range(options.nodes - 1):
-        cluster.add_node(num_cpus=options.cpus)
+    for number in range(1, options.nodes):
+        # Nodes that shared a folder would delete each other's unpacked uploads.
+        cluster.add_node(num_cpus=options.cpus, temp_dir=f"{FOLDER}/{number}")
     # In place of the handler that every node sets: both end here, in order.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     size = f"{options.nodes} nodes of {options.cpus} CPU(s)"

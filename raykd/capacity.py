@@ -3,11 +3,15 @@
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.state import state as cluster_state
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raykd.config.point import PointConfig
 from raykd.data.sources import DATA_VARIABLE
@@ -30,6 +34,10 @@ WORKER_ENVIRONMENT = {
 }
 
 
+PROBE_SECONDS = 50.0
+"""A node that has not read a megabyte after so long, its first process started, is not fit to work."""
+MANY_NODES = 1000
+"""Stands for the size of a group of nodes that may grow without an end."""
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Where the Jobs API tells an entrypoint what it was submitted with."""
 
@@ -53,15 +61,17 @@ class WorkerResources:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the cluster has: on each of its nodes (CPUs, GPUs)."""
+    """What the cluster has, or may grow to: on each of its nodes (CPUs, GPUs)."""
 
     nodes: tuple[tuple[float, float], ...]
 
     @classmethod
     def of_cluster(cls) -> "Capacity":
-        """The connected cluster's nodes that are alive."""
+        """The connected cluster's nodes that are alive, and those that its autoscaler may add."""
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return cls(tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive))
+        nodes = tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive)
+        config = cluster_state.get_cluster_config()
+        return cls(nodes if config is None else (*nodes, *nodes_to_come(config, nodes)))
 
     @property
     def cpus(self) -> float:
@@ -110,6 +120,25 @@ class Capacity:
         return slots // workers
 
 
+def nodes_to_come(config: Any, alive: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Nodes that an autoscaler may add, (CPUs, GPUs) each.
+
+    Args:
+        config: the autoscaler's own ClusterConfig: groups of nodes, each with the most it may have, -1 for any number.
+        alive: the nodes that are there, of whatever group.
+    """
+    there, found = list(alive), []
+    for group in config.node_group_configs:
+        kind = float(group.resources.get("CPU", 0)), float(group.resources.get("GPU", 0))
+        most = MANY_NODES if group.max_count < 0 else group.max_count
+        for _ in range(min(most, MANY_NODES)):
+            if kind in there:
+                there.remove(kind)
+            else:
+                found.append(kind)
+    return tuple(found)
+
+
 def connect(*, needs_state_api: bool, verbose: bool = False) -> None:
     """Join the cluster at RAY_ADDRESS, or start a local Ray on loopback that ends with this process.
 
@@ -153,3 +182,43 @@ def check_storage(storage: Storage) -> None:
     storage.probe_write(token)
     storage.probe_read(token)
     storage.probe_end(token)
+
+
+def check_storage_of_nodes(storage: Storage) -> None:
+    """Write a little here and read it on every node of the connected cluster.
+
+    Raises:
+        CapacityError: naming the node that does not see it, or where raykd is not installed.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) == 1:
+        # This machine alone, which was asked before.
+        return
+    token = f"{os.getpid()}x{time.time_ns()}"
+    storage.probe_write(token)
+    try:
+        for node, reading in [(node, _reading_on(node, storage, token)) for node in nodes]:
+            _expect(node["NodeName"], reading)
+    finally:
+        storage.probe_end(token)
+
+
+def _reading_on(node: Mapping[str, Any], storage: Storage, token: str) -> Any:
+    here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(Storage.probe_read).remote(storage, token)
+
+
+def _expect(node: str, reading: Any) -> None:
+    try:
+        ray.get(reading, timeout=PROBE_SECONDS)
+    except RayTaskError as error:
+        if isinstance(error.cause, CapacityError):
+            raise error.cause from error
+        raise CapacityError(
+            f"node {node}: raykd does not run there ({type(error.cause).__name__}: {error.cause}); install the same "
+            "environment on every node"
+        ) from error
+    except RayError as error:
+        raise CapacityError(
+            f"node {node}: did not read the results' storage within {PROBE_SECONDS:g} s; look at the node"
+        ) from error

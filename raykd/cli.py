@@ -227,18 +227,17 @@ def _submit(options: argparse.Namespace) -> int:
     for name in secret_variables(job):
         print(f"raykd: env_vars.{name}: Ray shows it with the job; rather set it on the nodes", file=sys.stderr)
     cluster = Cluster(address, token)
-    name, old = job.submission_id, 0
-    status = cluster.status(name)
+    name, status = cluster.newest(job.submission_id) or ("", None)
     if status and not status.is_terminal():
         print(f"{name}: {status} already on {cluster.address}; nothing else was submitted", flush=True)
     else:
-        old = cluster.submit(name, entrypoint=job.entrypoint, runtime_env=job.runtime_env)
+        name = cluster.submit(job.submission_id, entrypoint=job.entrypoint, runtime_env=job.runtime_env)
         size = f"{len(job.files)} file(s), {job.upload_bytes / 2**20:.1f} MiB"
         print(f"{name}: {len(plan.points)} point(s), submitted with {size} to {cluster.address}", flush=True)
     if options.no_follow:
         return 0
     try:
-        status, code = cluster.follow(name, write=lambda text: print(text, end="", flush=True), skip=old)
+        status, code = cluster.follow(name, write=lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
         print(f"\nraykd: {name} goes on without being followed; `raykd stop {name}` ends it", file=sys.stderr)
         return INTERRUPTED
@@ -249,11 +248,12 @@ def _submit(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     from raykd.submit import Cluster, cluster_address, find_token, shared_storage, submission_id
 
-    name = options.job
+    cluster, name = Cluster(cluster_address(options.address), find_token()), options.job
     if name.endswith((".yaml", ".yml")):
         sweep = _load(Path(name))
         name = submission_id(sweep, shared_storage(sweep, options.storage))
-    print(f"{name}: {Cluster(cluster_address(options.address), find_token()).stop(name)}")
+        name, _ = cluster.newest(name) or (name, None)
+    print(f"{name}: {cluster.stop(name)}")
     return 0
 
 

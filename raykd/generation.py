@@ -54,11 +54,13 @@ class Place:
 
     Attributes:
         guard: called before anything of the sweep is written; raises if the sweep is another run's by now.
+        run: number of this run.
     """
 
     root: Path | str
     folder: Path
     guard: Callable[[], None] = unguarded
+    run: int = 0
 
     def workspace(self, *, alone: bool, resources: WorkerResources) -> Workspace:
         """This process as a worker."""
@@ -232,10 +234,15 @@ def _recorded(journal: Journal, job: Job) -> Iterator[None]:
     """The journal says that the point runs, and how it ended; a point stopped early is left to the sweep.
 
     Whoever is told to end (an actor of a job that is stopped, say) did not fail.
+
+    Raises:
+        TrainingError: if too many processes died with the point without getting on.
     """
     job.guard()
-    journal.start(job.point_id)
+    state = journal.start(job.point_id, job.run)
     try:
+        if state.deaths >= job.max_deaths:
+            raise TrainingError(f"its process died {state.deaths} times at the same place, or ran out of memory")
         yield
     except (GeneratorExit, LeaseLostError):
         raise

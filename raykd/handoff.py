@@ -50,13 +50,12 @@ def given_teacher(space: Workspace, config: PointConfig) -> tuple[Any, Any]:
 
 def _tiny_tokenizer(space: Workspace, config: PointConfig) -> Any:
     """The tokenizer of the built-in world, made once."""
-    store, name = space.store, f"tokenizers/{config.task}"
-    if space.rank == 0 and not store.exists(f"{name}/tokenizer.json"):
-        with store.staging() as folder, contextlib.suppress(FileExistsError):
+    store, name = space.store, f"tokenizer-{config.task}"
+    if space.rank == 0 and not store.has(name):
+        with store.committing(name, lambda: {"kind": "tokenizer"}) as folder:
             TASKS[config.task].build_tiny_tokenizer(folder)
-            store.publish(folder, name)
     space.barrier()
-    return load_tokenizer(str(store.fetch(name)))
+    return load_tokenizer(str(store.artifact(name)))
 
 
 def load(space: Workspace, config: PointConfig, artifact: str, *, dropout: float | None = None) -> Any:

@@ -26,11 +26,17 @@ class PointState:
     Attributes:
         attempts: how often a trial began, or went on with, the point.
         failures: how many of them ended in an error of their own. Who was killed together with its sweep did not fail.
+        run: the run of the sweep that the last attempt belongs to.
+        deaths: attempts of that run in a row whose process died before the point got on.
+        reached: how far the point was when the last attempt began.
     """
 
     status: Status = "pending"
     attempts: int = 0
     failures: int = 0
+    run: int = 0
+    deaths: int = 0
+    reached: str = ""
     error: str | None = None
     started: float | None = None
     ended: float | None = None
@@ -85,11 +91,27 @@ class Journal:
         """Where a point stands."""
         return PointState(**(self.store.find_json(self._file(point_id, "state.json")) or {}))
 
-    def start(self, point_id: str) -> None:
-        """A trial begins, or goes on with, a point."""
+    def start(self, point_id: str, run: int = 0) -> PointState:
+        """A trial of a run begins, or goes on with, a point; returns how it stands now."""
         state = self.state(point_id)
+        reached = "-".join(
+            max(self.store.children(self._file(point_id, folder)), default="") for folder in ("epochs", "checkpoints")
+        )
+        died = state.status == "running" and (state.run, state.reached) == (run, reached)
         self.forget_pulse(point_id)
-        self._write(point_id, PointState("running", state.attempts + 1, state.failures, None, time.time(), None))
+        begun = replace(
+            state,
+            status="running",
+            attempts=state.attempts + 1,
+            run=run,
+            deaths=state.deaths + 1 if died else 0,
+            reached=reached,
+            error=None,
+            started=time.time(),
+            ended=None,
+        )
+        self._write(point_id, begun)
+        return begun
 
     def end(
         self,
@@ -101,7 +123,7 @@ class Journal:
         """A trial is done with a point."""
         state = self.state(point_id)
         failures = state.failures + (status == "failed")
-        self._write(point_id, PointState(status, state.attempts, failures, error, state.started, time.time()))
+        self._write(point_id, replace(state, status=status, failures=failures, error=error, ended=time.time()))
 
     def forgive(self, point_id: str) -> None:
         """Forget a point's failures: it may be tried as often as a new one."""

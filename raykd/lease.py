@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd.artifacts import Store
-from raykd.errors import ArtifactError, LeaseHeldError, LeaseLostError, StorageError
+from raykd.errors import LeaseHeldError, LeaseLostError, RaykdError
 
 BEAT_SECONDS = 5.0
 PATIENCE = 4 * BEAT_SECONDS
@@ -118,11 +118,11 @@ class Lease:
             try:
                 self.guard()
                 self.beat(count)
-            except (OSError, ArtifactError, StorageError):
-                # Storage may be back for the next beat; whoever writes asks the guard in any case.
-                continue
             except LeaseLostError:
                 return
+            except (OSError, RaykdError):
+                # Storage may be back for the next beat; whoever writes asks the guard in any case.
+                continue
 
 
 def holder(store: Store) -> dict[str, Any] | None:

@@ -1,12 +1,13 @@
 """What a run waits for, and which of its actors live: asked of Ray's own control store, without a dashboard."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray._private.state import state as cluster_state
-
-Bundle = Mapping[str, float]
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+from ray.util.placement_group import PlacementGroup
 
 STALL_SECONDS = 30.0
 """A run that waits for what no node can hold ends after so long."""
@@ -24,32 +25,23 @@ class Waiting:
     hopeless: bool
 
 
-def waiting_for(bundles: Collection[Bundle]) -> list[Waiting]:
-    """The reservations that wait for these kinds of bundles. Others of the cluster are not ours to speak of."""
-    wanted = {_key(bundle) for bundle in bundles}
-    found = []
-    for group in ray.util.placement_group_table().values():
-        asked = [dict(bundle) for bundle in group["bundles"].values()]
-        if group["state"] in ("PENDING", "RESCHEDULING") and {_key(bundle) for bundle in asked} <= wanted:
-            found.append(_waiting(asked, group["stats"]["scheduling_state"]))
-    return found
+def waiting_reservations() -> list[Waiting]:
+    """What this job has asked for and has not got."""
+    table = ray.util.placement_group_table()
+    groups = [table[group] for group in _groups_of_job() if group in table]
+    return [_waiting(group) for group in groups if group["state"] in ("PENDING", "RESCHEDULING")]
 
 
-def _waiting(asked: list[Bundle], scheduling: str) -> Waiting:
-    grows = cluster_state.get_cluster_config() is not None
-    free, alive = ray.available_resources(), [node for node in ray.nodes() if node["Alive"]]
-    each = ", ".join(f"{value:g} {name}" for name, value in sorted(asked[0].items()))
-    some = f"{len(asked)} x {each}" if len(asked) > 1 else each
-    left = f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU are free on {len(alive)} node(s)"
-    if scheduling != "INFEASIBLE":
-        return Waiting(f"{some} in use elsewhere; {left}", hopeless=False)
-    if grows:
-        return Waiting(f"{some} to be added by the autoscaler; {left}", hopeless=False)
-    return Waiting(f"no node can hold {some}; {left}", hopeless=True)
+def reap_reservations() -> None:
+    """Give back what trials that ended, or were stopped early, left reserved. Nothing of this job may run."""
+    table = ray.util.placement_group_table()
+    for group in _groups_of_job():
+        if table.get(group, {"state": "REMOVED"})["state"] != "REMOVED":
+            ray.util.remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
 
 
 def actors_of_job() -> list[str]:
-    """A line for each actor of this job that is not dead: class, state, node, process."""
+    """A line for each actor of this job that is not dead: class, state, process, address."""
     job = ray.get_runtime_context().get_job_id()
     actors = cluster_state.actor_table(None).values()
     alive = [actor for actor in actors if actor["JobID"] == job and actor["State"] != "DEAD"]
@@ -60,5 +52,23 @@ def actors_of_job() -> list[str]:
     ]
 
 
-def _key(bundle: Bundle) -> tuple[tuple[str, float], ...]:
-    return tuple(sorted((name, round(value, 4)) for name, value in bundle.items() if value))
+def _groups_of_job() -> Iterator[str]:
+    """Ids of the placement groups that this job made. Ray's own table does not say whose they are."""
+    job = bytes.fromhex(ray.get_runtime_context().get_job_id())
+    for record in cluster_state._connect_and_get_accessor().get_placement_group_table():
+        group = PlacementGroupTableData.FromString(record)
+        if group.creator_job_id == job:
+            yield group.placement_group_id.hex()
+
+
+def _waiting(group: Mapping[str, Any]) -> Waiting:
+    asked = list(group["bundles"].values())
+    each = ", ".join(f"{value:g} {name}" for name, value in sorted(asked[0].items()))
+    some = f"{len(asked)} x {each}" if len(asked) > 1 else each
+    free, alive = ray.available_resources(), [node for node in ray.nodes() if node["Alive"]]
+    left = f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU are free on {len(alive)} node(s)"
+    if group["stats"]["scheduling_state"] != "INFEASIBLE":
+        return Waiting(f"{some} in use elsewhere; {left}", hopeless=False)
+    if cluster_state.get_cluster_config() is not None:
+        return Waiting(f"{some} to be added by the autoscaler; {left}", hopeless=False)
+    return Waiting(f"no node can hold {some}; {left}", hopeless=True)

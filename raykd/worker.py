@@ -39,6 +39,8 @@ class Job:
         recipe: all of the configuration that its artifacts depend on.
         base: fingerprint of its generation 0.
         guard: called before anything of the point is written; raises if the point is another run's by now.
+        run: number of the sweep's run.
+        max_deaths: processes that may die with the point, one after another, before it gets on.
     """
 
     point_id: str
@@ -46,6 +48,8 @@ class Job:
     recipe: dict[str, Any]
     base: str
     guard: Callable[[], None] = unguarded
+    run: int = 0
+    max_deaths: int = 3
 
     def lineage(self, store: Store) -> Lineage:
         """The rules that the driver of this point follows; generation 0 must have been scored."""
@@ -328,6 +332,7 @@ class PointRun:
             "seconds": seconds,
         }
         self.journal.write_result(self.job.point_id, result)
+        self.journal.forget_pulse(self.job.point_id)
         self.checkpoints.drop()
         made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {base}
         keep = {"none": set(), "last": {final}, "all": made}[self.config.lineage.keep]

@@ -35,10 +35,15 @@ class SweepJob:
 
     def __init__(self, cluster: LocalCluster, folder: Path, keys: Mapping[str, Any]) -> None:
         self.cluster, self.results = cluster, folder / "results"
-        self.file, self.id = folder / "sweep.yaml", f"sweep-{folder.name}"
+        self.file = folder / "sweep.yaml"
         self.num_submitted = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.file.write_text(yaml.safe_dump(dict(keys)))
+
+    @property
+    def id(self) -> str:
+        """Submission id of the newest job."""
+        return f"{self.file.parent.name}-{self.num_submitted}"
 
     def submit(self) -> None:
         """Submit the command, the same each time."""
@@ -106,14 +111,26 @@ def kill(*pids: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def busy_workers(cluster: LocalCluster, kinds: tuple[str, ...] = ("PointTrial", "RayTrainWorker")) -> list[Worker]:
-    """The processes that train."""
-    return [worker for worker in cluster.workers() if any(kind in worker.title for kind in kinds)]
+TRIAL, GROUP_WORKER = "ray::_Inner", "ray::RayTrainWorker"
+"""What the processes of points are called that train inside their trial (Tune's name for a class that was given
+arguments), and those of a worker group."""
+
+
+def trainers(cluster: LocalCluster, *kinds: str) -> list[Worker]:
+    """The processes that train; waits for one."""
+    return until(
+        lambda: [worker for worker in cluster.workers() if worker.title.startswith(kinds or (TRIAL, GROUP_WORKER))],
+        f"process that trains among {cluster.workers()}",
+        seconds=30,
+    )
 
 
 def lose_worker(job: SweepJob, chance: random.Random) -> str:
     """One process of the job is killed."""
-    worker = chance.choice(job.cluster.workers())
+    found = until(lambda: job.cluster.workers() or job.is_over(), "worker process")
+    if found is True:
+        return "none was left"
+    worker = chance.choice(found)
     kill(worker.pid)
     return f"{worker.title} on {worker.node}"
 

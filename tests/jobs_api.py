@@ -49,9 +49,8 @@ class JobsApi:
                 web.get("/api/packages/{protocol}/{name}", self._accept),
                 web.post("/api/jobs/", self._submit),
                 web.get("/api/jobs/{id}", self._details),
-                web.delete("/api/jobs/{id}", self._delete),
+                web.get("/api/jobs/", self._list),
                 web.post("/api/jobs/{id}/stop", self._stop),
-                web.get("/api/jobs/{id}/logs", self._logs),
                 web.get("/api/jobs/{id}/logs/tail", self._tail),
             ]
         )
@@ -84,33 +83,32 @@ class JobsApi:
         self.jobs[body["submission_id"]] = list(self.course)
         return web.json_response({"job_id": body["submission_id"], "submission_id": body["submission_id"]})
 
+    async def _list(self, request: web.Request) -> web.Response:
+        jobs = [{"type": "DRIVER", "job_id": "01000000", "status": "RUNNING", "entrypoint": ""}]
+        jobs += [self._described(name, states[0]) for name, states in self.jobs.items()]
+        return web.json_response(jobs)
+
     async def _details(self, request: web.Request) -> web.Response:
-        left = self.jobs.get(request.match_info["id"])
+        name = request.match_info["id"]
+        left = self.jobs.get(name)
         if left is None:
             return web.Response(status=404, text="does not exist")
-        state = left.pop(0) if len(left) > 1 else left[0]
-        ended = state in ("SUCCEEDED", "FAILED", "STOPPED")
-        return web.json_response(
-            {
-                "type": "SUBMISSION",
-                "submission_id": request.match_info["id"],
-                "status": state,
-                "entrypoint": "",
-                "message": self.message,
-                "driver_exit_code": self.exit_code if ended else None,
-            }
-        )
+        return web.json_response(self._described(name, left.pop(0) if len(left) > 1 else left[0]))
 
-    async def _delete(self, request: web.Request) -> web.Response:
-        del self.jobs[request.match_info["id"]]
-        return web.json_response({"deleted": True})
+    def _described(self, name: str, state: str) -> dict[str, Any]:
+        ended = state in ("SUCCEEDED", "FAILED", "STOPPED")
+        return {
+            "type": "SUBMISSION",
+            "submission_id": name,
+            "status": state,
+            "entrypoint": "",
+            "message": self.message,
+            "driver_exit_code": self.exit_code if ended else None,
+        }
 
     async def _stop(self, request: web.Request) -> web.Response:
         self.jobs[request.match_info["id"]] = ["RUNNING", "RUNNING", "STOPPED"]
         return web.json_response({"stopped": True})
-
-    async def _logs(self, request: web.Request) -> web.Response:
-        return web.json_response({"logs": self.log})
 
     async def _tail(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()

@@ -7,6 +7,7 @@ behind, so that everything a node ever started is found below its keeper, and th
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,13 +21,19 @@ DIE_WITH_PARENT, ADOPT_ORPHANS = 1, 36
 
 
 class Node:
-    """One node: a keeper with `ray start --block` and all that it starts below it."""
+    """One node: a keeper with `ray start --block` and all that it starts below it.
 
-    def __init__(self, name: str, options: list[str], *, folder: Path, environment: Mapping[str, str]) -> None:
+    Args:
+        ip: an address of loopback. Not 127.0.0.1: Ray would take the machine's own in its place.
+    """
+
+    def __init__(self, name: str, ip: str, options: list[str], *, folder: Path, environment: Mapping[str, str]) -> None:
         self.name, self.log = name, folder / f"{name}.log"
+        # A machine that lost its power and comes back knows of no cluster.
+        shutil.rmtree(folder / name, ignore_errors=True)
         ray = Path(sys.executable).with_name("ray")
         common = [
-            "--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1", f"--node-name={name}",
+            "--block", "--disable-usage-stats", f"--node-ip-address={ip}", f"--node-name={name}",
             f"--object-store-memory={OBJECT_STORE_BYTES}", "--min-worker-port=0", "--max-worker-port=0",
             f"--temp-dir={folder / name}",
         ]  # fmt: skip

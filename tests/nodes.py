@@ -18,7 +18,10 @@ from typing import Any
 from keeper import Node
 
 ROOT = Path(__file__).parents[1]
+HEAD_IP = "127.0.0.2"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+OF_RAY_ITSELF = ("IDLE", "JobSupervisor", "DashboardAgent", "RuntimeEnvAgent", "_AutoscalingCoordinatorActor")
+"""Workers and actors that belong to Ray; the last is one for the whole cluster, for as long as that lives."""
 FAST_FAILURE_DETECTION = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
@@ -116,17 +119,18 @@ class LocalCluster:
             "--dashboard-host=127.0.0.1", f"--ray-client-server-port={self.client_port}",
             f"--dashboard-agent-listen-port={self.agent_port}",
         ]  # fmt: skip
-        self.head = Node("head", options, folder=self.folder, environment=self.environment)
+        self.head = Node("head", HEAD_IP, options, folder=self.folder, environment=self.environment)
         self._until_up(self.head, lambda: self._answer("/api/jobs/") is not None)
 
     def add_node(self, *, cpus: int = 1) -> Node:
         """Start one more node; returns when the head counts on it."""
         self.num_started += 1
         options = [
-            f"--address=127.0.0.1:{self.port}", f"--num-cpus={cpus}",
+            f"--address={HEAD_IP}:{self.port}", f"--num-cpus={cpus}",
             f"--dashboard-agent-listen-port={free_ports(1)[0]}",
         ]  # fmt: skip
-        node = Node(f"n{self.num_started}", options, folder=self.folder, environment=self.environment)
+        name, ip = f"n{self.num_started}", f"127.0.0.{self.num_started + 2}"
+        node = Node(name, ip, options, folder=self.folder, environment=self.environment)
         self.nodes.append(node)
         self._until_up(node, lambda: node.name in self.alive())
         return node
@@ -172,13 +176,9 @@ class LocalCluster:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or b"null")
 
-    def submit(self, entrypoint: str, submission_id: str | None = None) -> str:
-        """Submit a job through the Jobs API; returns its submission id. One that has ended gives its id free."""
-        known = [job["submission_id"] for job in self.request("/api/jobs/")]
-        if submission_id in known:
-            self.request(f"/api/jobs/{submission_id}", method="DELETE")
-        body = {"entrypoint": entrypoint, "submission_id": submission_id}
-        return self.request("/api/jobs/", method="POST", body=body)["submission_id"]
+    def submit(self, entrypoint: str, submission_id: str) -> None:
+        """Submit a job through the Jobs API. An id serves once: Ray is slow to give up the name behind it."""
+        self.request("/api/jobs/", method="POST", body={"entrypoint": entrypoint, "submission_id": submission_id})
 
     def status(self, submission_id: str) -> str:
         """PENDING, RUNNING, or one of `ENDED`."""
@@ -213,12 +213,13 @@ class LocalCluster:
             Worker(pid, node.name, command)
             for node in (self.head, *self.nodes)
             for pid, command in node.processes().items()
-            if command.startswith("ray::") and not command.startswith(("ray::IDLE", "ray::JobSupervisor"))
+            if command.startswith("ray::") and not command.removeprefix("ray::").startswith(OF_RAY_ITSELF)
         ]
 
     def leftovers(self) -> list[str]:
         """What jobs left behind: processes, actors and placement groups, one line each."""
-        actors = [actor for actor in self._list("actors") if actor["state"] != "DEAD"]
+        living = [actor for actor in self._list("actors") if actor["state"] != "DEAD"]
+        actors = [actor for actor in living if actor["class_name"] not in OF_RAY_ITSELF]
         groups = [group for group in self._list("placement_groups") if group["state"] != "REMOVED"]
         return [
             *(f"{node.name} without its head" for node in self.bereft if node.is_running()),

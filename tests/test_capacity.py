@@ -1,7 +1,8 @@
 import pytest
+from ray.core.generated.autoscaler_pb2 import ClusterConfig
 from worlds import point
 
-from raykd.capacity import Capacity, WorkerResources, check_storage
+from raykd.capacity import MANY_NODES, Capacity, WorkerResources, check_storage, nodes_to_come
 from raykd.errors import CapacityError
 from raykd.storage import Storage
 
@@ -63,3 +64,13 @@ def test_a_storage_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CapacityError, match="cannot write here"):
         check_storage(Storage(tmp_path / "file" / "results"))
+
+
+def test_nodes_that_an_autoscaler_may_add_count_once():
+    config = ClusterConfig()
+    config.node_group_configs.add(name="cpu", max_count=3).resources.update({"CPU": 8})
+    config.node_group_configs.add(name="gpu", max_count=-1).resources.update({"CPU": 16, "GPU": 2})
+    coming = nodes_to_come(config, [(2.0, 0.0), (8.0, 0.0), (16.0, 2.0)])
+    assert coming.count((8.0, 0.0)) == 2
+    assert coming.count((16.0, 2.0)) == MANY_NODES - 1
+    assert plan(Capacity(((2.0, 0.0), *coming)), wanted=1, num_workers=4, gpus_per_worker=2)[0].gpus == 2

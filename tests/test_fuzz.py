@@ -3,6 +3,8 @@
 import contextlib
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,13 +17,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raykd.artifacts import Store
+from raykd.checkpoints import Checkpoints, Position, load_progress, save_generations
 from raykd.config.keys import LEAF_KEYS, with_path
 from raykd.config.load import load_sweep
+from raykd.config.point import ComputeConfig, LineageConfig
 from raykd.config.sweep import SearchConfig, SweepConfig
 from raykd.errors import ArtifactError, ConfigError, RaykdError
 from raykd.journal import Journal
+from raykd.lineage import GenerationRecord
+from raykd.loop import Begun
+from raykd.pace import no_notice
 from raykd.report.leaderboard import failures, leaderboard, render
 from raykd.signals import SignalStore
+from raykd.workspace import Workspace
 
 SWEEPS = {path.name: path.read_text() for path in sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))}
 
@@ -161,12 +169,18 @@ def everything(journal: Journal) -> list[Any]:
     return [journal.sweep(), points, board, failures(journal.store.root)]
 
 
-@contextlib.contextmanager
-def damage(folder: Path, data: st.DataObject) -> Iterator[Path]:
-    """One file below a folder has other bytes in the block."""
+def damage(folder: Path, data: st.DataObject) -> tuple[Path, bytes]:
+    """Give one file below a folder other bytes; returns it and what it held."""
     path = folder / data.draw(st.sampled_from(sorted(str(path.relative_to(folder)) for path in files_below(folder))))
     content = path.read_bytes()
     path.write_bytes(data.draw(damaged(content)))
+    return path, content
+
+
+@contextlib.contextmanager
+def damage_for_now(folder: Path, data: st.DataObject) -> Iterator[Path]:
+    """One file below a folder has other bytes in the block."""
+    path, content = damage(folder, data)
     try:
         yield path
     finally:
@@ -189,7 +203,7 @@ def is_plain(error: RaykdError, path: Path) -> None:
 def test_a_journal_with_a_damaged_record(journal, data):
     """A record tells what was written into it, or that it is damaged: never another score, another state."""
     written = everything(journal)
-    with damage(journal.store.root, data) as path:
+    with damage_for_now(journal.store.root, data) as path:
         try:
             assert everything(journal) == written
         except ArtifactError as error:
@@ -210,7 +224,7 @@ def store(tmp_path_factory) -> Store:
 @given(data=st.data())
 def test_an_artifact_with_a_damaged_file(store, data):
     record = store.record("a0")
-    with damage(store.artifact("a0"), data) as path:
+    with damage_for_now(store.artifact("a0"), data) as path:
         try:
             assert store.verify("a0") == record
             assert store.has("a0")
@@ -232,7 +246,7 @@ def signals(tmp_path_factory) -> SignalStore:
 def test_signals_with_a_damaged_part(signals, data):
     ids, lengths = ["w3", "w0", "w1", "w2"], np.array([2, 3, 2, 3])
     arrays, constants = signals.read(ids, lengths)
-    with damage(signals.store.root / signals.folder, data) as path:
+    with damage_for_now(signals.store.root / signals.folder, data) as path:
         try:
             missing = signals.missing(ids)
             again, same = signals.read(ids, lengths)
@@ -241,3 +255,60 @@ def test_signals_with_a_damaged_part(signals, data):
             assert not len(missing)
         except ArtifactError as error:
             is_plain(error, path)
+
+
+class Student:
+    """Stands for an engine: all that it holds is a few bytes."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.content = content
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "states.pt").write_bytes(self.content)
+
+    def needs_universal(self, num_ranks: int) -> bool:
+        return False
+
+    def load(self, folder: Path) -> None:
+        self.content = (folder / "states.pt").read_bytes()
+
+
+SAVED = {b"after generation 1": Position(1, 1, 1), b"in generation 2": Position(2, 0, 1, Begun([[1.0, 0.5, 0.5]]))}
+"""What the student held where the two newest checkpoints were saved."""
+
+
+def checkpoints_below(root: Path) -> Checkpoints:
+    """Those of point `a1`."""
+    space = Workspace(Store(root), root)
+    return Checkpoints(space, "a1", ComputeConfig(), guard=lambda: None, notice=no_notice)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory) -> Path:
+    """The store of a point in its second generation."""
+    root = tmp_path_factory.mktemp("begun")
+    made = checkpoints_below(root)
+    with made.store.committing("g1", lambda: {"kind": "generation"}) as folder:
+        (folder / "model.safetensors").write_bytes(b"weights")
+    save_generations(made.store, "a1", [GenerationRecord(1, "g1", 20.5)])
+    for content, position in SAVED.items():
+        made.save(Student(content), position)
+    made.close()
+    return root
+
+
+@cases(200)
+@given(data=st.data())
+def test_a_checkpoint_with_a_damaged_file(begun, data):
+    """A point goes on from a checkpoint as it was saved, the one before or none; a generation is done or it is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(shutil.copytree(begun, folder, dirs_exist_ok=True))
+        damage(root / "points" / "a1", data)
+        checkpoints, student = checkpoints_below(root), Student()
+        progress = load_progress(checkpoints, LineageConfig(num_generations=3))
+        assert progress.records in ([], [GenerationRecord(1, "g1", 20.5)])
+        if progress.saved is not None:
+            checkpoints.load(student, progress.saved)
+            assert SAVED[student.content] == progress.saved.position
+        checkpoints.close()

@@ -95,3 +95,28 @@ def test_epochs_come_in_order_and_a_repeated_one_replaces_its_report(journal):
 
 def test_a_point_without_an_epoch_has_none(journal):
     assert list(journal.epochs("a1")) == []
+
+
+def test_deaths_in_one_run_count_until_the_point_gets_on(journal):
+    assert journal.start("a1", run=1).deaths == 0
+    assert journal.start("a1", run=1).deaths == 1
+    assert journal.start("a1", run=1).deaths == 2
+    journal.write_epoch("a1", 1, {"epoch": 1})
+    assert journal.start("a1", run=1).deaths == 0
+    assert journal.start("a1", run=1).deaths == 1
+    # The whole sweep was killed, and the point with it.
+    assert journal.start("a1", run=2).deaths == 0
+    journal.end("a1", "failed", error="its own")
+    assert journal.start("a1", run=2).deaths == 0
+
+
+def test_failures_are_counted_until_they_are_forgiven(journal):
+    for count in (1, 2):
+        journal.start("a1")
+        journal.end("a1", "failed", error="its own")
+        assert journal.state("a1").failures == count
+    journal.start("a1")
+    journal.end("a1", "interrupted")
+    assert journal.state("a1").failures == 2
+    journal.forgive("a1")
+    assert journal.state("a1").failures == 0

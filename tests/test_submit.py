@@ -118,6 +118,14 @@ def test_an_upload_that_is_too_large_names_its_largest_files_and_what_to_leave_o
     assert dry_run(capsys)["upload"]["bytes"] < UPLOAD_LIMIT
 
 
+def test_results_are_never_uploaded(capsys):
+    large("results/model.bin", 200)
+    assert main(["submit", "tiny.yaml", "--storage", str(Path("results").absolute()), "--dry-run"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["upload"]["files"] == 1
+    assert shown["runtime_env"]["excludes"][-1] == "/results"
+
+
 def test_a_runtime_environment_that_ray_refuses_is_named(capsys):
     Path("env.yaml").write_text("env_vars: {DEBUG: 1}")
     (line,) = refused(capsys, *SUBMIT, "--runtime-env", "env.yaml", "--dry-run")
@@ -220,18 +228,16 @@ class TestAJob:
             assert api.submitted == []
         assert "RUNNING already" in capsys.readouterr().out
 
-    def test_that_has_ended_is_forgotten_and_its_old_log_not_shown_again(self, capsys):
+    def test_that_has_ended_is_followed_by_one_with_the_next_number(self, capsys):
         name = submission_id(load_sweep(Path("tiny.yaml")), "/shared/tiny")
         with JobsApi() as api:
-            api.jobs[name] = ["FAILED"]
-            api.log = "old\n"
-            cluster_there = cluster.Cluster(api.address, find_token())
-            old = cluster_there.submit(name, entrypoint="true", runtime_env={})
-            api.log += "fresh\n"
-            written = []
-            assert cluster_there.follow(name, write=written.append, skip=old) == ("SUCCEEDED", 0)
-        assert "".join(written) == "fresh\n"
-        assert f"DELETE /api/jobs/{name}" in api.calls
+            api.jobs |= {name: ["FAILED"], f"{name}-2": ["STOPPED"], f"{name}-x": ["RUNNING"]}
+            assert main([*SUBMIT, "--address", api.address]) == 0
+            assert [sent["submission_id"] for sent in api.submitted] == [f"{name}-3"]
+            assert f"{name}-3: SUCCEEDED" in capsys.readouterr().out
+            api.jobs[f"{name}-3"] = ["RUNNING"]
+            assert main(["stop", "tiny.yaml", "--storage", "/shared/tiny", "--address", api.address]) == 0
+            assert capsys.readouterr().out == f"{name}-3: STOPPED\n"
 
     def test_is_followed_through_lost_connections_and_each_character_shown_once(self):
         with JobsApi(("RUNNING",) * 4 + ("SUCCEEDED",)) as api:

@@ -74,7 +74,8 @@ class SearchConfig(Config):
     max_concurrent: int | None = Field(None, ge=1)
     """Points that run at the same time; null runs as many as fit."""
     max_attempts: int = Field(3, ge=1)
-    """Failures after which a point is given up. Attempts that ended because the whole sweep was killed do not count."""
+    """Failures after which a point is given up, and deaths of its process in a row that make a failure. Attempts that
+    ended because the whole sweep was killed do not count."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

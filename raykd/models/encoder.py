@@ -119,6 +119,7 @@ def load_sentence_encoder(model: str, *, pooling: str | None = None, dropout: fl
         if dropout is not None:
             set_dropout(config, dropout)
         options = {"config": config, "dtype": torch.float32, "trust_remote_code": False, "output_loading_info": True}
+        options["use_safetensors"] = True
         kind = MODEL_MAPPING.get(type(config), None)
         if kind is not None and "add_pooling_layer" in inspect.signature(kind).parameters:
             options["add_pooling_layer"] = False

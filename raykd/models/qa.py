@@ -121,6 +121,9 @@ def load_qa_model(
         if dropout is not None:
             set_dropout(config, dropout)
         options |= {"config": config, "dtype": torch.float32, "trust_remote_code": False}
+        if not gguf_file:
+            # Other files of weights are pickles, which run what they like.
+            options["use_safetensors"] = True
         folder = Path(model)
         has_head = (folder / SPAN_HEAD).is_file()
         if has_head:

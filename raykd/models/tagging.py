@@ -214,7 +214,7 @@ def load_tag_model(
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         if dropout is not None:
             set_dropout(config, dropout)
-        options = {"config": config, "dtype": torch.float32, "trust_remote_code": False}
+        options = {"config": config, "dtype": torch.float32, "trust_remote_code": False, "use_safetensors": True}
         kind = MODEL_MAPPING.get(type(config), None)
         if kind is not None and "add_pooling_layer" in inspect.signature(kind).parameters:
             options["add_pooling_layer"] = False

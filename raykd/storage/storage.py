@@ -87,7 +87,7 @@ class Storage:
         try:
             self._do("create", name, data)
         except FileExistsError:
-            if self.read(name) != data:
+            if self.find(name) != data:
                 raise
 
     def exists(self, name: Name) -> bool:
@@ -187,7 +187,7 @@ class Storage:
 
     def ray_folder(self) -> Path:
         """Where Ray may keep its own files of a run: raykd reads none of them."""
-        return self.root / ".ray" if self.is_local else machine_folder(self.root) / "ray"
+        return self.root.resolve() / ".ray" if self.is_local else machine_folder(self.root) / "ray"
 
     def is_full(self) -> bool:
         """Whether not even a record fits any more."""

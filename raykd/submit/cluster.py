@@ -95,36 +95,29 @@ class Cluster:
             socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
             self._client = JobSubmissionClient(address, headers=headers)
 
-    def status(self, job_id: str) -> JobStatus | None:
-        """What became of a job; None if the cluster has no such job."""
-        with self._explained():
-            details = self._details(job_id)
-        return details.status if details else None
+    def newest(self, sweep_id: str) -> tuple[str, JobStatus] | None:
+        """Submission id and status of the newest job of a sweep; None if it was never submitted to this cluster."""
+        jobs = self._numbered(sweep_id)
+        return jobs[max(jobs)] if jobs else None
 
-    def submit(self, job_id: str, *, entrypoint: str, runtime_env: Mapping[str, Any]) -> int:
-        """Start a job. One of the same id that has ended is forgotten first.
+    def submit(self, sweep_id: str, *, entrypoint: str, runtime_env: Mapping[str, Any]) -> str:
+        """Start a job of a sweep.
 
         Returns:
-            Characters at the beginning of the job's log that are from before.
+            Its submission id: the sweep's, numbered from the second job on. Ray may kill a job that takes the id of
+            one that has just ended.
 
         Raises:
-            ClusterError: if the cluster refuses it; one of the same id may be running.
+            ClusterError: if the cluster refuses it.
         """
-        old = 0
+        last = max(self._numbered(sweep_id), default=0)
+        job_id = f"{sweep_id}-{last + 1}" if last else sweep_id
         with self._explained():
-            if self._details(job_id):
-                # Ray appends to the log of an id that is used again.
-                with contextlib.suppress(RuntimeError):
-                    old = len(self._client.get_job_logs(job_id))
-                self._client.delete_job(job_id)
             self._client.submit_job(entrypoint=entrypoint, runtime_env=dict(runtime_env), submission_id=job_id)
-        return old
+        return job_id
 
-    def follow(self, job_id: str, *, write: Callable[[str], None], skip: int = 0) -> tuple[JobStatus, int]:
+    def follow(self, job_id: str, *, write: Callable[[str], None]) -> tuple[JobStatus, int]:
         """Write what a job says until it ends. A connection that is lost is taken up again.
-
-        Args:
-            skip: characters at the beginning of its log that are not written.
 
         Returns:
             How it ended, and its exit code: 0 where it succeeded, else what its command returned, or 1.
@@ -133,7 +126,7 @@ class Cluster:
             ClusterError: if the job could not be started.
             RaykdError: if the cluster has lost the job, or gives no answer any more; the job may be running then.
         """
-        tail = _Tail(write, skip)
+        tail = _Tail(write)
         deadline = time.monotonic() + PATIENCE_SECONDS
         with self._explained():
             while True:
@@ -188,6 +181,14 @@ class Cluster:
             )
         return details if details.status.is_terminal() else None
 
+    def _numbered(self, sweep_id: str) -> dict[int, tuple[str, JobStatus]]:
+        """The jobs of a sweep by the numbers in their ids."""
+        of_sweep = re.compile(re.escape(sweep_id) + r"(?:-(\d+))?")
+        with self._explained():
+            jobs = [(job.submission_id or "", job.status) for job in self._client.list_jobs()]
+        matched = [(of_sweep.fullmatch(job_id), job_id, status) for job_id, status in jobs]
+        return {int(match[1] or 1): (job_id, status) for match, job_id, status in matched if match}
+
     def _details(self, job_id: str) -> JobDetails | None:
         try:
             return self._client.get_job_info(job_id)
@@ -225,9 +226,8 @@ class Cluster:
 class _Tail:
     """Reads a log that begins anew with every connection, and writes each character once."""
 
-    def __init__(self, write: Callable[[str], None], skip: int) -> None:
-        self.write, self.written = write, skip
-        self.waited = ""
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write, self.written, self.waited = write, 0, ""
 
     def waits(self, reason: str) -> None:
         """Write why a job has not begun, once."""

@@ -57,7 +57,7 @@ def make_job(
     Args:
         file: the sweep file, in `working_dir`.
         working_dir: the folder that is uploaded and becomes the job's current one.
-        storage: folder of the results in place of the sweep's; every node must see it.
+        storage: folder of the results in place of the sweep's; every node must see it. It is not uploaded.
         runtime_env: a file of Ray's runtime environment, in place of `RUNTIME_ENV`.
         options: further ones for `raykd sweep`.
 
@@ -70,6 +70,9 @@ def make_job(
     environment = _read_runtime_env(runtime_env)
     if data := os.environ.get("RAYKD_DATA"):
         environment["env_vars"] = {"RAYKD_DATA": data, **environment.get("env_vars", {})}
+    if Path(storage).is_relative_to(working_dir.resolve()):
+        inside = f"/{Path(storage).relative_to(working_dir.resolve()).as_posix()}"
+        environment["excludes"] = [*environment.get("excludes", ()), inside]
     files = files_to_upload(working_dir, environment.get("excludes", ()))
     try:
         path = file.resolve().relative_to(working_dir.resolve()).as_posix()
@@ -103,7 +106,7 @@ def shared_storage(sweep: SweepConfig, storage: str | None) -> str:
 
 
 def submission_id(sweep: SweepConfig, storage: str) -> str:
-    """The name of a sweep's job: one for the same sweep and storage, so that it never runs twice at once."""
+    """The name of a sweep's first job: the same for the same sweep and storage, so that it never runs twice at once."""
     recipe = {**sweep.model_dump(mode="json"), "storage": storage}
     return f"raykd-{sweep.name}-{fingerprint(recipe)[:8]}"
 

@@ -15,32 +15,20 @@ from typing import Any
 from ray import tune
 
 import raykd
-from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, connect
+from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, check_storage_of_nodes, connect
 from raykd.changes import refuse_changed
 from raykd.config.point import PointConfig
-from raykd.errors import CapacityError, DataError, RaykdError, TrainingError
-from raykd.generation import DISK_FULL, Place, plain_reason, prepare_in_group, prepare_inline, reason_in
-from raykd.journal import Journal, headline
+from raykd.errors import CapacityError, DataError, TrainingError
+from raykd.generation import DISK_FULL, Place, plain_reason, prepare_in_group, prepare_inline
+from raykd.journal import Journal
 from raykd.lease import Lease
 from raykd.plan import Plan, Point, base_fingerprint, typical_points
-from raykd.pulse import Listener
 from raykd.storage import resolved
-from raykd.sweep.searcher import METRIC, early_stopping, history, point_of_suggestion, tpe
+from raykd.sweep.roster import Progress, Roster
+from raykd.sweep.searcher import METRIC, early_stopping, history, tpe
 from raykd.sweep.trial import PointTrial, group_trial, point_description
 from raykd.sweep.watch import Watch
-
-
-class Progress:
-    """What a sweep tells whoever watches; the command line draws it, by default nothing is said."""
-
-    def line(self, text: str) -> None:
-        """Something happened."""
-
-    def epoch(self, point: Point, report: Mapping[str, Any]) -> None:
-        """A point did an epoch."""
-
-    def ended(self, point: Point, status: str, detail: str) -> None:
-        """A point is done."""
+from raykd.waiting import reap_reservations
 
 
 @dataclass(frozen=True)
@@ -95,12 +83,13 @@ def run_sweep(
         refuse_changed(plan, journal)
         data = _unchanged(journal, data)
         connect(needs_state_api=plan.sweep.search.scheduler is not None, verbose=verbose)
+        check_storage_of_nodes(journal.store)
         capacity = Capacity.of_cluster()
-        place = Place(resolved(root), folder.resolve(), lease.guard)
+        place = Place(resolved(root), folder.resolve(), lease.guard, lease.number)
         runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
         runner.check()
         journal.write_sweep({**_description(plan), "data": data})
-        with _interruptible(runner):
+        with _interruptible(runner.roster):
             runner.add_points(retry_failed=retry_failed)
             runner.prepare()
             runner.run()
@@ -109,7 +98,7 @@ def run_sweep(
 
 
 @contextlib.contextmanager
-def _interruptible(runner: "_Runner") -> Iterator[None]:
+def _interruptible(roster: Roster) -> Iterator[None]:
     """Ends at SIGTERM as at SIGINT. `ray job stop` leaves three seconds: what runs is recorded first, then Ray ends."""
 
     def interrupt(number: int, frame: Any) -> None:
@@ -121,7 +110,7 @@ def _interruptible(runner: "_Runner") -> Iterator[None]:
     try:
         yield
     except BaseException:
-        runner.interrupt()
+        roster.interrupt()
         raise
     finally:
         for number, handler in before.items():
@@ -136,11 +125,9 @@ class _Runner:
     ) -> None:
         self.plan, self.sweep, self.journal, self.place = plan, plan.sweep, journal, place
         self.capacity, self.progress, self.fail_fast = capacity, progress, fail_fast
-        self.points: dict[str, Point] = {}
+        self.roster = Roster(plan.sweep, journal, progress, place.guard)
         self.left: list[Point] = []
         self.due = self.skipped = self.given_up = 0
-        self.counts: dict[str, int] = {}
-        self.listeners: dict[str, Listener] = {}
 
     def check(self) -> None:
         """Refuse what can never run, all of it at once."""
@@ -162,7 +149,7 @@ class _Runner:
             self.skipped = self.sweep.search.num_points - self.due
             return
         for point in self.plan.points:
-            self.add(point)
+            self.roster.add(point)
             state = self.journal.state(point.id)
             if retry_failed and state.failures:
                 self.journal.forgive(point.id)
@@ -175,22 +162,10 @@ class _Runner:
 
     def outcome(self) -> Outcome:
         """What became of the points."""
-        counts = {"finished": 0, "failed": 0, "stopped": 0, **self.counts}
-        missing = max(0, self.due - sum(counts.values()))
-        return Outcome(**counts, skipped=self.skipped, given_up=self.given_up, missing=missing)
-
-    def interrupt(self) -> None:
-        """Record what runs as interrupted, as far as storage takes it."""
-        for point_id in self.points:
-            with contextlib.suppress(OSError, RaykdError):
-                if self.journal.state(point_id).status == "running":
-                    self.journal.end(point_id, "interrupted")
-
-    def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
-        """Record a point in the journal, with the values that a searcher chose."""
-        self.points[point.id] = point
-        self.journal.forget_pulse(point.id)
-        self.journal.add(point.id, {**point_description(point), "suggested": suggested})
+        counts = self.roster.counts
+        missing = max(0, self.due - counts.total())
+        ended = {status: counts[status] for status in ("finished", "failed", "stopped")}
+        return Outcome(**ended, skipped=self.skipped, given_up=self.given_up, missing=missing)
 
     def prepare(self) -> None:
         """Base teachers, their scores and their signals, for the points that are left."""
@@ -219,7 +194,7 @@ class _Runner:
                     point
                 )
             for group in kinds.values():
-                if not (self.fail_fast and self.counts.get("failed")):
+                if not (self.fail_fast and self.roster.counts["failed"]):
                     self._tune(len(group), group)
 
     def _tune(self, count: int, points: Sequence[Point] | None) -> None:
@@ -229,7 +204,7 @@ class _Runner:
         concurrent = min(most, self.capacity.concurrency(example, worker))
         inline = example.compute.resolved_executor == "inline"
         shared = {"place": self.place, "resources": worker, "sweep": None if points else self.sweep}
-        shared["raises"] = self.fail_fast
+        shared |= {"max_deaths": self.sweep.search.max_attempts, "raises": self.fail_fast}
         trainable: Any = tune.with_parameters(PointTrial if inline else group_trial, **shared)
         needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
         self.progress.line(
@@ -253,12 +228,10 @@ class _Runner:
             run_config=tune.RunConfig(
                 name=f"tune-{time.time_ns()}",
                 storage_path=str(self.journal.store.ray_folder()),
-                callbacks=[Watch(self, [needs, worker.beside_driver()])],
+                callbacks=[Watch(self.roster)],
                 verbose=0,
-                # A process that dies is tried again here; an error of raykd ends its trial.
-                failure_config=tune.FailureConfig(
-                    max_failures=0 if self.fail_fast else self.sweep.search.max_attempts - 1, fail_fast=self.fail_fast
-                ),
+                # A process that dies is replaced: its trial counts how often. An error of raykd ends a trial.
+                failure_config=tune.FailureConfig(max_failures=0 if self.fail_fast else -1, fail_fast=self.fail_fast),
             ),
         )
         try:
@@ -266,63 +239,7 @@ class _Runner:
         except (tune.TuneError, OSError, EOFError) as error:
             reason = DISK_FULL if self.journal.store.is_full() else plain_reason(error)
             raise TrainingError(reason) from error
-
-    def reported(self, point: Point, report: Mapping[str, Any]) -> None:
-        """A point did an epoch."""
-        self.progress.epoch(point, report)
-
-    def waits(self, text: str) -> None:
-        """Something that the run needs is not there."""
-        self.progress.line(text)
-
-    def silent(self, point: Point) -> str | None:
-        """Why a running point is taken to have stalled: no sign of life for longer than what it does can take."""
-        pulse = self.journal.pulse(point.id)
-        silence = self.listeners.setdefault(point.id, Listener()).silent_for(pulse, time.monotonic())
-        return silence and f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
-
-    def retried(self, point: Point, error: str) -> None:
-        """A point's process died; it goes on in another one."""
-        self.progress.line(f"{point.label}: {self._reason(error)}; trying again")
-
-    def ended(self, point: Point) -> None:
-        """A trial came to its end: its point is finished, failed with an error of raykd, or was stopped early."""
-        state = self.journal.state(point.id)
-        if state.status == "failed":
-            self._count(point, "failed", state.error or "")
-        elif state.status == "finished":
-            result = self.journal.result(point.id)
-            self._count(point, "finished", headline(result["scores"]) if result else "early")
-        else:
-            self.journal.end(point.id, "stopped", error="stopped early by ASHA")
-            self._count(point, "stopped", "early")
-
-    def failed(self, point: Point, error: str) -> None:
-        """A point's trial ended with an error, which the trial recorded unless its process died or the disk is full."""
-        state = self.journal.state(point.id)
-        reason = state.error if state.status == "failed" else None
-        if reason is None:
-            reason = self._reason(error)
-            with contextlib.suppress(OSError):
-                self.journal.end(point.id, "failed", error=reason)
-        self._count(point, "failed", reason)
-
-    def _reason(self, error: str) -> str:
-        silent = DISK_FULL if self.journal.store.is_full() else "its process was killed, or ran out of memory"
-        return reason_in(error) or silent
-
-    def _count(self, point: Point, status: str, detail: str) -> None:
-        self.counts[status] = self.counts.get(status, 0) + 1
-        self.progress.ended(point, status, detail)
-
-    def point_of(self, values: Mapping[str, Any]) -> Point:
-        """The point that a trial's configuration names, or that a searcher's values stand for."""
-        if "point" in values:
-            return self.points[values["point"]["id"]]
-        point = point_of_suggestion(self.sweep, values)
-        if point.id not in self.points:
-            self.add(point, suggested=dict(values))
-        return point
+        reap_reservations()
 
 
 def _unchanged(journal: Journal, data: Mapping[str, str]) -> dict[str, str]:

@@ -27,15 +27,16 @@ class PointTrial(tune.Trainable):
         place: Place,
         resources: WorkerResources,
         sweep: SweepConfig | None,
+        max_deaths: int,
         raises: bool,
     ) -> None:
-        self.sweep, self.place, self.raises = sweep, place, raises
+        self.sweep, self.place, self.max_deaths, self.raises = sweep, place, max_deaths, raises
         self.worker = InlineWorker(place, resources)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
-        self.reports = self.worker.reports(_job(new_config, self.sweep, self.place))
+        self.reports = self.worker.reports(_job(new_config, self.sweep, self.place, self.max_deaths))
         self.last: dict[str, Any] = {}
         return True
 
@@ -70,11 +71,13 @@ def group_trial(
     place: Place,
     resources: WorkerResources,
     sweep: SweepConfig | None,
+    max_deaths: int,
     raises: bool,
 ) -> None:
     """A trial that drives a worker group."""
+    job = _job(config, sweep, place, max_deaths)
     try:
-        run_in_group(place, _job(config, sweep, place), resources=resources, callbacks=[TuneReportCallback()])
+        run_in_group(place, job, resources=resources, callbacks=[TuneReportCallback()])
     except RaykdError:
         # It is in the journal, and the group had attempts of its own.
         if raises:
@@ -82,13 +85,13 @@ def group_trial(
         tune.report({METRIC: math.nan})
 
 
-def _job(config: Mapping[str, Any], sweep: SweepConfig | None, place: Place) -> Job:
+def _job(config: Mapping[str, Any], sweep: SweepConfig | None, place: Place, max_deaths: int) -> Job:
     if "point" in config:
         point_id, point = config["point"]["id"], PointConfig.model_validate(config["point"]["config"])
     else:
         suggested = point_of_suggestion(sweep, config)
         point_id, point = suggested.id, suggested.config
-    return Job(point_id, point, canonical(point), base_fingerprint(point), place.guard)
+    return Job(point_id, point, canonical(point), base_fingerprint(point), place.guard, place.run, max_deaths)
 
 
 def point_description(point: Point) -> dict[str, Any]:

@@ -1,37 +1,25 @@
 """Hears of the trials of a run, says what is waited for, and ends a run that cannot go on."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from ray import tune
 
 from raykd.errors import StallError
 from raykd.plan import Point
-from raykd.waiting import STALL_SECONDS, Bundle, actors_of_job, waiting_for
+from raykd.sweep.roster import Roster
+from raykd.waiting import STALL_SECONDS, actors_of_job, waiting_reservations
 
 LOOK_SECONDS = 2.0
 TELL_SECONDS = 15.0
 """What is waited for is said after so long, and again each minute."""
 
 
-class Hearer(Protocol):
-    """What is told of trials."""
-
-    def reported(self, point: Point, report: Mapping[str, Any]) -> None: ...
-    def ended(self, point: Point) -> None: ...
-    def failed(self, point: Point, error: str) -> None: ...
-    def retried(self, point: Point, error: str) -> None: ...
-    def waits(self, text: str) -> None: ...
-    def silent(self, point: Point) -> str | None: ...
-    def point_of(self, values: Mapping[str, Any]) -> Point: ...
-
-
 class Watch(tune.Callback):
     """Lives in the sweep's own process; Tune calls it between the steps of its loop."""
 
-    def __init__(self, hearer: Hearer, bundles: Sequence[Bundle]) -> None:
-        self.hearer, self.bundles = hearer, bundles
+    def __init__(self, roster: Roster) -> None:
+        self.roster = roster
         self.looked = self.told = 0.0
         self.waiting_since: float | None = None
 
@@ -45,13 +33,13 @@ class Watch(tune.Callback):
             return
         self.looked = now
         running = [self._point(trial) for trial in trials if trial.status == "RUNNING"]
-        silent = [f"{point.label}: {reason}" for point in running if (reason := self.hearer.silent(point))]
+        silent = [f"{point.label}: {reason}" for point in running if (reason := self.roster.silent(point))]
         if silent:
             raise StallError([*silent, *actors_of_job()])
         self._look_at_waiting(now, bool(running))
 
     def _look_at_waiting(self, now: float, is_running: bool) -> None:
-        waiting = waiting_for(self.bundles)
+        waiting = waiting_reservations()
         if not waiting or (is_running and not any(each.hopeless for each in waiting)):
             self.waiting_since = None
             return
@@ -65,20 +53,20 @@ class Watch(tune.Callback):
         if waited > TELL_SECONDS and now - self.told > 60:
             self.told = now
             for reason in reasons:
-                self.hearer.waits(f"waiting: {reason}")
+                self.roster.waits(f"waiting: {reason}")
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if "num_epochs" in result:
-            self.hearer.reported(self._point(trial), result)
+            self.roster.reported(self._point(trial), result)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.hearer.ended(self._point(trial))
+        self.roster.ended(self._point(trial))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.hearer.retried(self._point(trial), trial.get_error() or "")
+        self.roster.retried(self._point(trial), trial.get_error() or "")
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.hearer.failed(self._point(trial), trial.get_error() or "")
+        self.roster.failed(self._point(trial), trial.get_error() or "")
 
     def _point(self, trial: Any) -> Point:
-        return self.hearer.point_of(trial.config)
+        return self.roster.point_of(trial.config)

@@ -81,7 +81,8 @@ def test_nothing_listens_beyond_loopback(local_cluster):
         for connection in member.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    assert listening == {"127.0.0.1"}
+    # The second is how a socket of both families writes the first.
+    assert {"127.0.0.1"} <= listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
 
 
 def test_a_sweep_is_submitted_and_submitted_again_when_it_is_done(local_cluster, tmp_path, capsys):
@@ -100,7 +101,18 @@ def test_a_sweep_is_submitted_and_submitted_again_when_it_is_done(local_cluster,
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "0 finished, 2 were done before" in said
-    assert "2 finished," not in said, "the first job's log is not shown again"
+
+    plain = ["job", "submit", "--address", address, "--runtime-env", str(ROOT / "cluster/runtime_env.yaml")]
+    sweep_again = ["python", "-m", "raykd", "sweep", "tiny.yaml", "--storage", str(storage)]
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("ray"), *plain, "--working-dir", ".", "--", *sweep_again],
+        env={**os.environ, "RAY_AUTH_MODE": "token"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "0 finished, 2 were done before" in ended.stdout
 
     assert not any(TOKEN in path.read_text(errors="replace") for path in storage.rglob("*") if path.is_file())
 
@@ -129,6 +141,6 @@ def test_a_sweep_that_is_stopped_goes_on_when_it_is_submitted_again(local_cluste
     assert capsys.readouterr().out == f"{name}: STOPPED\n"
 
     assert main(command) == 0
-    assert "failed; " in capsys.readouterr().out
+    assert f"{name}-2: SUCCEEDED" in capsys.readouterr().out
     journal = Journal.at(storage)
     assert [journal.state(point).status for point in journal.point_ids()] == ["finished", "finished"]

@@ -348,3 +348,14 @@ def test_a_gguf_file_gives_the_weights_that_were_written(tmp_path):
     ours = {name.partition(".")[2]: tensor for name, tensor in loaded.state_dict().items()}
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(ours[name], tensor)
+
+
+# Trust ------------------------------------------------------------------------------------------------------------
+
+
+def test_weights_in_a_pickle_are_refused(tmp_path):
+    model = bert()
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(DataError, match="safetensors"):
+        load_qa_model(str(tmp_path))

@@ -1,0 +1,119 @@
+"""The points of a run: how each of them stands, and who is told."""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from raykd.config.sweep import SweepConfig
+from raykd.errors import RaykdError
+from raykd.generation import DISK_FULL, reason_in
+from raykd.journal import Journal, headline
+from raykd.plan import Point
+from raykd.pulse import Listener
+from raykd.sweep.searcher import point_of_suggestion
+from raykd.sweep.trial import point_description
+
+
+class Progress:
+    """What a sweep tells whoever watches; the command line draws it, by default nothing is said."""
+
+    def line(self, text: str) -> None:
+        """Something happened."""
+
+    def epoch(self, point: Point, report: Mapping[str, Any]) -> None:
+        """A point did an epoch."""
+
+    def ended(self, point: Point, status: str, detail: str) -> None:
+        """A point is done."""
+
+
+class Roster:
+    """Keeps the journal and whoever watches informed of the points of a run.
+
+    Attributes:
+        counts: finished, failed and stopped points of this run.
+    """
+
+    def __init__(self, sweep: SweepConfig, journal: Journal, progress: Progress, guard: Callable[[], None]) -> None:
+        self.sweep, self.journal, self.progress, self.guard = sweep, journal, progress, guard
+        self.points: dict[str, Point] = {}
+        self.counts: Counter[str] = Counter()
+        self.listeners: dict[str, Listener] = {}
+
+    def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
+        """Record a point in the journal, with the values that a searcher chose."""
+        self.points[point.id] = point
+        self.journal.forget_pulse(point.id)
+        self.journal.add(point.id, {**point_description(point), "suggested": suggested})
+
+    def point_of(self, values: Mapping[str, Any]) -> Point:
+        """The point that a trial's configuration names, or that a searcher's values stand for."""
+        if "point" in values:
+            return self.points[values["point"]["id"]]
+        point = point_of_suggestion(self.sweep, values)
+        if point.id not in self.points:
+            self.add(point, suggested=dict(values))
+        return point
+
+    def reported(self, point: Point, report: Mapping[str, Any]) -> None:
+        """A point did an epoch."""
+        self.progress.epoch(point, report)
+
+    def waits(self, text: str) -> None:
+        """Something that the run needs is not there."""
+        self.progress.line(text)
+
+    def silent(self, point: Point) -> str | None:
+        """Why a running point is taken to have stalled: no sign of life for longer than what it does can take."""
+        pulse = self.journal.pulse(point.id)
+        silence = self.listeners.setdefault(point.id, Listener()).silent_for(pulse, time.monotonic())
+        return silence and f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
+
+    def retried(self, point: Point, error: str) -> None:
+        """A point's process died; it goes on in another one."""
+        self.progress.line(f"{point.label}: {self._reason(error)}; trying again")
+
+    def ended(self, point: Point) -> None:
+        """A trial came to its end: its point is finished, failed with an error of raykd, or was stopped early.
+
+        Raises:
+            LeaseLostError: if it ended because another run took over, as this one must.
+        """
+        self.guard()
+        state = self.journal.state(point.id)
+        if state.status == "finished":
+            result = self.journal.result(point.id)
+            self._count(point, "finished", headline(result["scores"]) if result else "early")
+        elif state.status == "failed":
+            self._count(point, "failed", state.error or "")
+        else:
+            self.journal.end(point.id, "stopped", error="stopped early by ASHA")
+            self._count(point, "stopped", "early")
+
+    def failed(self, point: Point, error: str) -> None:
+        """A point's trial ended with an error, which the trial recorded unless its process died or the disk is full."""
+        state = self.journal.state(point.id)
+        reason = state.error if state.status == "failed" else None
+        if reason is None:
+            reason = self._reason(error)
+            with contextlib.suppress(OSError):
+                self.journal.end(point.id, "failed", error=reason)
+        self._count(point, "failed", reason)
+
+    def interrupt(self) -> None:
+        """Record what runs as interrupted, as far as storage takes it and the points are still this run's."""
+        with contextlib.suppress(OSError, RaykdError):
+            self.guard()
+            for point_id in self.points:
+                if self.journal.state(point_id).status == "running":
+                    self.journal.end(point_id, "interrupted")
+
+    def _reason(self, error: str) -> str:
+        silent = DISK_FULL if self.journal.store.is_full() else "its process was killed, or ran out of memory"
+        return reason_in(error) or silent
+
+    def _count(self, point: Point, status: str, detail: str) -> None:
+        self.counts[status] += 1
+        self.progress.ended(point, status, detail)
