@@ -34,6 +34,8 @@ from raykd.workspace import Workspace
 PREPARE_ATTEMPTS = 3
 RESIZE_SECONDS = 60.0
 """How often a group with `num_workers: [min, max]` looks whether it can have another number of workers."""
+PEER_LOST_SECONDS = 30.0
+"""Until Ray knows that a node is gone, at the latest."""
 DISK_FULL = "the disk is full: free space, or set lineage.keep: none; then run the same command again"
 OUT_OF_MEMORY = (
     "out of memory: lower training.micro_batch_tokens, or evaluation.batch_tokens if it was scored, or share the model "
@@ -169,15 +171,28 @@ def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callback
 def _train_loop(arguments: dict[str, Any]) -> None:
     place, job, driver = arguments["place"], arguments["job"], arguments["driver"]
     space = place.workspace(alone=False, resources=arguments["resources"])
-    point = PointRun(space, job, notice=_preempted_nodes)
-    for report in point.run(lambda records: ray.get(driver.next.remote(records))):
-        ray.train.report(report)
+    notice = _Notice()
+    try:
+        for report in PointRun(space, job, notice=notice).run(lambda records: ray.get(driver.next.remote(records))):
+            ray.train.report(report)
+    except RuntimeError:
+        if notice.was_given:
+            # A peer went, as announced. Ray has to see that before this error, or it counts a failure.
+            time.sleep(PEER_LOST_SECONDS)
+        raise
 
 
-def _preempted_nodes() -> Hashable:
-    """The nodes of this group that are about to be taken away, None while there are none. All workers call it."""
-    info = ray.train.get_preemption_info()
-    return tuple(info.preempted_node_ids) if info is not None else None
+class _Notice:
+    """Tells which nodes of this worker's group are about to be taken away. All workers of the group ask together."""
+
+    def __init__(self) -> None:
+        self.was_given = False
+
+    def __call__(self) -> Hashable:
+        """The nodes, None while there are none."""
+        info = ray.train.get_preemption_info()
+        self.was_given |= info is not None
+        return tuple(info.preempted_node_ids) if info is not None else None
 
 
 def _fit(
@@ -206,8 +221,8 @@ def _fit(
         failure_config=FailureConfig(
             max_failures=compute.max_worker_failures,
             max_preemption_failures=compute.max_preemptions,
-            # A group that cannot start: its resources went while it waited for them.
-            controller_failure_limit=compute.max_worker_failures,
+            # Of starts that wait in vain: Ray counts on a node that is taken away until it is gone.
+            controller_failure_limit=compute.max_worker_failures + compute.max_preemptions,
         ),
         callbacks=list(callbacks),
     )

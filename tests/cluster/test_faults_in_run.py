@@ -37,16 +37,17 @@ def two_nodes() -> Iterator[Cluster]:
         cluster.add_node(num_cpus=1)
     source = os.environ.get("PYTHONPATH", "")
     environment = {**WORKER_ENVIRONMENT, "PYTHONPATH": source, "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
+    environment["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "15"
     ray.init(address=cluster.address, runtime_env={"env_vars": environment}, log_to_driver=False, logging_level="ERROR")
     yield cluster
     ray.shutdown()
     cluster.shutdown()
 
 
-def config(**compute) -> PointConfig:
+def config(num_generations: int = 2, **compute) -> PointConfig:
     return point(
         data={"budget": 16},
-        lineage={"num_generations": 2},
+        lineage={"num_generations": num_generations},
         training={"tokens_per_step": 256, "weight_decay": 0.01},
         compute={"executor": "train", "zero_stage": 2, **compute},
     )
@@ -99,31 +100,30 @@ def slow() -> None:
 
 
 class Preempts(threading.Thread):
-    """Announces the end of a node once training is under way, and takes it away when the checkpoint is there."""
+    """Takes a node away once training is under way, after notice, and looks for a checkpoint inside an epoch."""
 
     def __init__(self, cluster: Cluster, root: Path) -> None:
         super().__init__(daemon=True)
         self.cluster, self.root, self.saved = cluster, root, False
 
     def run(self) -> None:
-        """Wait for the first epoch, drain, wait for a checkpoint inside an epoch, remove."""
+        """Wait for the first epoch, drain a node, look until its time is up, and remove it."""
         while not list(self.root.glob("points/*/epochs/*.json")):
             time.sleep(0.2)
-        node = self.cluster.worker_nodes and next(iter(self.cluster.worker_nodes))
-        deadline = int((time.time() + 20) * 1000)
+        node = min(self.cluster.worker_nodes, key=lambda node: node.node_id)
+        deadline, for_preemption = time.time() + 10, 2
         client = ray._private.worker.global_worker.gcs_client
-        preemption = 2
-        client.drain_node(node.node_id, preemption, "a test takes it away", deadline)
-        while time.time() * 1000 < deadline and not self.saved:
+        client.drain_node(node.node_id, for_preemption, "a test takes it away", int(deadline * 1000))
+        while time.time() < deadline + 2:
             names = [path.parent.name for path in self.root.glob("points/*/checkpoints/*/position.json")]
-            self.saved = any(name.split("-")[1] != "00000000" for name in names)
+            self.saved |= any(name.split("-")[1] != "00000000" for name in names)
             time.sleep(0.1)
         self.cluster.remove_node(node, allow_graceful=False)
 
 
 def test_a_node_that_goes_after_notice_leaves_a_checkpoint_and_the_point_goes_on_with_one_worker(two_nodes, tmp_path):
     keys = {"checkpoint_seconds": None, "max_worker_failures": 0}
-    wanted, fixed = config(num_workers=[1, 2], **keys), config(num_workers=1)
+    wanted, fixed = config(6, num_workers=[1, 2], **keys), config(6, num_workers=1)
     run(tmp_path / "whole", fixed)
     thief = Preempts(two_nodes, tmp_path / "elastic")
     thief.start()
