@@ -111,9 +111,9 @@ def kill(*pids: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-TRIAL, GROUP_WORKER = "ray::_Inner", "ray::RayTrainWorker"
-"""What the processes of points are called that train inside their trial (Tune's name for a class that was given
-arguments), and those of a worker group."""
+TRIAL, GROUP_WORKER = "ray::ResourceTrainable", "ray::RayTrainWorker"
+"""What the processes of points are called that train inside their trial (Tune's name for a class with resources of its
+own), and those of a worker group."""
 
 
 def trainers(cluster: LocalCluster, *kinds: str) -> list[Worker]:

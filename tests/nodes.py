@@ -229,6 +229,17 @@ class LocalCluster:
             *(f"placement group {group['placement_group_id']}: {group['state']}" for group in groups),
         ]
 
+    def until_clean(self, *, seconds: float = 30) -> None:
+        """Wait until jobs have left nothing behind.
+
+        Raises:
+            AssertionError: naming what they did.
+        """
+        with contextlib.suppress(TimeoutError):
+            until(lambda: not self.leftovers(), "end of what is left", seconds=seconds)
+        left = self.leftovers()
+        assert left == [], "\n".join(left)
+
     def close(self) -> None:
         """End everything that was started, and remove its files."""
         for node in filter(None, (*self.nodes, *self.bereft, self.head)):

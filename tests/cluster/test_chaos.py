@@ -105,5 +105,5 @@ def test_a_sweep_survives_whatever_is_killed(tmp_path, num_faults, num_generatio
         assert len(happened) == num_faults, "the sweep was finished before: give it more generations"
         assert job.outcome() == undisturbed.outcome()
         assert completions.counts() == [1] * 12
-        until(lambda: not cluster.leftovers(), "end of what the jobs left behind", seconds=90)
+        cluster.until_clean(seconds=90)
     print(f"{len(happened)} faults, {job.num_submitted} submissions")

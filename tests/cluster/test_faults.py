@@ -5,7 +5,7 @@ import urllib.error
 
 import pytest
 from faults import GROUP_WORKER, TRIAL, SweepJob, kill, lose_driver, lose_head, small_quickstart, stop_job, trainers
-from nodes import LocalCluster, until
+from nodes import LocalCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -43,7 +43,8 @@ def job(cluster, undisturbed, tmp_path) -> SweepJob:
     started = SweepJob(cluster, tmp_path / tmp_path.name, KEYS)
     started.submit()
     yield started
-    until(lambda: not cluster.leftovers(), "end of what the job left behind", seconds=90)
+    # A node that lost its head takes most of a minute to give up.
+    cluster.until_clean(seconds=90)
 
 
 def test_a_request_without_the_token_is_refused(cluster):
@@ -85,7 +86,7 @@ def test_the_job_is_stopped_and_submitted_again(job, undisturbed):
     job.until_epoch(2, "group")
     stop_job(job, random.Random(1))
     assert job.status() == "STOPPED"
-    until(lambda: not job.cluster.leftovers(), "end of what the stopped job left behind", seconds=90)
+    job.cluster.until_clean()
     said = job.finish()
     assert "2 were done before" in said
     assert job.outcome() == undisturbed
