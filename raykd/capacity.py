@@ -139,11 +139,10 @@ def nodes_to_come(config: Any, alive: Sequence[tuple[float, float]]) -> tuple[tu
     return tuple(found)
 
 
-def connect(*, needs_state_api: bool, verbose: bool = False) -> None:
+def connect(*, verbose: bool = False) -> None:
     """Join the cluster at RAY_ADDRESS, or start a local Ray on loopback that ends with this process.
 
     Args:
-        needs_state_api: a trial that is stopped early gives its workers back through it, and the dashboard serves it.
         verbose: show what workers print.
 
     Raises:
@@ -164,7 +163,7 @@ def connect(*, needs_state_api: bool, verbose: bool = False) -> None:
         "logging_level": "ERROR",
     }
     if not os.environ.get("RAY_ADDRESS"):
-        options |= {"address": "local", "include_dashboard": needs_state_api, "dashboard_host": "127.0.0.1"}
+        options |= {"address": "local", "include_dashboard": False}
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -18,6 +18,7 @@ import ray.train
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.callback import UserCallback
 
 from raykd.artifacts import Store
@@ -226,7 +227,17 @@ def _fit(
         ),
         callbacks=list(callbacks),
     )
-    TorchTrainer(loop, train_loop_config=arguments, scaling_config=scaling, run_config=run).fit()
+    _Trainer(loop, train_loop_config=arguments, scaling_config=scaling, run_config=run).fit()
+
+
+class _Trainer(TorchTrainer):
+    """Without Ray's cleaner of placement groups: a detached actor that needs a dashboard, and stays for ever when its
+    controller is killed, since it tries to end itself from a thread. `waiting.reap_orphans` does its work.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()
+        return [callback for callback in callbacks if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
 @contextlib.contextmanager

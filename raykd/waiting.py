@@ -27,17 +27,31 @@ class Waiting:
 
 def waiting_reservations() -> list[Waiting]:
     """What this job has asked for and has not got."""
+    ids = [group.placement_group_id.hex() for group in _groups_of_job()]
     table = ray.util.placement_group_table()
-    groups = [table[group] for group in _groups_of_job() if group in table]
+    groups = [table[each] for each in ids if each in table]
     return [_waiting(group) for group in groups if group["state"] in ("PENDING", "RESCHEDULING")]
 
 
-def reap_reservations() -> None:
-    """Give back what trials that ended, or were stopped early, left reserved. Nothing of this job may run."""
-    table = ray.util.placement_group_table()
+def reap_orphans() -> None:
+    """Give back what dead actors of this job reserved: a worker group whose trial was stopped early, or killed.
+
+    So is what jobs that are over left behind, whoever's they were: Ray itself now and then keeps it for ever.
+    """
+    dead_jobs = {bytes.fromhex(job["JobID"]) for job in cluster_state.job_table() if job["IsDead"]}
+    ours = bytes.fromhex(ray.get_runtime_context().get_job_id())
+    for group in _groups():
+        is_ours = group.creator_job_id == ours
+        if (is_ours and _is_dead(group.creator_actor_id)) or (
+            group.creator_job_id in dead_jobs and not group.is_detached
+        ):
+            _remove(group)
+
+
+def reap_all() -> None:
+    """Give back all that this job reserved. Nothing of it may run."""
     for group in _groups_of_job():
-        if table.get(group, {"state": "REMOVED"})["state"] != "REMOVED":
-            ray.util.remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
+        _remove(group)
 
 
 def actors_of_job() -> list[str]:
@@ -52,13 +66,27 @@ def actors_of_job() -> list[str]:
     ]
 
 
-def _groups_of_job() -> Iterator[str]:
-    """Ids of the placement groups that this job made. Ray's own table does not say whose they are."""
-    job = bytes.fromhex(ray.get_runtime_context().get_job_id())
+def _groups() -> Iterator[PlacementGroupTableData]:
+    """The placement groups that are there. Ray's own table does not say whose they are."""
     for record in cluster_state._connect_and_get_accessor().get_placement_group_table():
         group = PlacementGroupTableData.FromString(record)
-        if group.creator_job_id == job:
-            yield group.placement_group_id.hex()
+        if group.state != PlacementGroupTableData.REMOVED:
+            yield group
+
+
+def _groups_of_job() -> Iterator[PlacementGroupTableData]:
+    job = bytes.fromhex(ray.get_runtime_context().get_job_id())
+    return (group for group in _groups() if group.creator_job_id == job)
+
+
+def _is_dead(actor_id: bytes) -> bool:
+    """Whether an actor is known and dead; the driver's own groups were made by none."""
+    actor = ray.ActorID(actor_id)
+    return not actor.is_nil() and cluster_state.actor_table(actor.hex()).get("State") == "DEAD"
+
+
+def _remove(group: PlacementGroupTableData) -> None:
+    ray.util.remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
 
 
 def _waiting(group: Mapping[str, Any]) -> Waiting:

@@ -28,7 +28,7 @@ from raykd.sweep.roster import Progress, Roster
 from raykd.sweep.searcher import METRIC, early_stopping, history, tpe
 from raykd.sweep.trial import PointTrial, group_trial, point_description
 from raykd.sweep.watch import Watch
-from raykd.waiting import reap_reservations
+from raykd.waiting import reap_all, reap_orphans
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def run_sweep(
     with Lease.take(journal.store, say=progress.line) as lease:
         refuse_changed(plan, journal)
         data = _unchanged(journal, data)
-        connect(needs_state_api=plan.sweep.search.scheduler is not None, verbose=verbose)
+        connect(verbose=verbose)
+        reap_orphans()
         check_storage_of_nodes(journal.store)
         capacity = Capacity.of_cluster()
         place = Place(resolved(root), folder.resolve(), lease.guard, lease.number)
@@ -239,7 +240,7 @@ class _Runner:
         except (tune.TuneError, OSError, EOFError) as error:
             reason = DISK_FULL if self.journal.store.is_full() else plain_reason(error)
             raise TrainingError(reason) from error
-        reap_reservations()
+        reap_all()
 
 
 def _unchanged(journal: Journal, data: Mapping[str, str]) -> dict[str, str]:

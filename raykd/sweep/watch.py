@@ -8,7 +8,7 @@ from ray import tune
 from raykd.errors import StallError
 from raykd.plan import Point
 from raykd.sweep.roster import Roster
-from raykd.waiting import STALL_SECONDS, actors_of_job, waiting_reservations
+from raykd.waiting import STALL_SECONDS, actors_of_job, reap_orphans, waiting_reservations
 
 LOOK_SECONDS = 2.0
 TELL_SECONDS = 15.0
@@ -32,6 +32,7 @@ class Watch(tune.Callback):
         if now - self.looked < LOOK_SECONDS:
             return
         self.looked = now
+        reap_orphans()
         running = [self._point(trial) for trial in trials if trial.status == "RUNNING"]
         silent = [f"{point.label}: {reason}" for point in running if (reason := self.roster.silent(point))]
         if silent:

@@ -161,6 +161,24 @@ def test_asha_stops_points_early_and_says_so(capsys):
     assert {state.status for state in states} == {"finished", "stopped"}
 
 
+def test_worker_groups_that_are_stopped_early_give_their_workers_back(capsys):
+    """Else the next group waits for ever; and nothing is asked of a dashboard, which is not there."""
+    keys = sweep(
+        search={
+            "space": {"training.learning_rate": [1e-3, 1e-4, 1e-5, 1e-6]},
+            "scheduler": {"grace_epochs": 1, "reduction_factor": 2},
+            "max_concurrent": 1,
+        },
+        compute={"executor": "train"},
+        lineage={"num_generations": 4},
+        training={"lr_schedule": "constant"},
+    )
+    assert main(["sweep", write(keys)]) == 0
+    assert re.search(r"[1-9] stopped early", capsys.readouterr().out)
+    groups = ray.util.placement_group_table().values()
+    assert {group["state"] for group in groups} == {"REMOVED"}
+
+
 def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp_path):
     keys = sweep(lineage={"num_generations": 6, "keep": "last"}, data={"budget": 16}, search={"max_concurrent": 1})
     write(keys)
