@@ -8,6 +8,7 @@ import signal
 import sys
 import urllib.error
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,31 @@ from nodes import ENDED, LocalCluster, Worker, until
 from worlds import sweep
 
 from raykd.journal import Journal
-from raykd.report.leaderboard import leaderboard, render
+from raykd.report.leaderboard import GENERATION_ZERO, leaderboard, render
 
 
 def small_quickstart(**changes: Any) -> dict[str, Any]:
     """The quickstart in small: a teacher, and students over generations, in float32."""
     tiny = {"data": {"budget": 16}, "compute": {"precision": "float32"}}
     return sweep(**{**tiny, "name": "quickstart", **changes})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an undisturbed run of a sweep must have too.
+
+    Attributes:
+        rows: of the leaderboard, best first, without times.
+        weights: method and seed of a point -> SHA-256 of the weights that it delivers.
+    """
+
+    rows: list[dict[str, Any]]
+    weights: dict[tuple[str, int], str]
+
+    def of(self, *methods: str) -> "Outcome":
+        """What a sweep of these methods alone must have."""
+        rows = [row for row in self.rows if row["method"] in (*methods, GENERATION_ZERO)]
+        return Outcome(rows, {point: digest for point, digest in self.weights.items() if point[0] in methods})
 
 
 class SweepJob:
@@ -94,14 +113,15 @@ class SweepJob:
                 return self.cluster.logs(self.id)
         raise AssertionError(f"not finished after {attempts} more attempts:\n{self.cluster.logs(self.id)}")
 
-    def outcome(self) -> dict[str, Any]:
-        """What an undisturbed run must have too: the leaderboard without times, and each point's weights by hash."""
-        rows = json.loads(render(leaderboard(self.results), "json"))
+    def outcome(self) -> Outcome:
+        """What the sweep ended with."""
+        rows = [{**row, "seconds": None} for row in json.loads(render(leaderboard(self.results), "json"))]
         journal, weights = Journal.at(self.results), {}
         for name in journal.point_ids():
-            artifact = journal.result(name)["artifact"]
-            weights[name] = journal.store.record(artifact)["files"]["model.safetensors"]
-        return {"leaderboard": [{**row, "seconds": None} for row in rows], "weights": weights}
+            point, artifact = journal.point(name), journal.result(name)["artifact"]
+            digest = journal.store.record(artifact)["files"]["model.safetensors"]
+            weights[point["method"], point["config"]["seed"]] = digest
+        return Outcome(rows, weights)
 
 
 def kill(*pids: int) -> None:
