@@ -31,7 +31,7 @@ def test_what_can_never_fit_is_refused_at_once(capsys):
 
 def test_a_cluster_that_lost_its_last_node_is_named(tmp_path):
     with LocalCluster(num_nodes=1) as cluster:
-        job = SweepJob(cluster, tmp_path / "lost", small_quickstart(lineage={"num_generations": 40}))
+        job = SweepJob(cluster, tmp_path / "lost", small_quickstart(lineage={"num_generations": 20}))
         job.submit()
         job.until_epoch(2)
         started = time.monotonic()
