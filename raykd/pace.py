@@ -20,7 +20,7 @@ class Pace:
     def __init__(self, space: Workspace, seconds: float | None, notice: Callable[[], Hashable]) -> None:
         """
         Args:
-            seconds: save when so many have passed since the last time; None is never.
+            seconds: save when so many have passed since the last time; 0 is after every step, None is never.
             notice: what is announced to be taken away, None for nothing; equal on all ranks, which call it together.
         """
         self.space, self.seconds, self.notice = space, seconds, notice
@@ -36,7 +36,8 @@ class Pace:
         """Whether to save now. Each announcement is answered by one checkpoint.
 
         Args:
-            busy: on rank 0, whether a checkpoint is still on its way, so that time alone is no reason for another.
+            busy: on rank 0, whether a checkpoint is still on its way, so that time alone is no reason for another, unless
+                every step is to be saved.
         """
         self.left -= 1
         if self.left or (self.seconds is None and self.notice is no_notice):
@@ -45,7 +46,8 @@ class Pace:
         announced = notice is not None and notice != self.heard
         self.heard = notice
         now = time.monotonic()
-        late = self.seconds is not None and not busy and now - self.last >= self.seconds
+        waits = busy and self.seconds != 0
+        late = self.seconds is not None and not waits and now - self.last >= self.seconds
         # The first steps may be slow: the stride grows slowly.
         often = min(LOOK_SECONDS, self.seconds if self.seconds is not None else LOOK_SECONDS)
         stride = min(4 * self.stride, int(often * self.stride / max(now - self.looked, 1e-9)))

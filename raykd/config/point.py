@@ -233,8 +233,8 @@ class ComputeConfig(Config):
     checkpoints: bool = True
     """Save optimiser state after every epoch, so that a killed point goes on where it was."""
     checkpoint_seconds: float | None = Field(600.0, ge=0)
-    """Save it inside an epoch too, when so many seconds have passed since the last time; null saves after epochs
-    alone. A worker group also saves when it hears that one of its nodes is about to be taken away."""
+    """Save it inside an epoch too, when so many seconds have passed since the last time, 0 for every step; null saves
+    after epochs alone. A worker group also saves when it hears that one of its nodes is about to be taken away."""
     max_worker_failures: int = Field(2, ge=0)
     """How often a worker group may start again after one of its workers failed."""
     max_preemptions: int = Field(16, ge=0)
