@@ -36,7 +36,7 @@ class Pace:
         """Whether to save now. Each announcement is answered by one checkpoint.
 
         Args:
-            busy: on rank 0, whether a checkpoint is still on its way: time alone is then no reason for another, but where
+            busy: on rank 0, whether a checkpoint is still on its way: time alone is then no reason for another, unless
                 every step is to be saved.
         """
         self.left -= 1
