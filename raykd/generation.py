@@ -10,6 +10,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from raykd.errors import LeaseLostError, ProcessLostError, RaykdError, StallErro
 from raykd.journal import Journal
 from raykd.lineage import Driver
 from raykd.prepare import prepare
-from raykd.waiting import STALL_SECONDS
+from raykd.waiting import LOOK_SECONDS, STALL_SECONDS, Patience
 from raykd.worker import Job, PointRun, unguarded
 from raykd.workspace import Workspace
 
@@ -139,10 +140,29 @@ def prepare_in_group(
         for _ in prepare(place.workspace(alone=False, resources=resources), base, configs):
             pass
 
-    with _plain_errors():
+    def fit() -> None:
         name = f"prepare-{base}"
         _fit(loop, None, place=place, name=name, config=configs[0], resources=resources, keeps_progress=False)
+
+    with _plain_errors():
+        yield from _watched(fit)
     yield f"generation 0 is ready ({configs[0].base.model}), with its scores and signals"
+
+
+def _watched(work: Callable[[], None]) -> Iterator[str]:
+    """Do something in a thread, and yield what it waits for.
+
+    Raises:
+        StallError: if that can never come; the thread, a daemon, ends with this process.
+    """
+    said: list[str] = []
+    patience, result = Patience(said.append), ThreadPool(1).apply_async(work)
+    while not result.ready():
+        result.wait(LOOK_SECONDS)
+        patience.look(is_running=False)
+        yield from said
+        said.clear()
+    result.get()
 
 
 def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callbacks: list[UserCallback]) -> None:

@@ -1,6 +1,7 @@
 """What a run waits for, and which of its actors live: asked of Ray's own control store, without a dashboard."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,13 @@ from ray._private.state import state as cluster_state
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.util.placement_group import PlacementGroup
 
+from raykd.errors import StallError
+
+LOOK_SECONDS = 2.0
 STALL_SECONDS = 30.0
 """A run that waits for what no node can hold ends after so long."""
+TELL_SECONDS = 15.0
+"""What is waited for is said after so long, and again each minute."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,44 @@ class Waiting:
 
     reason: str
     hopeless: bool
+
+
+class Patience:
+    """Watches what this job waits for: says it after a while, and ends the wait where it is hopeless."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """
+        Args:
+            say: told what is waited for.
+        """
+        self.say, self.told = say, 0.0
+        self.since: float | None = None
+
+    def look(self, *, is_running: bool) -> None:
+        """Look at what is waited for; to be called every few seconds.
+
+        Args:
+            is_running: whether something of the job runs, which what waits may well be waiting for.
+
+        Raises:
+            StallError: if the job has waited for long, and no node can hold what it waits for.
+        """
+        reap_orphans()
+        now, waiting = time.monotonic(), waiting_reservations()
+        hopeless = any(each.hopeless for each in waiting)
+        if not waiting or (is_running and not hopeless):
+            self.since = None
+            return
+        self.since = self.since or now
+        waited, reasons = now - self.since, list(dict.fromkeys(each.reason for each in waiting))
+        if waited > STALL_SECONDS and hopeless:
+            raise StallError(
+                [*(f"nothing starts for {waited:.0f} s: {reason}" for reason in reasons), *actors_of_job()]
+            )
+        if waited > TELL_SECONDS and now - self.told > 60:
+            self.told = now
+            for reason in reasons:
+                self.say(f"waiting: {reason}")
 
 
 def waiting_reservations() -> list[Waiting]:
@@ -93,10 +137,25 @@ def _waiting(group: Mapping[str, Any]) -> Waiting:
     asked = list(group["bundles"].values())
     each = ", ".join(f"{value:g} {name}" for name, value in sorted(asked[0].items()))
     some = f"{len(asked)} x {each}" if len(asked) > 1 else each
-    free, alive = ray.available_resources(), [node for node in ray.nodes() if node["Alive"]]
+    free, alive = ray.available_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]]
     left = f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU are free on {len(alive)} node(s)"
-    if group["stats"]["scheduling_state"] != "INFEASIBLE":
+    if could_hold(alive, asked):
         return Waiting(f"{some} in use elsewhere; {left}", hopeless=False)
     if cluster_state.get_cluster_config() is not None:
         return Waiting(f"{some} to be added by the autoscaler; {left}", hopeless=False)
     return Waiting(f"no node can hold {some}; {left}", hopeless=True)
+
+
+def could_hold(nodes: Iterable[Mapping[str, float]], asked: Iterable[Mapping[str, float]]) -> bool:
+    """Whether nodes without any other work could hold bundles of resources, each of them on one node.
+
+    Ray calls a group infeasible only where one of its bundles fits nowhere.
+    """
+    left = [dict(node) for node in nodes]
+    for bundle in asked:
+        found = next((node for node in left if all(node.get(name, 0) >= bundle[name] for name in bundle)), None)
+        if found is None:
+            return False
+        for name, value in bundle.items():
+            found[name] -= value
+    return True

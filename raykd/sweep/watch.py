@@ -8,11 +8,7 @@ from ray import tune
 from raykd.errors import StallError
 from raykd.plan import Point
 from raykd.sweep.roster import Roster
-from raykd.waiting import STALL_SECONDS, actors_of_job, reap_orphans, waiting_reservations
-
-LOOK_SECONDS = 2.0
-TELL_SECONDS = 15.0
-"""What is waited for is said after so long, and again each minute."""
+from raykd.waiting import LOOK_SECONDS, Patience, actors_of_job
 
 
 class Watch(tune.Callback):
@@ -20,8 +16,7 @@ class Watch(tune.Callback):
 
     def __init__(self, roster: Roster) -> None:
         self.roster = roster
-        self.looked = self.told = 0.0
-        self.waiting_since: float | None = None
+        self.patience, self.looked = Patience(roster.waits), 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune writes its callbacks into its own restore file, which raykd never reads: the journal is the truth.
@@ -32,29 +27,11 @@ class Watch(tune.Callback):
         if now - self.looked < LOOK_SECONDS:
             return
         self.looked = now
-        reap_orphans()
         running = [self._point(trial) for trial in trials if trial.status == "RUNNING"]
         silent = [f"{point.label}: {reason}" for point in running if (reason := self.roster.silent(point))]
         if silent:
             raise StallError([*silent, *actors_of_job()])
-        self._look_at_waiting(now, bool(running))
-
-    def _look_at_waiting(self, now: float, is_running: bool) -> None:
-        waiting = waiting_reservations()
-        if not waiting or (is_running and not any(each.hopeless for each in waiting)):
-            self.waiting_since = None
-            return
-        self.waiting_since = self.waiting_since or now
-        waited = now - self.waiting_since
-        reasons = list(dict.fromkeys(each.reason for each in waiting))
-        if waited > STALL_SECONDS and any(each.hopeless for each in waiting):
-            raise StallError(
-                [*(f"nothing starts for {waited:.0f} s: {reason}" for reason in reasons), *actors_of_job()]
-            )
-        if waited > TELL_SECONDS and now - self.told > 60:
-            self.told = now
-            for reason in reasons:
-                self.roster.waits(f"waiting: {reason}")
+        self.patience.look(is_running=bool(running))
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if "num_epochs" in result:

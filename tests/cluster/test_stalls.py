@@ -96,3 +96,17 @@ def test_a_second_run_of_a_folder_is_refused_while_the_first_one_lives(running, 
     assert main(["sweep", "sweep.yaml"]) == 2
     assert f"process {running.pid} on" in capsys.readouterr().err
     assert results()["default seed=1"] is None
+
+
+def test_what_points_share_is_not_waited_for_in_vain(tmp_path):
+    """A worker group that prepares loses its nodes before anything is trained."""
+    with LocalCluster(num_nodes=2) as cluster:
+        keys = small_quickstart(compute={"num_workers": 2}, base={"train": {"epochs": 200}})
+        job = SweepJob(cluster, tmp_path / "lost", keys)
+        job.submit()
+        until(lambda: any("RayTrainWorker" in worker.title for worker in cluster.workers()), "worker", seconds=90)
+        started = time.monotonic()
+        cluster.kill_node(cluster.nodes[0])
+        assert job.until_over() == "FAILED"
+        assert time.monotonic() - started < 60
+        assert re.search(r"nothing starts for \d+ s: no node can hold", cluster.logs(job.id))
