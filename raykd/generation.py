@@ -1,12 +1,8 @@
 """Runs points on Ray: the worker loop inside this process, or in a Ray Train worker group with the driver beside it."""
 
 import contextlib
-import errno
 import math
-import os
-import re
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +12,7 @@ from typing import Any
 
 import ray
 import ray.train
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -25,10 +21,11 @@ from ray.train.v2.api.callback import UserCallback
 from raykd.artifacts import Store
 from raykd.capacity import Capacity, WorkerResources
 from raykd.config.point import PointConfig
-from raykd.errors import LeaseLostError, ProcessLostError, RaykdError, StallError, TrainingError
+from raykd.errors import LeaseLostError, ProcessLostError, StallError, TrainingError
 from raykd.journal import Journal
 from raykd.lineage import Driver
 from raykd.prepare import prepare
+from raykd.reasons import error_of_raykd, plain_reason
 from raykd.waiting import LOOK_SECONDS, STALL_SECONDS, Patience
 from raykd.worker import Job, PointRun, unguarded
 from raykd.workspace import Workspace
@@ -38,16 +35,6 @@ RESIZE_SECONDS = 60.0
 """How often a group with `num_workers: [min, max]` looks whether it can have another number of workers."""
 PEER_LOST_SECONDS = 30.0
 """Until Ray knows that a node is gone, at the latest."""
-DISK_FULL = "the disk is full: free space, or set lineage.keep: none; then run the same command again"
-OUT_OF_MEMORY = (
-    "out of memory: lower training.micro_batch_tokens, or evaluation.batch_tokens if it was scored, or share the model "
-    "with compute.zero_stage 1 to 3, more workers and compute.offload: cpu; then run the same command again"
-)
-_SIGNS_OF_OUT_OF_MEMORY = re.compile(
-    r"out of memory|can(?:'t|not) allocate memory|MemoryError|running low on memory|due to memory", re.IGNORECASE
-)
-"""As torch says it of a GPU and of a CPU, Python, and Ray of a process that its memory monitor killed. Of any death it
-says that an "OOM killer" may have been the cause, which proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -292,43 +279,8 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except (RayError, TrainingFailedError) as error:
-        ours = next((cause for cause in _causes(error) if isinstance(cause, RaykdError)), None)
-        raise ours or TrainingError(plain_reason(error)) from error
-
-
-def plain_reason(error: BaseException) -> str:
-    """One line on why something failed, out of all that Ray wrapped: an error of raykd, a lack that is known, or the
-    innermost cause.
-    """
-    causes = list(_causes(error))
-    ours = next((cause for cause in causes if isinstance(cause, RaykdError)), None)
-    if ours is not None:
-        return "; ".join(ours.problems)
-    texts = ["".join(traceback.format_exception_only(cause)) for cause in causes]
-    # When a worker dies, what its peers say of lost connections may come first.
-    known = next(filter(None, map(_lack_in, texts)), None)
-    return known or reason_in(texts[-1]) or type(causes[-1]).__name__
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it wraps, the innermost cause of a worker group's first failure last."""
-    wrapped = [getattr(error, name, None) for name in ("cause", "health_check_failure", "_base_exc", "__cause__")]
-    wrapped += reversed(getattr(error, "worker_failures", {}).values())
-    yield error
-    for inner in wrapped:
-        if isinstance(inner, BaseException):
-            yield from _causes(inner)
-
-
-def _lack_in(text: str) -> str | None:
-    """What a traceback's text says was lacking, where that is known."""
-    if os.strerror(errno.ENOSPC) in text or f"Errno {errno.ENOSPC}" in text:
-        return DISK_FULL
-    return OUT_OF_MEMORY if _SIGNS_OF_OUT_OF_MEMORY.search(text) else None
-
-
-def reason_in(text: str) -> str | None:
-    """One line out of a traceback's text; None where it is empty."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # A wrapped traceback is long; its first line says what, its last line why.
-    return _lack_in(text) or (" ... ".join(dict.fromkeys([lines[0], lines[-1]])) if lines else None)
+        ours = error_of_raykd(error)
+        if ours is not None:
+            raise ours from error
+        kind = TrainingError if isinstance(error, (RayTaskError, TrainingFailedError)) else ProcessLostError
+        raise kind(plain_reason(error)) from error

@@ -27,7 +27,7 @@ ROWS = (
     {"journal"},
     {"artifacts", "plan", "lineage"},
     {"config"},
-    {"storage"},
+    {"storage", "reasons"},
     {"errors", "pulse"},
     {"__init__"},
 )
@@ -42,7 +42,7 @@ ONLY_IN = {
     "datasets": {"data"},
     "tokenizers": {"data"},
     "huggingface_hub": {"data"},
-    "fsspec": {"storage"},
+    "fsspec": {"storage", "reasons"},
     "rich": {"cli"},
     "yaml": {"config"},
 }

@@ -8,10 +8,10 @@ from typing import Any
 
 from raykd.config.sweep import SweepConfig
 from raykd.errors import RaykdError
-from raykd.generation import DISK_FULL, reason_in
 from raykd.journal import Journal, headline
 from raykd.plan import Point
 from raykd.pulse import Listener
+from raykd.reasons import DISK_FULL, reason_in
 from raykd.sweep.searcher import point_of_suggestion
 from raykd.sweep.trial import point_description
 

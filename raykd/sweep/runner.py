@@ -19,10 +19,11 @@ from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, check_storage_o
 from raykd.changes import refuse_changed
 from raykd.config.point import PointConfig
 from raykd.errors import CapacityError, DataError, TrainingError
-from raykd.generation import DISK_FULL, Place, plain_reason, prepare_in_group, prepare_inline
+from raykd.generation import Place, prepare_in_group, prepare_inline
 from raykd.journal import Journal
 from raykd.lease import Lease
 from raykd.plan import Plan, Point, base_fingerprint, typical_points
+from raykd.reasons import DISK_FULL, plain_reason
 from raykd.storage import resolved
 from raykd.sweep.roster import Progress, Roster
 from raykd.sweep.searcher import METRIC, early_stopping, history, tpe

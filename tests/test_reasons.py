@@ -9,7 +9,7 @@ import torch
 from ray.train import WorkerGroupError
 
 from raykd.errors import TrainingError
-from raykd.generation import DISK_FULL, OUT_OF_MEMORY, plain_reason, reason_in
+from raykd.reasons import DISK_FULL, OUT_OF_MEMORY, plain_reason, reason_in
 
 GPU = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 139.81 GiB"
 CPU = "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
