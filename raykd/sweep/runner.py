@@ -15,6 +15,7 @@ from typing import Any
 from ray import tune
 
 import raykd
+from raykd.artifacts import Store
 from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, check_storage_of_nodes, connect
 from raykd.changes import refuse_changed
 from raykd.config.point import PointConfig
@@ -80,7 +81,8 @@ def run_sweep(
     """
     journal = Journal.at(root)
     check_storage(journal.store)
-    with Lease.take(journal.store, say=progress.line) as lease:
+    # Workers ask its guard from folders of their own.
+    with Lease.take(Store(resolved(root)), say=progress.line) as lease:
         refuse_changed(plan, journal)
         data = _unchanged(journal, data)
         connect(verbose=verbose)
