@@ -196,7 +196,7 @@ def test_training_goes_on_while_a_checkpoint_is_on_its_way_and_time_alone_is_no_
         if not calls[-1]:
             assert free.wait(10)
 
-    saving = of(tmp_path, guard, checkpoint_seconds=0)
+    saving = of(tmp_path, guard, checkpoint_seconds=1e-6)
     saving.save(Files(7), at(1))
     assert of(tmp_path).newest(lambda position: True) is None
     assert not saving.is_due()
