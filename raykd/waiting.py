@@ -1,5 +1,6 @@
 """What a run waits for, and which of its actors live: asked of Ray's own control store, without a dashboard."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,9 +9,12 @@ from typing import Any
 import ray
 from ray._private.state import state as cluster_state
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup
 
 from raykd.errors import StallError
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
 STALL_SECONDS = 30.0
@@ -51,8 +55,13 @@ class Patience:
         Raises:
             StallError: if the job has waited for long, and no node can hold what it waits for.
         """
-        reap_orphans()
-        now, waiting = time.monotonic(), waiting_reservations()
+        try:
+            reap_orphans()
+            now, waiting = time.monotonic(), waiting_reservations()
+        except (RayError, RuntimeError, OSError, LookupError) as error:
+            # A control store that is busy, or in the middle of a change, is no reason to end a run.
+            log.warning("Ray did not say what is waited for: %s", error)
+            return
         hopeless = any(each.hopeless for each in waiting)
         if not waiting or (is_running and not hopeless):
             self.since = None

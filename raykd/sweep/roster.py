@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from raykd.config.sweep import SweepConfig
-from raykd.errors import RaykdError
+from raykd.errors import ArtifactError, RaykdError
 from raykd.journal import Journal, headline
 from raykd.plan import Point
 from raykd.pulse import Listener
@@ -67,7 +67,11 @@ class Roster:
 
     def silent(self, point: Point) -> str | None:
         """Why a running point is taken to have stalled: no sign of life for longer than what it does can take."""
-        pulse = self.journal.pulse(point.id)
+        try:
+            pulse = self.journal.pulse(point.id)
+        except ArtifactError:
+            # It was removed while it was read: the point has just ended, or begun again.
+            return None
         silence = self.listeners.setdefault(point.id, Listener()).silent_for(pulse, time.monotonic())
         return silence and f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
 
