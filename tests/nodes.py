@@ -254,7 +254,8 @@ class LocalCluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _list(self, what: str) -> list[dict[str, Any]]:
-        answer = self.request(f"/api/v0/{what}?limit=1000")
+        # A busy head now and then refuses, and one that has just started does.
+        answer = until(lambda: self._answer(f"/api/v0/{what}?limit=1000"), f"list of {what}")
         return answer["data"]["result"]["result"]
 
     def _answer(self, path: str) -> Any:
