@@ -28,7 +28,7 @@ from raykd.reasons import DISK_FULL, plain_reason
 from raykd.storage import resolved
 from raykd.sweep.roster import Progress, Roster
 from raykd.sweep.searcher import METRIC, early_stopping, history, tpe
-from raykd.sweep.trial import PointTrial, group_trial, point_description
+from raykd.sweep.trial import PointTrial, Shared, group_trial, point_description
 from raykd.sweep.watch import Watch
 from raykd.waiting import reap_all, reap_orphans
 
@@ -207,9 +207,9 @@ class _Runner:
         worker = self.capacity.worker(example, wanted=most)
         concurrent = min(most, self.capacity.concurrency(example, worker))
         inline = example.compute.resolved_executor == "inline"
-        shared = {"place": self.place, "resources": worker, "sweep": None if points else self.sweep}
-        shared |= {"max_deaths": self.sweep.search.max_attempts, "raises": self.fail_fast}
-        trainable: Any = tune.with_parameters(PointTrial if inline else group_trial, **shared)
+        searched = None if points else self.sweep
+        shared = Shared(self.place, worker, searched, self.sweep.search.max_attempts, self.fail_fast)
+        trainable: Any = tune.with_parameters(PointTrial if inline else group_trial, shared=shared)
         needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
         self.progress.line(
             f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker"

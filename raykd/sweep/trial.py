@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
@@ -17,26 +18,44 @@ from raykd.sweep.searcher import METRIC, point_of_suggestion
 from raykd.worker import Job
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What the trials of a run have in common.
+
+    Attributes:
+        sweep: what a searcher draws values for; None where trials are given their points.
+        max_deaths: as a `Job` has it.
+        raises: let an error of raykd end the trial as failed, so that Tune stops the others.
+    """
+
+    place: Place
+    resources: WorkerResources
+    sweep: SweepConfig | None
+    max_deaths: int
+    raises: bool
+
+    def job(self, config: Mapping[str, Any]) -> Job:
+        """The point of a trial's configuration."""
+        if "point" in config:
+            point_id, point = config["point"]["id"], PointConfig.model_validate(config["point"]["config"])
+        else:
+            suggested = point_of_suggestion(self.sweep, config)
+            point_id, point = suggested.id, suggested.config
+        recipe, base = canonical(point), base_fingerprint(point)
+        return Job(point_id, point, recipe, base, self.place.guard, self.place.run, self.max_deaths)
+
+
 class PointTrial(tune.Trainable):
     """A trial whose process runs the worker loop itself and is reused for the next point."""
 
-    def setup(
-        self,
-        config: dict[str, Any],
-        *,
-        place: Place,
-        resources: WorkerResources,
-        sweep: SweepConfig | None,
-        max_deaths: int,
-        raises: bool,
-    ) -> None:
-        self.sweep, self.place, self.max_deaths, self.raises = sweep, place, max_deaths, raises
-        self.worker = InlineWorker(place, resources)
+    def setup(self, config: dict[str, Any], *, shared: Shared) -> None:
+        self.shared = shared
+        self.worker = InlineWorker(shared.place, shared.resources)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
-        self.reports = self.worker.reports(_job(new_config, self.sweep, self.place, self.max_deaths))
+        self.reports = self.worker.reports(self.shared.job(new_config))
         self.last: dict[str, Any] = {}
         return True
 
@@ -46,7 +65,7 @@ class PointTrial(tune.Trainable):
             report = next(self.reports, None)
         except RaykdError:
             # It is in the journal. The same again would fail again: Tune is to retry processes that died, no more.
-            if self.raises:
+            if self.shared.raises:
                 raise
         if report is None:
             return {METRIC: math.nan, **{key: self.last[key] for key in self.last if key != "num_epochs"}, "done": True}
@@ -65,33 +84,15 @@ class PointTrial(tune.Trainable):
         return None
 
 
-def group_trial(
-    config: dict[str, Any],
-    *,
-    place: Place,
-    resources: WorkerResources,
-    sweep: SweepConfig | None,
-    max_deaths: int,
-    raises: bool,
-) -> None:
+def group_trial(config: dict[str, Any], *, shared: Shared) -> None:
     """A trial that drives a worker group."""
-    job = _job(config, sweep, place, max_deaths)
     try:
-        run_in_group(place, job, resources=resources, callbacks=[TuneReportCallback()])
+        run_in_group(shared.place, shared.job(config), resources=shared.resources, callbacks=[TuneReportCallback()])
     except RaykdError:
         # It is in the journal, and the group had attempts of its own.
-        if raises:
+        if shared.raises:
             raise
         tune.report({METRIC: math.nan})
-
-
-def _job(config: Mapping[str, Any], sweep: SweepConfig | None, place: Place, max_deaths: int) -> Job:
-    if "point" in config:
-        point_id, point = config["point"]["id"], PointConfig.model_validate(config["point"]["config"])
-    else:
-        suggested = point_of_suggestion(sweep, config)
-        point_id, point = suggested.id, suggested.config
-    return Job(point_id, point, canonical(point), base_fingerprint(point), place.guard, place.run, max_deaths)
 
 
 def point_description(point: Point) -> dict[str, Any]:
