@@ -26,6 +26,7 @@ from raykd.workspace import Workspace
 
 pytestmark = pytest.mark.cluster
 
+ROOT = Path(__file__).parents[2]
 ONE_CPU = WorkerResources(1.0, 0.0)
 
 
@@ -35,8 +36,11 @@ def two_nodes() -> Iterator[Cluster]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
         cluster.add_node(num_cpus=1)
-    source = os.environ.get("PYTHONPATH", "")
-    environment = {**WORKER_ENVIRONMENT, "PYTHONPATH": source, "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
+    environment = {
+        **WORKER_ENVIRONMENT,
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5",
+    }
     environment["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "15"
     ray.init(address=cluster.address, runtime_env={"env_vars": environment}, log_to_driver=False, logging_level="ERROR")
     yield cluster
