@@ -11,7 +11,7 @@ import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from raykd.cli import _parser
+from raykd.cli import parser
 from raykd.submit.job import RUNTIME_ENV, SECRET
 
 CLUSTER = Path(__file__).parents[1] / "cluster"
@@ -100,7 +100,7 @@ def test_the_jobs_entrypoint_is_a_sweep_command_of_a_shipped_file_with_shared_re
     spec = manifest("RayJob")["spec"]
     python, dash_m, program, *arguments = shlex.split(spec["entrypoint"])
     assert (python, dash_m, program) == ("python", "-m", "raykd")
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     assert arguments[0] == "sweep"
     assert (CLUSTER.parent / options.file.relative_to("/opt/raykd")).is_file()
     assert str(options.storage).startswith("/shared/")

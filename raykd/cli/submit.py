@@ -1,0 +1,102 @@
+"""`raykd submit` and `raykd stop`: a sweep as a job of a Ray cluster."""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from raykd.cli.common import INTERRUPTED, load
+from raykd.cli.sweep import sweep_arguments
+
+
+def add(commands: Any) -> None:
+    """The parser of `raykd submit` and `raykd stop`."""
+    submit = commands.add_parser(
+        "submit",
+        usage="raykd submit FILE [options] [-- options of raykd sweep]",
+        help="run a sweep file as a job of a Ray cluster, or follow it if it runs there",
+    )
+    submit.add_argument("file", type=Path, help="the sweep file, in the folder that is uploaded")
+    submit.add_argument(
+        "--working-dir", type=Path, default=Path("."), metavar="DIR", help="folder to upload (default: .)"
+    )
+    submit.add_argument(
+        "--runtime-env", type=Path, metavar="FILE", help="Ray's runtime environment, in place of the default one"
+    )
+    submit.add_argument("--dry-run", action="store_true", help="print the request, and send nothing")
+    submit.add_argument("--no-follow", action="store_true", help="return once the job is accepted")
+    submit.set_defaults(run=_submit)
+
+    stop = commands.add_parser("stop", help="stop a sweep's job and wait until it has ended")
+    stop.add_argument("job", metavar="FILE|ID", help="the sweep file, or the job's submission id")
+    stop.set_defaults(run=_stop)
+    for command in (submit, stop):
+        command.add_argument(
+            "--address", metavar="URL", help="the cluster's dashboard (default: http://127.0.0.1:8265)"
+        )
+        command.add_argument(
+            "--storage", metavar="DIR", help="folder of the results that every node sees, in place of the file's"
+        )
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from raykd.plan import make_plan
+    from raykd.submit import Cluster, cluster_address, find_token, make_job, request, secret_variables
+
+    sweep = load(options.file)
+    plan = make_plan(sweep)
+    checked = argparse.ArgumentParser(prog="raykd sweep")
+    sweep_arguments(checked)
+    checked.parse_args([str(options.file), *options.sweep_options])
+    _silence_submission()
+    job = make_job(
+        options.file,
+        sweep,
+        working_dir=options.working_dir,
+        storage=options.storage,
+        runtime_env=options.runtime_env,
+        options=options.sweep_options,
+    )
+    address, token = cluster_address(options.address), find_token()
+    if options.dry_run:
+        print(json.dumps(request(job, address, token), indent=1))
+        return 0
+    for name in secret_variables(job):
+        print(f"raykd: env_vars.{name}: Ray shows it with the job; rather set it on the nodes", file=sys.stderr)
+    cluster = Cluster(address, token)
+    name, status = cluster.newest(job.submission_id) or ("", None)
+    if status and not status.is_terminal():
+        print(f"{name}: {status} already on {cluster.address}; nothing else was submitted", flush=True)
+    else:
+        name = cluster.submit(job.submission_id, entrypoint=job.entrypoint, runtime_env=job.runtime_env)
+        size = f"{len(job.files)} file(s), {job.upload_bytes / 2**20:.1f} MiB"
+        print(f"{name}: {len(plan.points)} point(s), submitted with {size} to {cluster.address}", flush=True)
+    if options.no_follow:
+        return 0
+    try:
+        status, code = cluster.follow(name, write=lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        print(f"\nraykd: {name} goes on without being followed; `raykd stop {name}` ends it", file=sys.stderr)
+        return INTERRUPTED
+    print(f"{name}: {status}")
+    return code
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from raykd.submit import Cluster, cluster_address, find_token, shared_storage, submission_id
+
+    cluster, name = Cluster(cluster_address(options.address), find_token()), options.job
+    if name.endswith((".yaml", ".yml")):
+        sweep = load(Path(name))
+        name = submission_id(sweep, shared_storage(sweep, options.storage))
+        name, _ = cluster.newest(name) or (name, None)
+    print(f"{name}: {cluster.stop(name)}")
+    return 0
+
+
+def _silence_submission() -> None:
+    """Ray reports each step of an upload and of a log, whatever level its callers log at."""
+    for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
+        logging.getLogger(f"ray.{name}").setLevel(logging.ERROR)
