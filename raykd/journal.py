@@ -10,6 +10,7 @@ from raykd.artifacts import Store
 
 SWEEP = "sweep.json"
 PULSE = "pulse.json"
+OUTCOMES = "outcomes.json"
 Status = Literal["pending", "running", "interrupted", "finished", "failed", "stopped"]
 
 
@@ -136,6 +137,28 @@ class Journal:
     def write_result(self, point_id: str, result: Mapping[str, Any]) -> None:
         """Write the record of a finished point."""
         self.store.write_json(self._file(point_id, "result.json"), result)
+
+    def outcomes(self, point_id: str) -> dict[str, Any] | None:
+        """What became of every example that a finished point was scored on, see `write_outcomes`."""
+        return self.store.find_json(self._file(point_id, OUTCOMES))
+
+    def write_outcomes(self, point_id: str, outcomes: Mapping[str, Any]) -> None:
+        """Record what became of every example; written before the result.
+
+        Args:
+            outcomes: `statistic`, how a cell's score comes out of its examples: `mean` (of numbers in percent) or `f1`
+                (micro F1 of [true positives, predicted, gold] counts); `unit`, what an example is called; `cells`, cell
+                -> {`items`: hash of the examples' ids in order, `values`: one entry for each example}.
+        """
+        self.store.write_json(self._file(point_id, OUTCOMES), outcomes)
+
+    def base_scores(self) -> list[dict[str, Any]]:
+        """Every generation 0 that was scored: `base`, `model`, `scores`, and `outcomes` as above, None without them."""
+        found = [self.store.read_json(f"scores/{name}") for name in self.store.children("scores")]
+        return [
+            {"base": each["base"], "model": each["model"], "scores": each["final"], "outcomes": each.get("outcomes")}
+            for each in found
+        ]
 
     def epochs(self, point_id: str) -> Iterator[dict[str, Any]]:
         """The reports of a point's epochs, in order."""

@@ -13,7 +13,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     {"__main__"},
     {"cli"},
-    {"sweep", "report", "evaluate", "preview", "submit", "gc"},
+    {
+        "sweep",
+        "report",
+        "evaluate",
+        "preview",
+        "submit",
+        "gc",
+    },
     {"generation"},
     {"worker", "prepare", "capacity", "waiting"},
     {"checkpoints"},
@@ -24,6 +31,7 @@ ROWS = (
     {"tasks"},
     {"objectives", "models", "data"},
     {"changes", "lease"},
+    {"records"},
     {"journal"},
     {"artifacts", "plan", "lineage"},
     {"config"},
@@ -48,7 +56,7 @@ ONLY_IN = {
 }
 """A library, or a part of one, and the rooms that may know it."""
 
-LIGHT = ("cli", "plan", "lineage", "journal", "report.leaderboard", "config", "errors", "artifacts")
+LIGHT = ("cli", "plan", "lineage", "journal", "records", "report.leaderboard", "config", "errors", "artifacts")
 """Modules that answer at once: importing them loads none of `HEAVY`."""
 
 HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors"}
