@@ -1,4 +1,4 @@
-"""From a sweep to its points, to what they share, and to what they cost. Pure: it reads nothing and starts nothing."""
+"""From a sweep to its points and to what they share. Pure: it reads nothing and starts nothing."""
 
 import itertools
 import math
@@ -10,17 +10,22 @@ from typing import Any, Literal
 
 from raykd.config.base import Config
 from raykd.config.explain import Problem, check, show
-from raykd.config.identity import base_fingerprint, canonical, dump, first_teachers, point_id, signal_fingerprint
+from raykd.config.identity import (
+    base_fingerprint,
+    canonical,
+    dump,
+    first_teachers,
+    generation_zero,
+    point_id,
+    signal_fingerprint,
+)
 from raykd.config.keys import at_path, merged, with_path
 from raykd.config.point import PointConfig
 from raykd.config.sweep import Choice, Grid, IntRange, LogUniform, SweepConfig, Uniform
-from raykd.config.training import Batching
 from raykd.errors import ConfigError
 
 DEFAULT_METHOD = "default"
 """The method of a sweep that names none."""
-MEAN_LENGTH_SHARE = 0.62
-"""Assumed mean length of a feature, as a share of `data.max_length`."""
 
 _SHORT_NAMES = {"distillation.temperature": "T"}
 
@@ -167,15 +172,20 @@ class Plan:
         """Whether the points are those that will run."""
         return self.sweep.search.algorithm != "optuna"
 
-    @property
-    def num_first_teachers(self) -> int:
-        """Distinct teachers of generation 1."""
-        return len({teacher for point in self.points for teacher in first_teachers(point.config)})
+    @cached_property
+    def generation_zero(self) -> frozenset[str]:
+        """Fingerprints of the distinct models that generation 0 is."""
+        return frozenset(name for point in self.points for name in generation_zero(point.config))
+
+    @cached_property
+    def first_teachers(self) -> frozenset[str]:
+        """Fingerprints of the distinct teachers of generation 1: generation 0, or strangers (the English encoder)."""
+        return frozenset(name for point in self.points for name in first_teachers(point.config))
 
     @cached_property
     def num_signal_passes(self) -> int:
         """Passes of a teacher over its training data that are stored: shared ones of generation 0, and later ones."""
-        return len(self.signals) + sum(_num_later_passes(point.config) for point in self.points)
+        return len(self.signals) + sum(num_later_passes(point.config) for point in self.points)
 
 
 def make_plan(sweep: SweepConfig) -> Plan:
@@ -205,96 +215,11 @@ def _executor(config: PointConfig) -> tuple[Literal["inline", "train"], str]:
 
 
 def _stores_signals(config: PointConfig) -> bool:
+    """Whether teachers are read once, and what they say is stored."""
     return config.distillation.uses_teacher and config.distillation.signals == "stored"
 
 
-def _num_later_passes(config: PointConfig) -> int:
-    """Stored passes of the teachers after generation 0, the point's own."""
+def num_later_passes(config: PointConfig) -> int:
+    """Stored passes of the teachers after the first ones, the point's own."""
     has_later = _stores_signals(config) and config.lineage.teacher != "fixed"
     return config.lineage.num_generations - 1 if has_later else 0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a plan costs; None where it depends on something unknown.
-
-    Args:
-        examples: training examples that all points read, each counted once an epoch.
-        steps: optimiser steps of all points.
-        seconds: training and teacher passes; not generation 0's training, evaluation and start-up.
-        disk_bytes: weights that stay, stored signals, and the checkpoints of the points that run at the same time.
-    """
-
-    examples: int | None
-    steps: int | None
-    seconds: float | None
-    disk_bytes: int | None
-
-
-def pairs_per_item(config: PointConfig) -> int:
-    """(question language, context language) pairs that an item is expanded to; of a budget of each language, all."""
-    data, num_languages = config.data, len(config.data.languages)
-    if config.task == "parallel":
-        return num_languages + data.mixing.identity
-    if config.task == "tagging" or data.num_target_languages == 0:
-        return num_languages
-    return min(data.num_target_languages + data.english_centric, num_languages) ** 2
-
-
-def num_examples(config: PointConfig, total_items: int | None) -> int | None:
-    """Training examples of one epoch; None for budget `all` of a set whose size is unknown."""
-    sizes = [size for size in (config.data.budget, total_items) if isinstance(size, int)]
-    return min(sizes) * pairs_per_item(config) if sizes else None
-
-
-def num_steps(training: Batching, examples: int, mean_tokens: float) -> int:
-    """Optimiser steps of an epoch."""
-    if training.examples_per_step:
-        return math.ceil(examples / training.examples_per_step)
-    return math.ceil(examples * mean_tokens / (training.tokens_per_step or 1))
-
-
-def estimate(
-    plan: Plan,
-    *,
-    total_items: int | None = None,
-    num_parameters: int | None = None,
-    tokens_per_second: float | None = None,
-    mean_tokens: float | None = None,
-) -> Estimate:
-    """Estimate a plan's cost, roughly: one feature an example, and every lineage walked to its end.
-
-    Args:
-        total_items: parallel items of the training data; None is unknown.
-        num_parameters: parameters of a student; None is unknown.
-        tokens_per_second: tokens, padding counted, that the whole cluster trains on; None is unknown.
-        mean_tokens: mean length of a feature; None takes 0.62 of `data.max_length`.
-    """
-    examples = steps = 0
-    tokens = signal_tokens = 0.0  # of trainings and of stored teacher passes; a pass is a third of a training's work
-    first_readers = {point.id for point in plan.signals.values()}
-    for point in plan.points:
-        config = point.config
-        size = num_examples(config, total_items)
-        if size is None:
-            return Estimate(None, None, None, None)
-        length = config.data.max_length
-        mean = length if config.training.pad_to_max else mean_tokens or MEAN_LENGTH_SHARE * length
-        epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
-        is_live = config.distillation.uses_teacher and config.distillation.signals == "live"
-        examples += size * epochs
-        steps += num_steps(config.training, size, mean) * epochs
-        tokens += size * mean * epochs * (4 / 3 if is_live else 1)
-        signal_tokens += size * mean * (_num_later_passes(config) + (point.id in first_readers))
-    seconds = (tokens + signal_tokens / 3) / tokens_per_second if tokens_per_second else None
-    disk = None if num_parameters is None else round(_weight_bytes(plan, num_parameters) + 8 * signal_tokens)
-    return Estimate(examples, steps, seconds, disk)
-
-
-def _weight_bytes(plan: Plan, num_parameters: int) -> int:
-    """Float32 weights take 4 bytes a parameter, a checkpoint with AdamW's moments 12, and two checkpoints are kept."""
-    kept = [p.config.lineage.num_generations if p.config.lineage.keep == "all" else 1 for p in plan.points]
-    num_running = min(plan.sweep.search.max_concurrent or len(plan.points), len(plan.points))
-    num_checkpoints = min(sum(p.config.compute.checkpoints for p in plan.points), num_running)
-    made = len({*plan.bases, *(teacher for point in plan.points for teacher in first_teachers(point.config))})
-    return num_parameters * (4 * (made + sum(kept)) + 2 * 12 * num_checkpoints)

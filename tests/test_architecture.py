@@ -31,6 +31,7 @@ ROWS = (
     {"tasks"},
     {"objectives", "models", "data"},
     {"changes", "lease"},
+    {"cost"},
     {"records"},
     {"journal"},
     {"artifacts", "plan", "lineage"},

@@ -122,7 +122,7 @@ def test_a_plan_counts_points_and_passes(capsys):
     assert main(["plan", write(keys), "--points"]) == 0
     said = capsys.readouterr().out
     assert "4 point(s) of 2 method(s)" in said
-    assert "1 teacher(s)" in said
+    assert "generation 0: 1 model(s)" in said
     assert "skd seed=2" in said
 
 

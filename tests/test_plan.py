@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import tag_sweep
+from worlds import pair_sweep, tag_sweep
 
 from raykd.config import PointConfig, load_sweep
 from raykd.config.explain import check
 from raykd.config.keys import merged, with_path
 from raykd.config.sweep import SweepConfig
 from raykd.errors import ConfigError
-from raykd.plan import base_fingerprint, canonical, estimate, expand, make_plan, point_id, suggested_point
+from raykd.plan import base_fingerprint, canonical, expand, make_plan, point_id, suggested_point
 
 POINT = {"data": {"train": {"path": "train.json"}}, "evaluation": {"source": {"path": "dev.json"}}}
 
@@ -208,7 +208,7 @@ def test_a_plan_counts_shared_bases_and_teacher_passes_by_hand():
     """2 budgets x 2 seeds: 4 data sets, which T does not change; 8 skd points with 2 later teachers each."""
     space = grid(data__budget=[64, 256], distillation__temperature=[1, 2])
     plan = make_plan(searching(methods=METHODS, seeds=[1, 2], space=space))
-    assert (len(plan.points), plan.num_first_teachers, len(plan.signals), plan.num_signal_passes) == (
+    assert (len(plan.points), len(plan.generation_zero), len(plan.signals), plan.num_signal_passes) == (
         12,
         1,
         4,
@@ -228,21 +228,20 @@ def test_a_plan_counts_each_teacher_of_tagging_and_one_pass_over_its_own_sentenc
     assert config, problems
     plan = make_plan(config)
     assert len(plan.points) == 3 + 3 * 2  # the baseline has no objective
-    assert (len(plan.bases), plan.num_first_teachers, len(plan.signals)) == (1, 2, 3)
+    assert (len(plan.bases), len(plan.generation_zero), len(plan.signals)) == (1, 2, 3)
     assert plan.num_signal_passes == 3 + 6 * 1  # and one later teacher a point
-    # Sentences of both languages, twice: generations of one epoch.
-    assert estimate(plan, total_items=24).examples == 2 * 2 * 3 * (4 + 8 + 12)
 
 
 def test_a_plan_of_qa_has_the_base_as_its_only_teacher():
-    assert make_plan(searching(methods=METHODS, seeds=[1, 2])).num_first_teachers == 1
+    plan = make_plan(searching(methods=METHODS, seeds=[1, 2]))
+    assert plan.first_teachers == plan.generation_zero
+    assert len(plan.generation_zero) == 1
 
 
-def test_teachers_of_tagging_take_space_beside_what_students_start_from():
-    keys = tag_sweep(compute={"checkpoints": False}, distillation={"kd_weight": 0})
-    sweeps = [SweepConfig.model_validate(merged(keys, {"base": {"train": train}})) for train in (None, {})]
-    sizes = [estimate(make_plan(each), total_items=24, num_parameters=1000).disk_bytes for each in sweeps]
-    assert sizes == [4000 * (1 + 1), 4000 * (1 + 2 + 1)]
+def test_the_english_teacher_of_parallel_text_is_not_generation_0():
+    plan = make_plan(SweepConfig.model_validate(pair_sweep()))
+    assert (len(plan.generation_zero), len(plan.first_teachers)) == (1, 1)
+    assert not plan.generation_zero & plan.first_teachers
 
 
 def test_a_plan_says_which_executor_and_why():
@@ -259,38 +258,6 @@ def test_a_plan_says_which_executor_and_why():
         ("train", "1 to 2 workers need a group"),
         ("train", "compute.executor is train"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("num_target_languages", "num_examples"),
-    list(enumerate([8330, 4760, 10710, 19040, 29750, 42840, 58310])),
-)
-def test_the_estimate_counts_the_papers_examples(num_target_languages, num_examples):
-    one_epoch = {"lineage": {"num_generations": 1}, "data": {"num_target_languages": num_target_languages}}
-    assert estimate(make_plan(sweep(one_epoch)), total_items=1190).examples == num_examples
-
-
-def test_without_a_pivot_a_sample_holds_only_the_targets():
-    data = {"num_target_languages": 3, "english_centric": False, "budget": 10}
-    plan = make_plan(sweep({"data": data, "lineage": {"num_generations": 1}}))
-    assert estimate(plan, total_items=None).examples == 10 * 9
-
-
-def test_an_estimate_worked_out_by_hand():
-    """10 items x 16 pairs = 160 examples of 100 tokens: 16 steps of 1000 tokens; 3 epochs; 3 teacher passes."""
-    change = {"data": {"budget": 10}, "training": {"tokens_per_step": 1000}}
-    plan = make_plan(sweep(change))
-    cost = estimate(plan, total_items=1000, num_parameters=1000, tokens_per_second=100, mean_tokens=100)
-    assert (cost.examples, cost.steps) == (480, 48)
-    assert cost.seconds == pytest.approx((48_000 + 3 * 16_000 / 3) / 100)
-    assert cost.disk_bytes == 1000 * (4 * 2 + 2 * 12) + 8 * 3 * 16_000
-
-
-def test_what_is_unknown_stays_unknown():
-    cost = estimate(make_plan(sweep()), total_items=None)
-    assert (cost.examples, cost.steps, cost.seconds, cost.disk_bytes) == (None, None, None, None)
-    cost = estimate(make_plan(sweep({"preset": "legacy"})), total_items=10)
-    assert cost.steps and cost.seconds is None and cost.disk_bytes is None
 
 
 def test_a_file_expands_the_same_every_time(tmp_path: Path):

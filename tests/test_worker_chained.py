@@ -161,7 +161,7 @@ def test_a_name_is_checked_before_a_start_wherever_a_model_is_named(here, config
 
 def test_a_preview_counts_the_weights_of_a_model_by_name(here, encoder):
     expected = sum(tensor.numel() for tensor in tensors(encoder).values())
-    assert count_parameters(qa_point(), folder=here) == expected
+    assert count_parameters(qa_point().base.model, folder=here) == expected
 
 
 @contextlib.contextmanager

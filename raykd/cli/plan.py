@@ -1,31 +1,133 @@
-"""`raykd plan`: what a sweep file would run."""
+"""`raykd plan`: what a sweep file would run and cost."""
 
 import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raykd.cli.common import load
+from raykd.errors import ConfigError, DataError
+from raykd.storage import location
+
+if TYPE_CHECKING:
+    from raykd.preview import Preview
 
 
 def add(commands: Any) -> None:
     """The parser of `raykd plan`."""
-    plan = commands.add_parser("plan", help="show what a sweep file would run: points, passes, steps, time, disk")
+    plan = commands.add_parser(
+        "plan", help="show what a sweep file would run and cost: points, passes, steps, time, GPU-hours, disk"
+    )
     plan.add_argument("file", type=Path, help="the sweep file")
-    plan.add_argument(
+    speed = plan.add_mutually_exclusive_group()
+    speed.add_argument(
         "--tokens-per-second", type=float, metavar="N", help="speed of one point's training, for the time estimate"
     )
+    speed.add_argument("--like", metavar="DIR", help="take the speed that was measured in the results of another sweep")
+    plan.add_argument(
+        "--parallel", type=int, metavar="N", help="points at a time (default: search.max_concurrent, or 1)"
+    )
+    plan.add_argument(
+        "--gpu", action="store_true", help="count a GPU for each worker where the file leaves gpus_per_worker open"
+    )
+    plan.add_argument(
+        "--price", type=float, metavar="X", help="of a GPU-hour, or of a CPU-hour where there are no GPUs"
+    )
+    plan.add_argument("--currency", default="EUR", metavar="NAME", help="what the price is in (default: EUR)")
     plan.add_argument("--points", action="store_true", help="list every point")
+    plan.add_argument("--json", action="store_true", help="print it as JSON")
     plan.set_defaults(run=_plan)
 
 
 def _plan(options: argparse.Namespace) -> int:
     from raykd.plan import make_plan
-    from raykd.preview import preview
+    from raykd.preview import ASSUMED_SPEED, Speed, measured_speed, preview
 
+    for name in ("parallel", "price"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"--{name} {value:g}: a number above 0 is needed")
     plan = make_plan(load(options.file))
-    for line in preview(plan, folder=options.file.parent, tokens_per_second=options.tokens_per_second):
-        print(line)
-    if options.points:
-        for point in plan.points:
-            print(f"  {point.id}  {point.label}")
+    if options.like is not None:
+        speed = measured_speed(location(options.like))
+    elif options.tokens_per_second is not None:
+        speed = Speed(options.tokens_per_second, "as given")
+    else:
+        speed = ASSUMED_SPEED
+    found = preview(
+        plan,
+        folder=options.file.parent,
+        speed=speed,
+        parallel=options.parallel,
+        price=options.price,
+        on_gpus=options.gpu,
+    )
+    if options.json:
+        print(json.dumps(_as_json(found, options.currency), indent=1, ensure_ascii=False))
+    else:
+        for line in _lines(found, options.currency):
+            print(line)
+        if options.points:
+            for point in found.points:
+                print(f"  {point.id}  {point.label}")
+    if found.problems:
+        raise DataError(found.problems)
     return 0
+
+
+def _as_json(found: "Preview", currency: str) -> dict[str, Any]:
+    whole = asdict(found)
+    whole["points"] = [{"id": each.id, "label": each.label, "method": each.method} for each in found.points]
+    whole["executors"] = [dict(zip(("executor", "why", "num_points"), each, strict=True)) for each in found.executors]
+    total = found.estimate.total
+    return {**whole, "total": asdict(total) if total else None, "currency": currency}
+
+
+def _lines(found: "Preview", currency: str) -> Iterator[str]:
+    drawn = "" if found.is_exact else ", chosen by the searcher while the sweep runs"
+    yield f"{found.name}: {len(found.points)} point(s) of {len(found.methods)} method(s){drawn}"
+    yield f"  generation 0: {found.num_generation_zero} model(s), each made once"
+    if found.num_strangers:
+        yield f"  first teacher: {found.num_strangers} given model(s) beside generation 0"
+    yield f"  teacher passes: {found.num_signal_passes} stored signal pass(es)"
+    for executor, why, count in found.executors:
+        yield f"  executor {executor}: {count} point(s), {why}"
+    cost = found.estimate
+    if cost.examples is not None and cost.steps is not None:
+        yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"
+    if cost.total is not None:
+        yield from _cost_lines(found, currency)
+    if cost.disk_bytes is not None:
+        yield f"  disk: {cost.disk_bytes / 1e9:.1f} GB"
+
+
+def _cost_lines(found: "Preview", currency: str) -> Iterator[str]:
+    cost, unit = found.estimate, found.unit
+
+    def words(part: Any, money: float | None) -> str:
+        paid = "" if money is None else f", {money:,.2f} {currency}"
+        return f"{_duration(part.seconds)}, {_hours(found.hours(part))} {unit}-hours{paid}"
+
+    yield f"  time: {_duration(found.wall_seconds)} with {found.parallel} point(s) at a time"
+    yield f"  work: {words(cost.total, found.money)}"
+    yield f"    shared by all points: {words(cost.shared, None)}"
+    for method in found.methods:
+        yield f"    {method.method}, {method.num_points} point(s): {words(method.cost, method.money)}"
+    yield (
+        f"  all at {found.speed.tokens_per_second:,.0f} tokens/s a point ({found.speed.source}); scoring, start-up and "
+        "waiting are not counted"
+    )
+    if found.speed.source.startswith("assumed"):
+        yield "  a better guess: --tokens-per-second N, or --like DIR for the speed of an earlier sweep"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.3f}" if hours < 1 else f"{hours:,.1f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from raykd.config.point import EvaluationConfig, PointConfig
+from raykd.cost import TextSizes
 from raykd.errors import DataError
 from raykd.tasks import parallel_data, qa_data, tagging_data
 
@@ -20,8 +21,8 @@ class Reader(Protocol):
     def items(self, config: PointConfig, *, folder: Path) -> tuple[Any, int, str]:
         """What budgets are drawn from, how many (of each language) there are, and a hash."""
 
-    def mean_tokens(self, items: Any) -> float | None:
-        """About how many tokens a feature has; None where that takes a tokenizer."""
+    def texts(self, items: Any) -> TextSizes:
+        """What the items are like, for an estimate."""
 
     def budget(self, config: PointConfig, items: Any, *, folder: Path) -> None:
         """Draw a point's budget."""
@@ -36,8 +37,8 @@ class Reader(Protocol):
 class LabelledReader(Reader, Protocol):
     """What the check needs of a task whose generation 0 may be trained on labels."""
 
-    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
-        """Hash of what generation 0 is trained on."""
+    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> tuple[int, str]:
+        """How many examples generation 0 is trained on, and their hash."""
 
 
 class QAReader:
@@ -47,8 +48,8 @@ class QAReader:
         found = qa_data.load_items(config.data, folder=folder)
         return found, len(found), qa_data.hash_examples(example for item in found.values() for example in item.values())
 
-    def mean_tokens(self, items: Any) -> float | None:
-        return None
+    def texts(self, items: Any) -> TextSizes:
+        return TextSizes()
 
     def budget(self, config: PointConfig, items: Any, *, folder: Path) -> None:
         qa_data.load_train(config.data, seed=config.data_seed, items=items, folder=folder)
@@ -57,8 +58,9 @@ class QAReader:
         cells = [qa_data.load_cells(each, folder=folder) for each in _scored_on(config.evaluation)]
         return qa_data.hash_examples(example for each in cells for cell in each.values() for example in cell)
 
-    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
-        return qa_data.hash_examples(qa_data.load_labelled(config.base.train, folder=folder))
+    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> tuple[int, str]:
+        found = list(qa_data.load_labelled(config.base.train, folder=folder))
+        return len(found), qa_data.hash_examples(found)
 
     def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
         """Nothing: they are checked when they are loaded."""
@@ -71,8 +73,9 @@ class TagReader:
         found = tagging_data.load_items(config.data, folder=folder)
         return found, min(map(len, found.sentences.values())), tagging_data.hash_sentences(found.all())
 
-    def mean_tokens(self, items: Any) -> float | None:
-        return 2 + PIECES_PER_WORD * fmean(len(sentence.words) for sentence in items.all())
+    def texts(self, items: Any) -> TextSizes:
+        words = fmean(len(sentence.words) for sentence in items.all())
+        return TextSizes(tokens=2 + PIECES_PER_WORD * words, words=words, labels=len(items.labels()))
 
     def budget(self, config: PointConfig, items: Any, *, folder: Path) -> None:
         tagging_data.load_train(config.data, seed=config.data_seed, items=items)
@@ -84,15 +87,15 @@ class TagReader:
             found += tagging_data.load_dev(evaluation, config.data.columns, folder=folder, labels=labels).all()
         return tagging_data.hash_sentences(found)
 
-    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> str:
+    def labelled(self, config: PointConfig, items: Any, *, folder: Path) -> tuple[int, str]:
         found = tagging_data.load_labelled(
             config.base.train,
             config.data,
             languages=config.data.languages,
             folder=folder,
             labels=items.labels() if items else None,
-        )
-        return tagging_data.hash_sentences(found.all())
+        ).all()
+        return len(found), tagging_data.hash_sentences(found)
 
     def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
         """Nothing: they are checked when they are loaded."""
@@ -105,8 +108,12 @@ class PairReader:
         found = parallel_data.load_items(config.data, folder=folder)
         return found, min(map(len, found.pairs.values())), parallel_data.hash_pairs(found.all())
 
-    def mean_tokens(self, items: Any) -> float | None:
-        return 3 + PIECES_PER_WORD * fmean(len(pair.english.split()) + len(pair.other.split()) for pair in items.all())
+    def texts(self, items: Any) -> TextSizes:
+        pairs = items.all()
+        english = {pair.english: len(pair.english.split()) for pair in pairs}
+        other = fmean(len(pair.other.split()) for pair in pairs)
+        tokens = 3 + PIECES_PER_WORD * (fmean(english[pair.english] for pair in pairs) + other)
+        return TextSizes(tokens=tokens, words=fmean(english.values()), distinct=len(english) / len(pairs))
 
     def budget(self, config: PointConfig, items: Any, *, folder: Path) -> None:
         parallel_data.load_train(config.data, seed=config.data_seed, items=items)
