@@ -20,6 +20,8 @@ ROWS = (
         "preview",
         "submit",
         "gc",
+        "doctor",
+        "starters",
     },
     {"generation"},
     {"worker", "prepare", "capacity", "waiting"},

@@ -1,0 +1,37 @@
+"""`raykd init`: a commented sweep file to start from."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from raykd.errors import ConfigError
+
+TASKS = ("qa", "tagging", "parallel")
+
+
+def add(commands: Any) -> None:
+    """The parser of `raykd init`."""
+    init = commands.add_parser("init", help="write a commented sweep file to start from, which runs as it stands")
+    init.add_argument("task", choices=TASKS, help="what is to be learned")
+    init.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write it (default: TASK.yaml)")
+    init.add_argument("--force", action="store_true", help="replace a file that is there")
+    init.set_defaults(run=_init)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from raykd.starters import starter
+
+    file = options.output or Path(f"{options.task}.yaml")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or options.task
+    try:
+        with file.open("w" if options.force else "x", encoding="utf-8") as stream:
+            stream.write(starter(options.task, name=name))
+    except FileExistsError as error:
+        raise ConfigError(f"{file}: is there already; --force replaces it, --output FILE writes another") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}; name another by --output") from error
+    print(f"{file}: sweep {name}, task {options.task}, on built-in data. Next:")
+    print(f"  raykd plan {file}     # what it would run and cost")
+    print(f"  raykd sweep {file}    # run it, or go on with it")
+    return 0
