@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ WORKER_ENVIRONMENT = {
 
 PROBE_SECONDS = 50.0
 """A node that has not read a megabyte after so long, its first process started, is not fit to work."""
+MOST_SHOWN = 5
+"""Points that do not fit, before the rest are counted."""
 MANY_NODES = 1000
 """Stands for the size of a group of nodes that may grow without an end."""
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -118,6 +120,23 @@ class Capacity:
                 "compute.cpus_per_worker or compute.gpus_per_worker, or add nodes"
             )
         return slots // workers
+
+    def refuse_what_never_fits(self, points: Iterable[tuple[str, PointConfig]]) -> None:
+        """Refuse points, each with its label, of which not even one fits alone.
+
+        Raises:
+            CapacityError: with a line for each of the first few.
+        """
+        problems: list[str] = []
+        for label, config in points:
+            try:
+                self.concurrency(config, self.worker(config, wanted=1))
+            except CapacityError as error:
+                problems += [f"{label}: {line}" for line in error.problems]
+        if len(problems) > MOST_SHOWN:
+            problems[MOST_SHOWN:] = [f"and {len(problems) - MOST_SHOWN} more points"]
+        if problems:
+            raise CapacityError(problems)
 
 
 def nodes_to_come(config: Any, alive: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:

@@ -13,6 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     {"__main__"},
     {"cli"},
+    {"doctor"},
     {
         "sweep",
         "report",
@@ -20,7 +21,6 @@ ROWS = (
         "preview",
         "submit",
         "gc",
-        "doctor",
         "starters",
     },
     {"generation"},
@@ -47,7 +47,7 @@ ROWS = (
 ONLY_IN = {
     "ray.tune": {"sweep"},
     "ray.train": {"generation", "worker"},
-    "ray": {"sweep", "generation", "capacity", "waiting", "submit"},
+    "ray": {"sweep", "generation", "capacity", "waiting", "submit", "doctor"},
     "deepspeed": {"engine"},
     "transformers": {"models", "tasks", "data"},
     "datasets": {"data"},

@@ -1,1 +1,40 @@
-def add(commands): pass
+"""`raykd doctor`: what is missing here, and what to do about it."""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """The parser of `raykd doctor`."""
+    doctor = commands.add_parser(
+        "doctor", help="check this machine, the cluster, data and a sweep file; say what is missing and what to do"
+    )
+    doctor.add_argument("file", type=Path, nargs="?", help="a sweep file, to check its data, models, storage and size")
+    doctor.add_argument("--storage", metavar="DIR", help="folder or URL of results, in place of the file's")
+    doctor.add_argument(
+        "--address", metavar="HOST:PORT", help="of the Ray cluster, or its dashboard's URL, in place of RAY_ADDRESS"
+    )
+    doctor.add_argument("--json", action="store_true", help="print it as JSON")
+    doctor.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from raykd.doctor.examine import examine
+
+    found = []
+    for finding in examine(options.file, storage=options.storage, address=options.address):
+        found.append(finding)
+        if not options.json:
+            print(f"{finding.level:<8} {finding.what}: {finding.found}", flush=True)
+            if finding.todo:
+                print(f"{'':<8} to do: {finding.todo}", flush=True)
+    counts = Counter(finding.level for finding in found)
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in found], indent=1, ensure_ascii=False))
+    else:
+        print(f"\n{counts['error']} error(s), {counts['warning']} warning(s)")
+    return 1 if counts["error"] else 0

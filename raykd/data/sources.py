@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 DATA_VARIABLE = "RAYKD_DATA"
 _POINT_MARK = "#"
 _PROBE_SECONDS = 5
+_WELL_KNOWN = "google-bert/bert-base-multilingual-cased"
+"""A public model, to see whether the Hub answers."""
 _PACKAGE = "package:"
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
@@ -227,6 +229,18 @@ def check_model(name: str, *, folder: Path) -> None:
             f"model {name}: no such folder, and the Hub does not give it ({type(error).__name__}: {reason}). To do: "
             "give a model folder, or connect to the Hub and check the id"
         ) from error
+
+
+def hub_problem() -> str | None:
+    """Why the Hub does not answer; None if it does."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        HfApi().model_info(_WELL_KNOWN, timeout=_PROBE_SECONDS)
+    except (HTTPError, OSError, ValueError) as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    return None
 
 
 # Once per data set: 49 cells must not wait 49 times for a Hub that does not answer.

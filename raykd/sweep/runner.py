@@ -19,7 +19,7 @@ from raykd.artifacts import Store
 from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, check_storage_of_nodes, connect
 from raykd.changes import refuse_changed
 from raykd.config.point import PointConfig
-from raykd.errors import CapacityError, DataError, TrainingError
+from raykd.errors import DataError, TrainingError
 from raykd.generation import Place, prepare_in_group, prepare_inline
 from raykd.journal import Journal
 from raykd.lease import Lease
@@ -135,15 +135,7 @@ class _Runner:
 
     def check(self) -> None:
         """Refuse what can never run, all of it at once."""
-        problems = []
-        for point in self.plan.points:
-            try:
-                self.capacity.concurrency(point.config, self.capacity.worker(point.config, wanted=1))
-            except CapacityError as error:
-                problems += [f"{point.label}: {line}" for line in error.problems]
-        if problems:
-            shown = problems[:5] + ([f"and {len(problems) - 5} more points"] if len(problems) > 5 else [])
-            raise CapacityError(shown)
+        self.capacity.refuse_what_never_fits((point.label, point.config) for point in self.plan.points)
 
     def add_points(self, *, retry_failed: bool) -> None:
         """Record all points, and leave out those that are done or failed too often. A searcher's points are recorded as

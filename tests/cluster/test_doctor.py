@@ -1,0 +1,47 @@
+"""The doctor at a cluster with token authentication."""
+
+import pytest
+from nodes import HEAD_IP, LocalCluster
+
+from raykd.doctor.bounded import Check, run_checks
+from raykd.doctor.cluster import cluster as look
+from raykd.doctor.token import explain
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(1) as started:
+        yield started
+
+
+def looked_at(cluster, root):
+    return list(run_checks([Check("Ray", look, (f"{HEAD_IP}:{cluster.port}", None, root), explain)]))
+
+
+def test_every_node_is_asked_for_its_versions_and_for_the_storage(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", cluster.token)
+    monkeypatch.setenv("PYTHONPATH", cluster.environment["PYTHONPATH"])
+    found = looked_at(cluster, tmp_path)
+    assert {each.level for each in found} == {"ok"}, found
+    assert [each.what for each in found] == ["Ray", "node head", "node n1", "storage"]
+    assert "2 node(s), 1 CPU(s), 0 GPU(s)" in found[0].found
+    assert "raykd 0." in found[2].found
+    assert "every node reads what is written here" in found[3].found
+
+
+@pytest.mark.parametrize(
+    ("mode", "token", "reason"),
+    [
+        ("token", "0" * 64, "the cluster refused the token that it was sent"),
+        ("", "", "the cluster wants a token, and RAY_AUTH_MODE is not token: none was sent"),
+    ],
+)
+def test_a_wrong_token_is_named_within_seconds(cluster, monkeypatch, mode, token, reason):
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    (finding,) = looked_at(cluster, None)
+    assert (finding.level, finding.found) == ("error", reason)
+    assert "RAY_AUTH_TOKEN" in finding.todo
