@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test lint benchmark chaos clean
+.PHONY: install demo test lint docs benchmark chaos clean
 
 install: $(INSTALLED)
 
@@ -28,6 +28,9 @@ test: lint
 lint: $(INSTALLED)
 	$(BIN)/ruff check raykd tests
 	$(BIN)/ruff format --check raykd tests
+
+docs: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python tests/reference.py
 
 benchmark: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m benchmark -s tests/benchmarks

@@ -1,0 +1,33 @@
+"""A whole sweep in this process, without Ray: for tests that look at what one leaves behind."""
+
+from pathlib import Path
+from typing import Any
+
+from raykd.artifacts import Store
+from raykd.config.identity import base_fingerprint, canonical
+from raykd.config.sweep import SweepConfig
+from raykd.journal import Journal
+from raykd.lineage import Driver
+from raykd.plan import make_plan
+from raykd.prepare import prepare
+from raykd.preview import check_data
+from raykd.sweep import runner
+from raykd.sweep.trial import point_description
+from raykd.worker import Job, PointRun
+from raykd.workspace import Workspace
+
+
+def run_inline(keys: dict[str, Any], root: Path) -> None:
+    """Run every point of a sweep and record it as a run on Ray does."""
+    plan = make_plan(SweepConfig.model_validate(keys))
+    space = Workspace.open(Store(root), root, alone=True, threads=1)
+    journal = Journal(space.store)
+    journal.write_sweep({**runner._description(plan), "data": check_data(plan, folder=root)})
+    for point in plan.points:
+        base = base_fingerprint(point.config)
+        journal.add(point.id, point_description(point))
+        journal.start(point.id)
+        list(prepare(space, base, [point.config]))
+        work = Job(point.id, point.config, canonical(point.config), base)
+        list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
+        journal.end(point.id, "finished")
