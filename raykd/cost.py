@@ -64,6 +64,10 @@ class Cost:
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.seconds + other.seconds, self.gpu_hours + other.gpu_hours, self.cpu_hours + other.cpu_hours)
 
+    def hours(self, unit: str) -> float:
+        """In the hours of `GPU` or `CPU`."""
+        return self.gpu_hours if unit == "GPU" else self.cpu_hours
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -13,6 +13,8 @@ from reference import FOLDER, PAGES
 from worlds import sweep
 
 from raykd.cli import main, parser
+from raykd.config.load import load_sweep
+from raykd.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(
@@ -65,6 +67,20 @@ def test_every_page_is_reached_from_the_index():
     assert pages - {(index.parent / link).resolve() for link in links} == {index}
 
 
+SWEEP_FILES = [
+    (f"{name_of(page)}-{number}", text)
+    for page in DOCS
+    for number, (language, text) in enumerate(blocks(page))
+    if language == "yaml" and text.startswith("name:")
+]
+
+
+@pytest.mark.parametrize("text", [text for _, text in SWEEP_FILES], ids=[name for name, _ in SWEEP_FILES])
+def test_a_sweep_file_that_is_shown_can_be_read_and_has_points(text, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(text, encoding="utf-8")
+    assert make_plan(load_sweep(tmp_path / "sweep.yaml")).points
+
+
 @cache
 def literals() -> tuple[str, ...]:
     """Every text of the program; what is put into it is an ellipsis."""
@@ -98,6 +114,8 @@ def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     keys = sweep(name="quickstart", lineage={"num_generations": 1}, evaluation={"max_items": 2})
     run_inline(keys, folder / "runs" / "quickstart")
+    # What the sweep file of the README leaves behind.
+    (folder / "runs" / "qa").symlink_to("quickstart")
     return folder
 
 

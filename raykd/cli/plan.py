@@ -43,19 +43,18 @@ def add(commands: Any) -> None:
 
 def _plan(options: argparse.Namespace) -> int:
     from raykd.plan import make_plan
-    from raykd.preview import ASSUMED_SPEED, Speed, measured_speed, preview
+    from raykd.preview import Speed, measured_speed, preview
 
     for name in ("parallel", "price"):
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise ConfigError(f"--{name} {value:g}: a number above 0 is needed")
     plan = make_plan(load(options.file))
+    speed = None
     if options.like is not None:
         speed = measured_speed(location(options.like))
     elif options.tokens_per_second is not None:
         speed = Speed(options.tokens_per_second, "as given")
-    else:
-        speed = ASSUMED_SPEED
     found = preview(
         plan,
         folder=options.file.parent,
@@ -108,7 +107,7 @@ def _cost_lines(found: "Preview", currency: str) -> Iterator[str]:
 
     def words(part: Any, money: float | None) -> str:
         paid = "" if money is None else f", {money:,.2f} {currency}"
-        return f"{_duration(part.seconds)}, {_hours(found.hours(part))} {unit}-hours{paid}"
+        return f"{_duration(part.seconds)}, {_hours(part.hours(unit))} {unit}-hours{paid}"
 
     yield f"  time: {_duration(found.wall_seconds)} with {found.parallel} point(s) at a time"
     yield f"  work: {words(cost.total, found.money)}"
