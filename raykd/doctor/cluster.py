@@ -72,7 +72,7 @@ def joined(address: str, file: Path | None, root: Path | str | None) -> Iterator
     size = f"{len(nodes)} node(s), {sum(node['Resources'].get('CPU', 0) for node in nodes):g} CPU(s)"
     gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
     yield Finding("ok", "Ray", f"{address}: {size}, {gpus:g} GPU(s)")
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token" and address_is_remote(address):
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token" and _is_remote(address):
         yield _open(address)
     for node in nodes:
         yield from _node(node)
@@ -97,7 +97,7 @@ def unreachable(address: str) -> str | None:
     return None
 
 
-def address_is_remote(address: str) -> bool:
+def _is_remote(address: str) -> bool:
     """Whether others than this machine can reach it."""
     return not address.startswith(("127.", "localhost", "[::1]", "local", "auto"))
 
