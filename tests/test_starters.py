@@ -1,6 +1,8 @@
 """Sweep files to start from: they run as they stand, and every line of them that is off works once it is on."""
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,10 +79,16 @@ def test_the_name_of_the_sweep_is_one_that_a_folder_can_have(here, file, name):
     assert load_sweep(here / file).name == name
 
 
+def test_init_says_as_json_what_it_wrote(here, capsys):
+    assert main(["init", "tagging", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": "tagging.yaml", "name": "tagging", "task": "tagging"}
+
+
 def test_a_folder_that_is_not_there_is_named(here, capsys):
     assert main(["init", "qa", "--output", "none/x.yaml"]) == 2
     assert "none/x.yaml: cannot be written: No such file or directory" in capsys.readouterr().err
 
 
 def test_the_files_are_part_of_the_package():
-    assert 'raykd = ["starters/*.yaml"]' in (ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["package-data"]["raykd.starters"] == ["*.yaml"]

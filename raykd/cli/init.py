@@ -1,6 +1,7 @@
 """`raykd init`: a commented sweep file to start from."""
 
 import argparse
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ def add(commands: Any) -> None:
     init.add_argument("task", choices=TASKS, help="what is to be learned")
     init.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write it (default: TASK.yaml)")
     init.add_argument("--force", action="store_true", help="replace a file that is there")
+    init.add_argument("--json", action="store_true", help="say as JSON what was written")
     init.set_defaults(run=_init)
 
 
@@ -31,6 +33,9 @@ def _init(options: argparse.Namespace) -> int:
         raise ConfigError(f"{file}: is there already; --force replaces it, --output FILE writes another") from error
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}; name another by --output") from error
+    if options.json:
+        print(json.dumps({"file": str(file), "name": name, "task": options.task}))
+        return 0
     print(f"{file}: sweep {name}, task {options.task}, on built-in data. Next:")
     print(f"  raykd plan {file}     # what it would run and cost")
     print(f"  raykd sweep {file}    # run it, or go on with it")
