@@ -70,7 +70,7 @@ def test_a_plan_counts_points_teachers_and_passes(capsys):
     assert main(["plan", write(keys), "--points"]) == 0
     said = capsys.readouterr().out
     assert "8 point(s) of 2 method(s)" in said
-    assert "generation 0: 2 teacher(s), each made once" in said
+    assert "generation 0: 2 model(s), each made once" in said
     # One pass of the first teachers for each seed's sentences, and one later teacher of each of six points.
     assert "teacher passes: 8 stored signal pass(es)" in said
     # 2 languages of 2 sentences, 2 generations, 8 points.
