@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -16,11 +17,12 @@ from raykd.errors import RaykdError
 START_SECONDS = 60.0
 """For a process to start and to load its libraries, on a machine that is busy."""
 
-Explain = Callable[[str, str], tuple[str, str] | None]
-"""(What a process printed, what it was doing) -> what is wrong and what to do, where that tells."""
+GLANCE_SECONDS = 0.5
+Explain = Callable[[str], tuple[str, str] | None]
+"""What a process printed -> what is wrong and what to do, where that tells."""
 
 
-def _unexplained(said: str, doing: str) -> None:
+def _unexplained(said: str) -> None:
     return None
 
 
@@ -31,7 +33,7 @@ class Check:
     Attributes:
         what: stands in the finding where the check itself gives none.
         look: a function of a module, which yields findings, and before each wait a `Step`.
-        explain: reads what the process printed, should it be silent for too long or die.
+        explain: reads what the process prints while it is waited for: there is no need to wait for longer.
         level: of the finding that it was.
     """
 
@@ -78,7 +80,7 @@ class _Running:
         step = Step("starting", START_SECONDS)
         while True:
             try:
-                if not self.pipe.poll(step.seconds):
+                if not self._answers(step):
                     yield self._failure(step, f"no answer within {step.seconds:g} s while {step.doing}")
                     return
                 message = self.pipe.recv()
@@ -93,9 +95,18 @@ class _Running:
             else:
                 yield message
 
+    def _answers(self, step: Step) -> bool:
+        """Whether it says something in time, and before its log says why it will not."""
+        deadline = time.monotonic() + step.seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self.pipe.poll(min(left, GLANCE_SECONDS)):
+                return True
+            if self.check.explain(self._said()):
+                return False
+        return False
+
     def _failure(self, step: Step, found: str) -> Finding:
-        explained = self.check.explain(self._said(), step.doing)
-        found, todo = explained or (found, "look at what it waits for, then run raykd doctor again")
+        found, todo = self.check.explain(self._said()) or (found, step.todo)
         return Finding(self.check.level, self.check.what, found, todo)
 
     def _said(self) -> str:

@@ -16,11 +16,13 @@ from raykd import __version__
 from raykd.capacity import PROBE_SECONDS, Capacity, check_storage_of_nodes, connect
 from raykd.config.load import load_sweep
 from raykd.doctor.finding import LIMIT_SECONDS, Finding, Step, errors_of
-from raykd.doctor.token import CONNECTING, NO_TOKEN, START
+from raykd.doctor.token import NO_TOKEN
 from raykd.errors import CapacityError, RaykdError
 from raykd.plan import make_plan
 from raykd.storage import Storage
 from raykd.submit import Cluster, cluster_address, find_token
+
+START = "start it (ray start --head), forward its port, or unset RAY_ADDRESS: raykd sweep then starts a Ray of its own"
 
 
 def cluster(address: str | None, file: Path | None, root: Path | str | None) -> Iterator[Finding | Step]:
@@ -61,7 +63,7 @@ def joined(address: str, file: Path | None, root: Path | str | None) -> Iterator
         yield Finding("error", "Ray", f"{address}: {problem}", START)
         return
     os.environ["RAY_ADDRESS"] = address
-    yield Step(CONNECTING)
+    yield Step("joining the cluster", todo=START)
     try:
         connect()
     except AuthenticationError:

@@ -29,10 +29,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Step:
-    """A check announces what it waits for next, and how long that may take."""
+    """A check announces what it waits for next, how long that may take, and what to do should it take longer."""
 
     doing: str
     seconds: float = LIMIT_SECONDS
+    todo: str = "look at what it waits for, then run raykd doctor again"
 
 
 def errors_of(what: str, error: RaykdError, todo: str = "") -> list[Finding]:

@@ -3,6 +3,8 @@
 import os
 import time
 
+import pytest
+
 from raykd.doctor.bounded import Check, run_checks
 from raykd.doctor.finding import Finding, Step
 from raykd.errors import DataError
@@ -36,8 +38,14 @@ def blunders():
     raise ValueError("not expected")
 
 
-def explained(said, doing):
-    return (f"heard {said.split()}", f"not {doing}") if said else None
+def tells():
+    yield Step("waiting in vain", 50)
+    os.write(2, b"one\nlast words\n")
+    time.sleep(60)
+
+
+def explained(said):
+    return (f"heard {said.split()}", "listen") if "last" in said else None
 
 
 def test_findings_come_in_the_order_of_the_checks_whatever_becomes_of_them():
@@ -58,6 +66,9 @@ def test_what_a_check_did_not_expect_is_told_by_the_last_line_of_its_traceback()
     assert (last.level, "ValueError: not expected" in last.found) == ("error", True)
 
 
-def test_what_a_library_printed_explains_the_end_of_a_check():
-    (finding,) = run_checks([Check("dies", dies, explain=explained, level="warning")])
-    assert finding == Finding("warning", "dies", "heard ['one', 'last', 'words']", "not looking")
+@pytest.mark.parametrize("look", [dies, tells])
+def test_what_a_library_printed_explains_a_check_that_died_or_will_not_answer(look):
+    started = time.monotonic()
+    (finding,) = run_checks([Check("told", look, explain=explained, level="warning")])
+    assert finding == Finding("warning", "told", "heard ['one', 'last', 'words']", "listen")
+    assert time.monotonic() - started < 40
