@@ -166,16 +166,17 @@ class _Reader:
     def of_base(self, point: PointRecord) -> Examples:
         """The same of its generation 0, which may have been scored on others too."""
         wanted, main = self.of_point(point), point.result["scores"]["main"]
-        of_base = [base for base in self.bases if base.base == point.base]
-        found = [self._read(base.outcomes, main, GENERATION_ZERO) for base in of_base]
+        recorded = [base.outcomes for base in self.bases if base.base == point.base and base.outcomes is not None]
+        found = [self._read(outcomes, main, GENERATION_ZERO) for outcomes in recorded]
         matching = [examples for examples in found if examples.matches(wanted)]
         if not matching:
-            raise _NotComparable(f"{GENERATION_ZERO} was not scored on the same examples")
+            what = "was scored on other examples" if found else "was recorded without outcomes of single examples"
+            raise _NotComparable(f"{GENERATION_ZERO} {what}")
         return matching[0]
 
     def _read(self, outcomes: Mapping[str, Any] | None, score: str, whose: str) -> Examples:
         if outcomes is None:
-            raise _NotComparable(f"{whose}: recorded without outcomes of single examples")
+            raise _NotComparable(f"{whose} was recorded without outcomes of single examples")
         if id(outcomes) not in self.known:
             self.known[id(outcomes)] = read_examples(outcomes, score)
         return self.known[id(outcomes)]
