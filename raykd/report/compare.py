@@ -106,7 +106,7 @@ def compare(
         level: of the intervals.
         num_resamples, seed: see `paired_tests`.
     """
-    configurations = _configurations(records.points)
+    configurations = _configurations(records)
     pairs, family = _pairs(configurations)
     reader = _Reader(records)
     drafts = [_draft(first, second, reader) for first, second in pairs]
@@ -116,9 +116,11 @@ def compare(
     return [replace(each, family=f"{len(made)} comparisons: {family}") for each in [*made, *left_out]]
 
 
-def _configurations(points: Sequence[PointRecord]) -> list[_Configuration]:
+def _configurations(records: SweepRecords) -> list[_Configuration]:
+    """In the order of the sweep file, where it names its points."""
+    order = {point_id: place for place, point_id in enumerate(records.description["points"])}
     groups: dict[tuple[str, str], list[PointRecord]] = {}
-    for point in points:
+    for point in sorted(records.points, key=lambda point: order.get(point.id, 0)):
         key = point.method, json.dumps(_without_seed(point.varied), sort_keys=True)
         groups.setdefault(key, []).append(point)
     return [
@@ -127,7 +129,7 @@ def _configurations(points: Sequence[PointRecord]) -> list[_Configuration]:
             _without_seed(members[0].varied),
             {point.varied.get("seed"): point for point in members if point.result is not None},
         )
-        for (method, _), members in sorted(groups.items())
+        for (method, _), members in groups.items()
     ]
 
 

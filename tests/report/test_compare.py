@@ -83,8 +83,8 @@ def test_methods_are_compared_at_the_same_budget_and_each_with_generation_0(swee
         ("skd", "ce", {BUDGET: 16}),
         ("skd", "ce", {BUDGET: 64}),
         ("ce", GENERATION_ZERO, {BUDGET: 16}),
-        ("ce", GENERATION_ZERO, {BUDGET: 64}),
         ("skd", GENERATION_ZERO, {BUDGET: 16}),
+        ("ce", GENERATION_ZERO, {BUDGET: 64}),
         ("skd", GENERATION_ZERO, {BUDGET: 64}),
     ]
     assert {(each.num_items, each.num_seeds, each.reason) for each in found} == {(NUM_ITEMS, 2, None)}
