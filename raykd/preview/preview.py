@@ -14,7 +14,7 @@ from raykd.plan import Plan, Point
 from raykd.preview.inspection import Inspection, inspect
 from raykd.records import read_records
 
-BUILTIN_PARAMETERS = 900_000
+BUILTIN_PARAMETERS = 470_000
 BUILTIN_WIDTH = 64
 
 
