@@ -1,8 +1,10 @@
 """A whole sweep in this process, without Ray: for tests that look at what one leaves behind."""
 
+import time
 from pathlib import Path
 from typing import Any
 
+import raykd
 from raykd.artifacts import Store
 from raykd.config.identity import base_fingerprint, canonical
 from raykd.config.sweep import SweepConfig
@@ -11,7 +13,6 @@ from raykd.lineage import Driver
 from raykd.plan import make_plan
 from raykd.prepare import prepare
 from raykd.preview import check_data
-from raykd.sweep import runner
 from raykd.sweep.trial import point_description
 from raykd.worker import Job, PointRun
 from raykd.workspace import Workspace
@@ -22,7 +23,16 @@ def run_inline(keys: dict[str, Any], root: Path) -> None:
     plan = make_plan(SweepConfig.model_validate(keys))
     space = Workspace.open(Store(root), root, alone=True, threads=1)
     journal = Journal(space.store)
-    journal.write_sweep({**runner._description(plan), "data": check_data(plan, folder=root)})
+    journal.write_sweep(
+        {
+            "name": plan.sweep.name,
+            "config": plan.sweep.model_dump(mode="json"),
+            "points": [point.id for point in plan.points],
+            "versions": {"raykd": raykd.__version__},
+            "started": time.time(),
+            "data": check_data(plan, folder=root),
+        }
+    )
     for point in plan.points:
         base = base_fingerprint(point.config)
         journal.add(point.id, point_description(point))
