@@ -16,6 +16,7 @@ ROWS = (
     {
         "sweep",
         "report",
+        "status",
         "evaluate",
         "preview",
         "submit",
@@ -56,7 +57,18 @@ ONLY_IN = {
 }
 """A library, or a part of one, and the rooms that may know it."""
 
-LIGHT = ("cli", "plan", "lineage", "journal", "records", "report.leaderboard", "config", "errors", "artifacts")
+LIGHT = (
+    "cli",
+    "plan",
+    "lineage",
+    "journal",
+    "records",
+    "report.leaderboard",
+    "status",
+    "config",
+    "errors",
+    "artifacts",
+)
 """Modules that answer at once: importing them loads none of `HEAVY`."""
 
 HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors"}

@@ -32,6 +32,7 @@ class Watch(tune.Callback):
         if silent:
             raise StallError([*silent, *actors_of_job()])
         self.patience.look(is_running=bool(running))
+        self.roster.does(waiting=list(self.patience.reasons))
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if "num_epochs" in result:
