@@ -5,7 +5,7 @@ import io
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,10 @@ class Leaderboard:
     columns: Mapping[str, str]
     rows: list[Row]
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
 
 def leaderboard(root: Path | str) -> Leaderboard:
     """Rows of a sweep's results, best mean of the main score first, configurations without a result last.
@@ -90,10 +94,8 @@ def failures(root: Path | str) -> list[str]:
 
 
 def render(board: Leaderboard, style: str) -> str:
-    """The leaderboard as `markdown`, `csv` or `json`."""
+    """The leaderboard as `markdown` or `csv`."""
     rows, scores = board.rows, list(board.columns)
-    if style == "json":
-        return json.dumps([vars(row) for row in rows], indent=1, ensure_ascii=False)
     keys = sorted({key for row in rows for key in row.varied})
     # The last part of a key names it well enough unless two keys share it.
     last = [key.rpartition(".")[2] for key in keys]

@@ -24,6 +24,7 @@ class PointStatus:
         generation: the one under way, or the last one.
         loss, dev_score, examples_per_second, gpu_memory_bytes: of the last epoch done; the memory is the most that rank
             0 held on its GPU so far.
+        attempts, failures, started, ended: as `PointState` has them.
         doing: what its process said last that it does.
         seconds: how long it has run, or ran; `seconds_left` is an estimate, None where nothing is known yet.
         score: its main score, once it has a result.
@@ -39,6 +40,9 @@ class PointStatus:
     generation: int | None = None
     num_generations: int | None = None
     attempts: int = 0
+    failures: int = 0
+    started: float | None = None
+    ended: float | None = None
     loss: float | None = None
     dev_score: float | None = None
     examples_per_second: float | None = None
@@ -48,6 +52,11 @@ class PointStatus:
     seconds_left: float | None = None
     score: float | None = None
     error: str | None = None
+
+    @property
+    def done(self) -> float:
+        """Epochs behind it, with the share of the one under way; all of them once it is over."""
+        return self.num_epochs if self.state in OVER else (self.epoch or 0) + self.share
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,9 @@ def read_point(journal: Journal, described: Mapping[str, Any], state: PointState
         num_epochs=epochs_of(config),
         num_generations=config["lineage"]["num_generations"],
         attempts=state.attempts,
+        failures=state.failures,
+        started=state.started,
+        ended=state.ended,
         error=state.error,
     )
     if state.status == "finished" and result is None:
