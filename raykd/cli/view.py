@@ -113,9 +113,9 @@ def _table(points: list[PointStatus], width: int) -> Table:
     """A row for each point, in one line each: the label gives way where it is narrow."""
     widths = {name: max(len(value(point)) for point in points) for name, value in _COLUMNS.items()}
     columns = {name: max(len(name), widest) + 2 for name, widest in widths.items() if widest}
-    longest = max(len(point.label) for point in points)
+    wanted = min(max(len(point.label) for point in points), max(width // 3, MIN_LABEL_WIDTH))
     for name in _DISPENSABLE:
-        if width - BAR_WIDTH - 2 - sum(columns.values()) < longest:
+        if width - BAR_WIDTH - 2 - sum(columns.values()) < wanted:
             columns.pop(name, None)
     room = max(width - BAR_WIDTH - 2 - sum(columns.values()), MIN_LABEL_WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
@@ -130,7 +130,9 @@ def _table(points: list[PointStatus], width: int) -> Table:
 
 
 def _bar(point: PointStatus) -> ProgressBar:
-    return ProgressBar(total=max(point.num_epochs, 1), completed=point.done, width=BAR_WIDTH)
+    # A point that failed has no epochs left; its bar shows how far it came.
+    done = point.done if point.state == "finished" else (point.epoch or 0) + point.share
+    return ProgressBar(total=max(point.num_epochs, 1), completed=done, width=BAR_WIDTH)
 
 
 def _overall(status: SweepStatus) -> Table:

@@ -102,7 +102,7 @@ def sweep_status(
         epochs=sum(point.num_epochs if point.state in OVER else point.epoch or 0 for point in points),
         num_epochs=sum(point.num_epochs for point in points) + still_to_do,
         seconds_left=_seconds_left(read, still_to_do, activity.get("at_once")) if run else None,
-        doing=activity.get("doing"),
+        doing=activity.get("doing") if config else "a connection to the cluster",
         waiting=_waiting(counts, to_draw, activity) if run else (),
         best=_best(read),
         points=points,
@@ -135,6 +135,8 @@ def _seconds_left(read: Sequence[PointReading], still_to_do: int, at_once: int |
         still_to_do: epochs of points that are not known yet.
     """
     due = [each for each in read if each.status.state not in OVER]
+    if not read:
+        return None
     lefts = [each.status.seconds_left for each in due]
     paces = [each.pace for each in read if each.pace is not None]
     if None in lefts or (still_to_do and not paces):
