@@ -193,6 +193,30 @@ def test_a_picture_of_many_running_points_leaves_room_for_the_rest(tmp_path):
     assert "0/150" in lines[-1]
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_leaderboard_as_a_table_keeps_to_its_width(capsys, monkeypatch, tmp_path, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    journal = begin(tmp_path, "a", "b")
+    add(journal, "a", "skd seed=1", seed=1, **{"distillation.kd_weight": {"start": 1, "end": 0}, "data.budget": 128})
+    add(journal, "b", "bad seed=1")
+    finish(journal, "a", 61.5)
+    journal.start("b")
+    journal.end("b", "failed", error="out of memory: " + "lower training.micro_batch_tokens [or] share the model; " * 3)
+    lines = said(capsys, "leaderboard", str(tmp_path), "--format", "table").splitlines()
+    assert max(map(len, lines)) <= width
+    assert "G-XLT" in lines[1] + lines[2]
+    assert any("61.5" in line for line in lines)
+    assert any(line.startswith("failed: bad seed=1: out of memory") for line in lines)
+    assert "[or]" in " ".join(lines)
+
+
+def test_the_leaderboard_as_json_names_failures_and_the_cells_of_the_best(capsys, journal):
+    board = json.loads(said(capsys, "leaderboard", str(journal.store.root), "--json", "--cells"))
+    assert (board["main"], board["best"]["id"]) == ("gxlt_f1", "abc1")
+    assert [failure.split(":")[0] for failure in board["failures"]] == ["bad seed=1"]
+    assert len(board["rows"]) == 1
+
+
 POINT = SimpleNamespace(id="a1", label="skd seed=1")
 
 

@@ -124,7 +124,7 @@ class Picture(Lines):
         self.live.stop()
 
     def write(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(text, markup=False)
 
     def epoch(self, point: Any, report: Mapping[str, Any]) -> None:
         self.line(f"{point.label}: {epoch_line(report, brief=self.brief)}")

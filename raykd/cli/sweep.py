@@ -79,7 +79,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _print_end(outcome: "Outcome", root: Path | str, seconds: float, options: argparse.Namespace) -> None:
     """The leaderboard, what became of the points, and the commands that are useful now."""
-    print_board(root, "markdown")
+    print_board(root)
     counts = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early"
     given_up = f", {outcome.given_up} given up after too many failures" if outcome.given_up else ""
     print(f"\n{counts}, {outcome.failed} failed{given_up}; {duration(seconds)}")

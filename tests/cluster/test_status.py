@@ -44,7 +44,7 @@ def test_the_status_is_true_at_every_moment_of_a_run():
     environment = {**os.environ, **ENVIRONMENT}
     command = [sys.executable, "-m", "raykd"]
     asked = [*command, "status", str(ROOT), "--json"]
-    reader, here, there, doing = StatusReader(ROOT), Watcher(), Watcher(), set()
+    reader, here, there, told = StatusReader(ROOT), Watcher(), Watcher(), set()
     with (
         open("events.jsonl", "w+") as events,
         open("errors", "w+") as errors,
@@ -62,14 +62,15 @@ def test_the_status_is_true_at_every_moment_of_a_run():
                 continue
             here.see(status)
             assert before <= (status.best.score if status.best else -1.0) <= best_of_leaderboard()
-            doing |= {point.doing for point in status.points if point.doing}
+            time.sleep(0.02)
+            told |= {status.doing, *status.waiting, *(point.doing for point in status.points)}
             if time.monotonic() > next_command:
                 said = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True)
                 there.see(status_of(json.loads(said.stdout)))
                 next_command = time.monotonic() + 1.0
         events.seek(0)
         errors.seek(0)
-        told = [json.loads(line) for line in events]
+        happened = [json.loads(line) for line in events]
         assert running.returncode == 1, errors.read()
     last = reader.read()
     here.see(last)
@@ -77,15 +78,23 @@ def test_the_status_is_true_at_every_moment_of_a_run():
     assert last.best.score == best_of_leaderboard()
     assert here.num_seen > 20
     assert there.num_seen > 3
-    assert any(text.startswith("generation") for text in doing)
+    for words in (
+        "a connection to the cluster",
+        "generation 0",
+        "for their turn: 2 at a time",
+        "generation 4, training",
+    ):
+        assert any(words in text for text in told if text), words
 
-    assert told[0]["event"] == "begin"
-    assert told[-1]["event"] == "outcome"
-    assert (told[-1]["finished"], told[-1]["failed"]) == (3, 1)
-    assert told[-1]["leaderboard"]["rows"] == leaderboard(ROOT).to_json()["rows"]
+    assert happened[0]["event"] == "begin"
+    assert happened[-1]["event"] == "outcome"
+    assert (happened[-1]["finished"], happened[-1]["failed"]) == (3, 1)
+    assert happened[-1]["leaderboard"]["rows"] == leaderboard(ROOT).to_json()["rows"]
     recorded = {point.id: list(Journal.at(ROOT).epochs(point.id)) for point in last.points}
     for point_id, epochs in recorded.items():
-        reports = [event["report"] for event in told if event["event"] == "epoch" and event["id"] == point_id]
+        reports = [event["report"] for event in happened if event["event"] == "epoch" and event["id"] == point_id]
         kept = [{key: epoch[key] for key in epoch if key not in ("losses", "teachers", "written")} for epoch in epochs]
         assert reports == kept
-    assert {event["status"] for event in told if event["event"] == "ended"} == {"finished", "failed"}
+        assert all(each["gpu_memory_bytes"] is None for each in reports)
+        assert [each["seconds_left"] > 0 for each in reports] == [True] * 3 + [False] if reports else True
+    assert {event["status"] for event in happened if event["event"] == "ended"} == {"finished", "failed"}
