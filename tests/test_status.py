@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledgers import add, begin, finish, pulse, report, result
 from moments import Watcher
@@ -179,15 +179,22 @@ def test_a_bucket_is_read_as_a_folder_is(bucket):
     assert (status.best.score, status.run) == (60.0, None)
 
 
-def life(journal: Journal, point_id: str, run: Callable[[], int], ends: list[str]) -> Iterator[None]:
-    """A point walked through its states as the runner, a trial and a worker do; one record a step."""
+def life(
+    journal: Journal, point_id: str, run: Callable[[], int], ends: list[str], far: dict[tuple[str, int], int]
+) -> Iterator[None]:
+    """A point walked through its states as the runner, a trial and a worker do; one record a step.
+
+    Args:
+        far: gets how many epochs were reported by the end of each attempt.
+    """
     add(journal, point_id)
     reached = 0
     for end in ends:
         yield
         journal.forget_pulse(point_id)
         yield
-        journal.start(point_id, run())
+        attempt = journal.start(point_id, run()).attempts
+        far[point_id, attempt] = reached
         yield
         journal.write_pulse(point_id, pulse(None))
         # A checkpoint may be an epoch behind.
@@ -198,7 +205,7 @@ def life(journal: Journal, point_id: str, run: Callable[[], int], ends: list[str
                 break
             yield
             journal.write_epoch(point_id, epoch + 1, report(epoch + 1))
-            reached = max(reached, epoch + 1)
+            reached = far[point_id, attempt] = max(reached, epoch + 1)
         yield
         if end == "killed":
             continue
@@ -215,14 +222,16 @@ def life(journal: Journal, point_id: str, run: Callable[[], int], ends: list[str
 ENDS = st.lists(st.sampled_from(["killed", "failed", "interrupted"]), max_size=2).map(lambda ends: [*ends, "finished"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_status_is_true_of_one_moment_however_it_is_written_meanwhile(tmp_path_factory, data):
     """Whatever the reader reads, the writers may have moved on before it reads the next record."""
     root = tmp_path_factory.mktemp("sweep")
     journal = begin(root, "1", "2", "3")
-    lives = {name: life(journal, name, lambda: lease.number, data.draw(ENDS)) for name in "123"}
-    steps = data.draw(st.lists(st.tuples(st.integers(1, 12), st.sampled_from("123r")), min_size=60, max_size=60))
+    far: dict[tuple[str, int], int] = {}
+    lives = {name: life(journal, name, lambda: lease.number, data.draw(ENDS), far) for name in "123"}
+    step = st.tuples(st.integers(0, 6), st.sampled_from("123123r"), st.integers(1, 8))
+    steps = data.draw(st.lists(step, min_size=30, max_size=30))
     lease, reads, results = Lease.take(journal.store), 0, set()
 
     def advance() -> None:
@@ -230,13 +239,13 @@ def test_a_status_is_true_of_one_moment_however_it_is_written_meanwhile(tmp_path
         reads -= 1
         if reads > 0 or not steps:
             return
-        reads, name = steps.pop()
+        reads, name, count = steps.pop()
         if name == "r":
             lease.release()
             lease = Lease.take(journal.store)
         else:
-            next(lives[name], None)
-            steps.insert(0, (reads, name)) if False else None
+            for _ in range(count):
+                next(lives[name], None)
         results.update(each for each in "123" if journal.result(each))
 
     class Watched(Store):
@@ -252,6 +261,8 @@ def test_a_status_is_true_of_one_moment_however_it_is_written_meanwhile(tmp_path
         watcher.see(status)
         scored = {point.id for point in status.points if point.score is not None}
         assert before <= scored <= results
+        for point in status.points:
+            assert (point.epoch or 0) <= far.get((point.id, point.attempts), 0)
     lease.release()
 
 
@@ -260,7 +271,7 @@ def test_a_status_is_right_while_threads_write(tmp_path):
     with Lease.take(journal.store) as lease:
 
         def walk(name: str) -> None:
-            for _ in life(journal, name, lambda: lease.number, ["interrupted", "finished"]):
+            for _ in life(journal, name, lambda: lease.number, ["interrupted", "finished"], {}):
                 time.sleep(0.002)
 
         threads = [threading.Thread(target=walk, args=(str(name),)) for name in range(1, 9)]
