@@ -180,12 +180,19 @@ def test_a_bucket_is_read_as_a_folder_is(bucket):
 
 
 def life(
-    journal: Journal, point_id: str, run: Callable[[], int], ends: list[str], far: dict[tuple[str, int], int]
+    journal: Journal,
+    point_id: str,
+    run: Callable[[], int],
+    ends: list[str],
+    *,
+    far: dict[tuple[str, int], int],
+    by: dict[tuple[str, int], int],
 ) -> Iterator[None]:
     """A point walked through its states as the runner, a trial and a worker do; one record a step.
 
     Args:
         far: gets how many epochs were reported by the end of each attempt.
+        by: gets the run of each attempt.
     """
     add(journal, point_id)
     reached = 0
@@ -194,7 +201,7 @@ def life(
         journal.forget_pulse(point_id)
         yield
         attempt = journal.start(point_id, run()).attempts
-        far[point_id, attempt] = reached
+        far[point_id, attempt], by[point_id, attempt] = reached, run()
         yield
         journal.write_pulse(point_id, pulse(None))
         # A checkpoint may be an epoch behind.
@@ -229,7 +236,8 @@ def test_a_status_is_true_of_one_moment_however_it_is_written_meanwhile(tmp_path
     root = tmp_path_factory.mktemp("sweep")
     journal = begin(root, "1", "2", "3")
     far: dict[tuple[str, int], int] = {}
-    lives = {name: life(journal, name, lambda: lease.number, data.draw(ENDS), far) for name in "123"}
+    by: dict[tuple[str, int], int] = {}
+    lives = {name: life(journal, name, lambda: lease.number, data.draw(ENDS), far=far, by=by) for name in "123"}
     step = st.tuples(st.integers(0, 6), st.sampled_from("123123r"), st.integers(1, 8))
     steps = data.draw(st.lists(step, min_size=30, max_size=30))
     lease, reads, results = Lease.take(journal.store), 0, set()
@@ -263,6 +271,8 @@ def test_a_status_is_true_of_one_moment_however_it_is_written_meanwhile(tmp_path
         assert before <= scored <= results
         for point in status.points:
             assert (point.epoch or 0) <= far.get((point.id, point.attempts), 0)
+            begun_by = by.get((point.id, point.attempts), 0)
+            assert begun_by <= (status.run.number if status.run else lease.number)
     lease.release()
 
 
@@ -271,7 +281,7 @@ def test_a_status_is_right_while_threads_write(tmp_path):
     with Lease.take(journal.store) as lease:
 
         def walk(name: str) -> None:
-            for _ in life(journal, name, lambda: lease.number, ["interrupted", "finished"], {}):
+            for _ in life(journal, name, lambda: lease.number, ["interrupted", "finished"], far={}, by={}):
                 time.sleep(0.002)
 
         threads = [threading.Thread(target=walk, args=(str(name),)) for name in range(1, 9)]
