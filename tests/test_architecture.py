@@ -65,6 +65,7 @@ LIGHT = (
     "records",
     "report.leaderboard",
     "status",
+    "report.compare",
     "config",
     "errors",
     "artifacts",
