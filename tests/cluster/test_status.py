@@ -40,7 +40,7 @@ def test_the_status_is_true_at_every_moment_of_a_run():
         "skd-map": {"distillation": {"coefficient": "map_at_k"}},
         "bad": {"training": {"learning_rate": 1e30, "max_grad_norm": 0.0}},
     }
-    keys = sweep(methods=methods, lineage={"num_generations": 4})
+    keys = sweep(methods=methods, lineage={"num_generations": 4}, search={"max_concurrent": 2})
     environment = {**os.environ, **ENVIRONMENT}
     command = [sys.executable, "-m", "raykd"]
     asked = [*command, "status", str(ROOT), "--json"]
@@ -82,7 +82,7 @@ def test_the_status_is_true_at_every_moment_of_a_run():
         "a connection to the cluster",
         "generation 0",
         "for their turn: 2 at a time",
-        "generation 4, training",
+        "training, epoch",
     ):
         assert any(words in text for text in told if text), words
 
