@@ -17,6 +17,7 @@ ROWS = (
     {
         "sweep",
         "report",
+        "status",
         "evaluate",
         "preview",
         "submit",
@@ -66,6 +67,7 @@ LIGHT = (
     "journal",
     "records",
     "report.leaderboard",
+    "status",
     "report.compare",
     "config",
     "errors",

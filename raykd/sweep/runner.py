@@ -129,7 +129,7 @@ class _Runner:
     ) -> None:
         self.plan, self.sweep, self.journal, self.place = plan, plan.sweep, journal, place
         self.capacity, self.progress, self.fail_fast = capacity, progress, fail_fast
-        self.roster = Roster(plan.sweep, journal, progress, place.guard)
+        self.roster = Roster(plan.sweep, journal, progress, place.guard, place.run)
         self.left: list[Point] = []
         self.due = self.skipped = self.given_up = 0
 
@@ -170,9 +170,11 @@ class _Runner:
         for point in wanted:
             groups.setdefault(base_fingerprint(point.config), []).append(point.config)
         for base, configs in groups.items():
+            self.roster.does(doing=f"generation 0 ({configs[0].base.model})")
             worker = self.capacity.worker(configs[0], wanted=1)
             run = prepare_inline if configs[0].compute.resolved_executor == "inline" else prepare_in_group
             for line in run(self.place, base, configs, resources=worker):
+                self.roster.does(doing=line)
                 self.progress.line(line)
 
     def run(self) -> None:
@@ -203,6 +205,7 @@ class _Runner:
         shared = Shared(self.place, worker, searched, self.sweep.search.max_attempts, self.fail_fast)
         trainable: Any = tune.with_parameters(PointTrial if inline else group_trial, shared=shared)
         needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
+        self.roster.does(doing=None, at_once=concurrent)
         self.progress.line(
             f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker"
         )
