@@ -13,6 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     {"__main__"},
     {"cli"},
+    {"api"},
     {
         "sweep",
         "report",
@@ -30,7 +31,11 @@ ROWS = (
     {"loop", "engine", "signals"},
     {"tasks"},
     {"objectives", "models", "data"},
-    {"changes", "lease"},
+    {
+        "changes",
+        "lease",
+        "trackers",
+    },
     {"records"},
     {"journal"},
     {"artifacts", "plan", "lineage"},
@@ -53,6 +58,10 @@ ONLY_IN = {
     "fsspec": {"storage", "reasons"},
     "rich": {"cli"},
     "yaml": {"config"},
+    "mlflow": {"trackers"},
+    "wandb": {"trackers"},
+    "tensorboardX": {"trackers"},
+    "pandas": {"api", "report"},
 }
 """A library, or a part of one, and the rooms that may know it."""
 

@@ -13,6 +13,7 @@ from raykd.config.point import (
     StudentConfig,
 )
 from raykd.config.sweep import Asha, Choice, Dimension, Grid, IntRange, LogUniform, SearchConfig, SweepConfig, Uniform
+from raykd.config.trackers import MlflowConfig, TrackersConfig, WandbConfig
 from raykd.config.training import Batching, LabelTraining, TrainingConfig
 
 __all__ = [
@@ -31,14 +32,17 @@ __all__ = [
     "LabelTraining",
     "LineageConfig",
     "LogUniform",
+    "MlflowConfig",
     "PointConfig",
     "Schedule",
     "SearchConfig",
     "Source",
     "StudentConfig",
     "SweepConfig",
+    "TrackersConfig",
     "TrainingConfig",
     "Uniform",
+    "WandbConfig",
     "Weight",
     "json_schema",
     "load_sweep",

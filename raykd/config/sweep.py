@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from raykd.config.base import Config
 from raykd.config.point import PointConfig
+from raykd.config.trackers import TrackersConfig
 from raykd.errors import ConfigError
 from raykd.storage.location import location
 
@@ -118,6 +119,7 @@ class SweepConfig(PointConfig):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
     """Seeds to repeat every configuration with; the leaderboard gives mean and deviation over them."""
     search: SearchConfig = SearchConfig()
+    trackers: TrackersConfig = TrackersConfig()
 
     @model_validator(mode="after")
     def _one_seed_key(self) -> Self:

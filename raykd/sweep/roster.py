@@ -36,8 +36,20 @@ class Roster:
         counts: finished, failed and stopped points of this run.
     """
 
-    def __init__(self, sweep: SweepConfig, journal: Journal, progress: Progress, guard: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        journal: Journal,
+        progress: Progress,
+        guard: Callable[[], None],
+        changed: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            changed: told the id of a point that did an epoch, or ended; it must return at once.
+        """
         self.sweep, self.journal, self.progress, self.guard = sweep, journal, progress, guard
+        self.changed = changed
         self.points: dict[str, Point] = {}
         self.counts: Counter[str] = Counter()
         self.listeners: dict[str, Listener] = {}
@@ -60,6 +72,7 @@ class Roster:
     def reported(self, point: Point, report: Mapping[str, Any]) -> None:
         """A point did an epoch."""
         self.progress.epoch(point, report)
+        self.changed(point.id)
 
     def waits(self, text: str) -> None:
         """Something that the run needs is not there."""
@@ -113,6 +126,7 @@ class Roster:
             for point_id in self.points:
                 if self.journal.state(point_id).status == "running":
                     self.journal.end(point_id, "interrupted")
+                    self.changed(point_id)
 
     def _reason(self, error: str) -> str:
         silent = DISK_FULL if self.journal.store.is_full() else "its process was killed, or ran out of memory"
@@ -121,3 +135,4 @@ class Roster:
     def _count(self, point: Point, status: str, detail: str) -> None:
         self.counts[status] += 1
         self.progress.ended(point, status, detail)
+        self.changed(point.id)
