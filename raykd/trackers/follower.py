@@ -19,12 +19,10 @@ class Tracker(Protocol):
     Attributes:
         name: its key in a sweep file.
         place: where its runs are; what was told to another place does not count.
-        failures: the errors of a tracker that is gone, or refuses what it is sent.
     """
 
     name: str
     place: str
-    failures: tuple[type[Exception], ...]
 
     def write(self, run: Run, *, told: int) -> None:
         """Bring a point's run up to date.
@@ -55,7 +53,7 @@ class Follower(threading.Thread):
         self.tracker_name, self.make, self.ledger = name, make, ledger
         self.waiting = dict.fromkeys(points)
         self.condition = threading.Condition()
-        self.is_failing = self.lost = False
+        self.is_failing = self.is_abandoned = self.lost = False
         self.pause, self.again = FIRST_PAUSE, 0.0
         self.ends: float | None = None
         self.said: list[str] = []
@@ -67,36 +65,44 @@ class Follower(threading.Thread):
             self.condition.notify()
 
     def close(self, seconds: float) -> None:
-        """Tell what is left, once, as far as that takes no longer; `join` waits for it."""
+        """Tell what is left, once, as far as that takes no longer; `leave` waits for it."""
         with self.condition:
             self.ends = time.monotonic() + seconds
             self.condition.notify()
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether, after the end, there is something that was not told."""
-        return self.is_alive() or self.lost or bool(self.waiting)
+    def leave(self) -> bool:
+        """Wait for the end for as long as `close` allowed; whether all was told."""
+        self.join(max(0.0, self.ends - time.monotonic()))
+        # Libraries that are cut off when the process ends have nobody left to complain to.
+        self.is_abandoned = self.is_alive()
+        return not (self.is_abandoned or self.lost or self.waiting)
 
     def run(self) -> None:
         """The thread."""
         try:
-            tracker = self.make()
-        except RaykdError as error:
-            self._say("; ".join(error.problems))
+            self._follow()
+        except LeaseLostError:
+            # The sweep's own thread finds out, too, and ends.
             return
+        except BaseException as error:
+            if self.is_abandoned:
+                return
+            self.lost = True
+            self._say(f"it is told nothing more ({plain_reason(error)[:200]}); the sweep goes on")
+            raise
+
+    def _follow(self) -> None:
+        tracker = self.make()
         while (point_id := self._next()) is not None:
             try:
                 self._tell(tracker, point_id)
-            except LeaseLostError:
-                return
-            except (RaykdError, *tracker.failures) as error:
+            except Exception as error:
+                if not self._is_failure(error):
+                    raise
                 self._failed(point_id, error)
             else:
                 self.is_failing, self.pause, self.again = False, FIRST_PAUSE, 0.0
-        try:
-            tracker.close()
-        except tracker.failures as error:
-            self._say(f"it did not end well ({plain_reason(error)})")
+        tracker.close()
 
     def _next(self) -> str | None:
         """A point to tell of; None at the end."""
@@ -132,6 +138,12 @@ class Follower(threading.Thread):
             reason = plain_reason(error)[:200]
             self._say(f"it took nothing ({reason}); the sweep goes on, and it is tried again")
         self.is_failing = True
+
+    def _is_failure(self, error: Exception) -> bool:
+        """Whether the tracker or the storage is gone, or refuses what it is sent."""
+        if isinstance(error, (OSError, RaykdError)):
+            return not isinstance(error, LeaseLostError)
+        return type(error).__module__.partition(".")[0] == self.tracker_name
 
     def _say(self, text: str) -> None:
         self.said.append(f"{self.tracker_name}: {text}")

@@ -42,8 +42,7 @@ class Mlflow:
         Args:
             group: the sweep's name, which is the experiment's where the file names none.
         """
-        client_of, failure = _library()
-        self.failures: tuple[type[Exception], ...] = (failure, OSError)
+        client_of, _ = _library()
         uri = _uri(config)
         self.experiment = config.experiment or group
         self.place = f"{uri} {self.experiment}"

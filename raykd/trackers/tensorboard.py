@@ -16,7 +16,6 @@ from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import hparams, scalar, text
 
 from raykd.artifacts import Store
-from raykd.errors import RaykdError
 from raykd.trackers.run import Run
 
 FOLDER = "tensorboard"
@@ -27,7 +26,6 @@ class TensorBoard:
     """Keeps the files of a store."""
 
     name, place = "tensorboard", FOLDER
-    failures: tuple[type[Exception], ...] = (OSError, RaykdError)
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -1,7 +1,6 @@
 """All trackers of a sweep, as the sweep knows them."""
 
 import importlib.util
-import time
 from collections.abc import Callable
 from typing import Self
 
@@ -72,15 +71,12 @@ class Trackers:
 
     def __exit__(self, kind: type[BaseException] | None, *failure: object) -> None:
         seconds = FLUSH_SECONDS if kind is None else HURRIED_SECONDS
-        ends = time.monotonic() + seconds
         for follower in self.followers:
             follower.close(seconds)
-        for follower in self.followers:
-            follower.join(max(0.0, ends - time.monotonic()))
+        behind = [follower.tracker_name for follower in self.followers if not follower.leave()]
         self._speak()
-        for follower in self.followers:
-            if follower.is_behind:
-                self.say(f"{follower.tracker_name}: not all of it was told; the same command tells the rest")
+        for name in behind:
+            self.say(f"{name}: not all of it was told; the same command tells the rest")
 
     def changed(self, point_id: str) -> None:
         """A point did an epoch, or ended."""

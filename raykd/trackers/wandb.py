@@ -14,7 +14,9 @@ from raykd.trackers.run import Run
 
 EXIT_CODES = {"finished": 0, "stopped": 0, "failed": 1, "interrupted": 255}
 """Where a point stands -> what its run is ended with; the site shows 255 as killed."""
-START_SECONDS, END_SECONDS = 15.0, 8.0
+START_SECONDS, END_SECONDS = 8.0, 5.0
+ENVIRONMENT = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+"""Read by the library when it is imported."""
 LONGEST_TAG = 64
 
 
@@ -29,14 +31,10 @@ class Wandb:
             store: its folder holds W&B's own files, unless WANDB_DIR names another one.
             group: the sweep's name, which is the project's where the file names none.
         """
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         import wandb
-        from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError, ServerResponseError
 
-        self.failures: tuple[type[Exception], ...] = (
-            *(wandb.errors.Error, OSError),
-            *(HandleAbandonedError, MailboxClosedError, ServerResponseError),
-        )
         self.library, self.mode = wandb, _mode(config)
         self.owner = {"entity": config.entity, "project": config.project or group}
         self.place = " ".join(filter(None, (self.mode, config.entity, config.project or group)))
@@ -46,6 +44,17 @@ class Wandb:
 
     def write(self, run: Run, *, told: int) -> None:
         """Log what the run does not have yet."""
+        try:
+            self._log(run, told)
+        except Exception:
+            # A run that did not begin stays known to W&B's own process, which would not begin it again. That process
+            # is ended, unless a notebook has a run of its own there.
+            self.open.clear()
+            if self.library.run is None:
+                self.library.teardown()
+            raise
+
+    def _log(self, run: Run, told: int) -> None:
         handle = self.open.get(run.point) or self._begin(run)
         self.open[run.point] = handle
         # A run that the site lost is told everything again; what it has it would not take twice.
