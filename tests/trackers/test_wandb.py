@@ -59,7 +59,7 @@ class Runs:
     def _whole(self, file: Path) -> list[Any]:
         """W&B's own process may write the end of a file after the run has ended here."""
         ends = time.monotonic() + 20
-        while not any(record.HasField("exit") for record in (found := list(records(file)))):
+        while not (found := list(records(file))) or not found[-1].HasField("exit"):
             assert time.monotonic() < ends, f"{file} has no end"
             time.sleep(0.05)
         return found
