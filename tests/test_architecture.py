@@ -65,10 +65,10 @@ ONLY_IN = {
 }
 """A library, or a part of one, and the rooms that may know it."""
 
-LIGHT = ("cli", "plan", "lineage", "journal", "records", "report.leaderboard", "config", "errors", "artifacts")
+LIGHT = ("cli", "api", "plan", "lineage", "journal", "records", "report.leaderboard", "config", "errors", "artifacts")
 """Modules that answer at once: importing them loads none of `HEAVY`."""
 
-HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors"}
+HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors", "pandas"}
 
 
 def module_of(path: Path) -> str:

@@ -1,7 +1,7 @@
 """What a sweep file can say: its sections, how it is read, and what is wrong with it."""
 
 from raykd.config.base import Config, Schedule, Source, Weight, never_positive, weight_at
-from raykd.config.load import json_schema, load_sweep, parse_value
+from raykd.config.load import json_schema, load_sweep, parse_value, sweep_of
 from raykd.config.point import (
     BaseConfig,
     ComputeConfig,
@@ -48,5 +48,6 @@ __all__ = [
     "load_sweep",
     "never_positive",
     "parse_value",
+    "sweep_of",
     "weight_at",
 ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import logging
 import os
 import platform
 import shutil
@@ -80,8 +81,13 @@ def run_sweep(
         DataError: if data changed.
         CapacityError: if a point can never fit, or the disk is too full to begin.
         StallError: if the run waits for what the cluster cannot give, or a worker has stopped moving.
-        KeyboardInterrupt: at SIGINT and SIGTERM, with everything recorded that the next run needs.
+        KeyboardInterrupt: at SIGINT and SIGTERM, with everything recorded that the next run needs. A thread other than
+            the main one gets neither.
     """
+    if not verbose:
+        # Tune draws tables, and logs a failed trial's traceback; raykd says the reason in a line.
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     journal = Journal.at(root)
     check_trackers(plan.sweep.trackers)
     check_storage(journal.store)

@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import re
 import time
+from pathlib import Path
 
 import pytest
 from tracked import fill, report, trackers
@@ -208,3 +210,11 @@ def test_a_method_cannot_have_trackers_of_its_own(tmp_path):
     path.write_text(FILE + "{}\nmethods: {ce: {trackers: {}}}\n")
     with pytest.raises(ConfigError, match=r"methods.ce.trackers: trackers belongs to the whole sweep"):
         load_sweep(path)
+
+
+def test_the_section_that_the_docs_show_is_right(tmp_path):
+    text = (Path(__file__).parents[2] / "docs/trackers.md").read_text()
+    (section,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    path = tmp_path / "sweep.yaml"
+    path.write_text(FILE.removesuffix("trackers: ") + section)
+    assert load_sweep(path).trackers.mlflow.tracking_uri == "http://127.0.0.1:5000"
