@@ -4,7 +4,6 @@ import functools
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -68,21 +67,24 @@ class Ledger:
 
     Attributes:
         guard: asked before anything is written; raises where another run of the sweep took over.
+        described: `sweep.json`.
+        sweep: a name for this folder of results that no other one has: the sweep's, and letters drawn once.
     """
 
     journal: Journal
     guard: Callable[[], None]
+    described: Mapping[str, Any]
+    sweep: str
 
-    @cached_property
-    def sweep(self) -> str:
-        """A name for this folder of results that no other one has: the sweep's, and letters drawn once."""
-        store = self.journal.store
-        recorded = store.find_json(SWEEP_ID)
+    @classmethod
+    def begin(cls, journal: Journal, guard: Callable[[], None]) -> "Ledger":
+        """That of a folder, which gets its name the first time."""
+        described, recorded = journal.sweep(), journal.store.find_json(SWEEP_ID)
         if recorded is None:
-            recorded = {"id": f"{self._described['name']}-{uuid.uuid4().hex[:8]}"}
-            self.guard()
-            store.write_json(SWEEP_ID, recorded)
-        return recorded["id"]
+            recorded = {"id": f"{described['name']}-{uuid.uuid4().hex[:8]}"}
+            guard()
+            journal.store.write_json(SWEEP_ID, recorded)
+        return cls(journal, guard, described, recorded["id"])
 
     def standing(self, point_id: str) -> dict[str, Any]:
         """How much there is to tell of a point: what was told at an equal standing is all there is."""
@@ -114,7 +116,7 @@ class Ledger:
         return Run(
             point=point_id,
             sweep=self.sweep,
-            group=self._described["name"],
+            group=self.described["name"],
             method=point["method"],
             label=point["label"],
             params=_params(point["config"]),
@@ -126,7 +128,7 @@ class Ledger:
                 "raykd.task": point["config"]["task"],
                 "raykd.base": point["base"],
                 "raykd.generation": str(reports[last]["generation"]) if last in reports else "0",
-                **{f"version.{name}": version for name, version in self._described["versions"].items()},
+                **{f"version.{name}": version for name, version in self.described["versions"].items()},
             },
             epochs=tuple(
                 Epoch(number, times[number], dict(_numbers(without_path(reports[number], ("epoch",)))))
@@ -138,10 +140,6 @@ class Ledger:
             time=state.ended or state.started or 0.0,
             final={f"final/{name}": value for name, value in _final(result)} if result else {},
         )
-
-    @cached_property
-    def _described(self) -> dict[str, Any]:
-        return self.journal.sweep()
 
     def _epoch_files(self, point_id: str) -> dict[str, StoredFile]:
         store = self.journal.store

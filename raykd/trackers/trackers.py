@@ -61,10 +61,10 @@ class Trackers:
 
     def __enter__(self) -> Self:
         """Begin, with what earlier runs of the sweep left untold; `sweep.json` is there."""
-        known = self.journal.current_point_ids()
-        self.followers = [
-            Follower(name, make, Ledger(self.journal, self.guard), known) for name, make in self._makers().items()
-        ]
+        makers = self._makers()
+        if makers:
+            ledger, known = Ledger.begin(self.journal, self.guard), self.journal.current_point_ids()
+            self.followers = [Follower(name, make, ledger, known) for name, make in makers.items()]
         for follower in self.followers:
             follower.start()
         return self

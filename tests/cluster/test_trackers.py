@@ -65,6 +65,9 @@ def test_what_one_run_told_and_what_the_next_one_adds_are_the_curves_of_the_jour
         "fine seed=1": "FINISHED",
         "fine seed=2": "FINISHED",
     }
+    name = journal.store.read_json("tracked.json")["id"]
+    assert {run.data.tags["raykd.sweep"] for run in runs} == {name}
+    assert all(name in folder.name for folder in Path("runs/tiny/wandb").glob("offline-run-*"))
     for run in runs:
         history = client.get_metric_history(run.info.run_id, "loss")
         assert sorted((each.step, each.value) for each in history) == reported[run.info.run_name]

@@ -1,12 +1,18 @@
 """TensorBoard's files, read back by TensorBoard itself."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tracked import fill, finish, report, trackers
 
+from raykd.artifacts import Store
 from raykd.journal import Journal
+from raykd.trackers.run import Ledger
+from raykd.trackers.tensorboard import TensorBoard
 
 
 def read(root: Path, label: str = "skd-seed=1-a1") -> EventAccumulator:
@@ -91,6 +97,37 @@ def test_an_epoch_that_is_repeated_with_other_numbers_replaces_its_first_time(tm
     journal.write_epoch("a1", 2, report(2, loss=0.25))
     follow(journal, "a1")
     assert steps(read(tmp_path), "loss") == [(1, 1.0), (2, 0.25)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(["epoch", "repeat", "restart", "fail", "tell", "tear"]), max_size=10))
+def test_whatever_happened_a_file_ends_as_if_it_had_been_written_at_once(happened):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        journal, tracker, epochs = fill(root), TensorBoard(Store(root)), 0
+        ledger = Ledger.begin(journal, lambda: None)
+        file = root / "tensorboard/skd-seed=1-a1/events.out.tfevents.a1"
+
+        def tell() -> None:
+            tracker.write(ledger.run("a1"), told=0)
+
+        for number, what in enumerate(happened):
+            if what in ("epoch", "repeat"):
+                epochs = max(1, epochs + (what == "epoch"))
+                journal.write_epoch("a1", epochs, report(epochs, loss=float(number)))
+            elif what == "restart":
+                journal.start("a1")
+            elif what == "fail":
+                journal.end("a1", "failed", error="out of memory")
+            elif what == "tell":
+                tell()
+            elif file.exists():
+                file.write_bytes(file.read_bytes()[: -number - 1])
+        tell()
+        grown = file.read_bytes() if file.exists() else b""
+        file.unlink(missing_ok=True)
+        tell()
+        assert grown == (file.read_bytes() if file.exists() else b"")
 
 
 def test_a_failure_shows_its_reason(tmp_path):

@@ -7,8 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from tracked import fill, report, trackers
+from worlds import sweep
 
+from raykd.cli import main
 from raykd.config import load_sweep
 from raykd.config.trackers import MlflowConfig, TrackersConfig, WandbConfig
 from raykd.errors import ConfigError, LeaseLostError
@@ -52,7 +55,7 @@ def follow(memory, journal):
     started = []
 
     def follow(*points: str, guard=lambda: None) -> Follower:
-        begun = Follower("memory", lambda: memory, Ledger(journal, guard), points)
+        begun = Follower("memory", lambda: memory, Ledger.begin(journal, guard), points)
         begun.start()
         started.append(begun)
         return begun
@@ -146,7 +149,7 @@ def test_a_run_that_lost_its_folder_tells_nothing_more(follow, memory, journal):
     begun = follow("a1", "b1", guard=lost)
     begun.join(10)
     assert not begun.is_alive()
-    assert len(memory.runs) == 1
+    assert memory.runs == []
     assert begun.said == []
     assert journal.store.children("points/a1") == ["epochs", "point.json"]
 
@@ -218,3 +221,13 @@ def test_the_section_that_the_docs_show_is_right(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text(FILE.removesuffix("trackers: ") + section)
     assert load_sweep(path).trackers.mlflow.tracking_uri == "http://127.0.0.1:5000"
+
+
+def test_the_command_refuses_what_the_trackers_lack(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    Path("sweep.yaml").write_text(yaml.safe_dump(sweep(trackers={"mlflow": {}})))
+    assert main(["sweep", "sweep.yaml"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["raykd: trackers.mlflow.tracking_uri: missing; name the server here or in MLFLOW_TRACKING_URI"]
+    assert [path.name for path in Path().iterdir()] == ["sweep.yaml"]
