@@ -54,6 +54,7 @@ class Follower(threading.Thread):
         self.waiting = dict.fromkeys(points)
         self.condition = threading.Condition()
         self.is_failing = self.is_abandoned = self.lost = False
+        self.complained: set[str] = set()
         self.pause, self.again = FIRST_PAUSE, 0.0
         self.ends: float | None = None
         self.said: list[str] = []
@@ -95,13 +96,12 @@ class Follower(threading.Thread):
         tracker = self.make()
         while (point_id := self._next()) is not None:
             try:
-                self._tell(tracker, point_id)
+                if self._tell(tracker, point_id):
+                    self.is_failing, self.pause, self.again = False, FIRST_PAUSE, 0.0
             except Exception as error:
                 if not self._is_failure(error):
                     raise
                 self._failed(point_id, error)
-            else:
-                self.is_failing, self.pause, self.again = False, FIRST_PAUSE, 0.0
         tracker.close()
 
     def _next(self) -> str | None:
@@ -117,16 +117,18 @@ class Follower(threading.Thread):
                     return point_id
                 self.condition.wait(pause if self.waiting else None)
 
-    def _tell(self, tracker: Tracker, point_id: str) -> None:
+    def _tell(self, tracker: Tracker, point_id: str) -> bool:
+        """Whether there was something to tell."""
         ledger, name = self.ledger, self.tracker_name
         # Before the run is read, so that it promises no more than was told.
         standing = {"place": tracker.place, **ledger.standing(point_id)}
         told: dict[str, Any] = ledger.told(name, point_id)
         if told == standing or (standing["status"] == "pending" and not standing["epochs"]):
-            return
+            return False
         ledger.guard()
         tracker.write(ledger.run(point_id), told=told["epochs"] if told.get("place") == tracker.place else 0)
         ledger.tell(name, point_id, standing)
+        return True
 
     def _failed(self, point_id: str, error: BaseException) -> None:
         with self.condition:
@@ -135,7 +137,9 @@ class Follower(threading.Thread):
             self.again = time.monotonic() + self.pause
             self.pause = min(2 * self.pause, LONGEST_PAUSE)
         self.lost |= self.ends is not None
-        if not self.is_failing:
+        # Neither once for each try, nor for each point that a tracker which is gone is not told of.
+        if not self.is_failing and point_id not in self.complained:
+            self.complained.add(point_id)
             reason = plain_reason(error)[:200]
             self._say(f"it took nothing ({reason}); the sweep goes on, and it is tried again")
         self.is_failing = True

@@ -116,6 +116,26 @@ def test_a_tracker_that_is_gone_is_tried_again_and_complained_of_once(follow, me
     assert len(memory.runs[0].epochs) == 2
 
 
+def test_one_point_that_is_refused_is_complained_of_once_and_the_others_are_told(follow, memory, journal, monkeypatch):
+    monkeypatch.setattr(follower, "FIRST_PAUSE", 0.02)
+    tried = []
+
+    def refuse(run, *, told: int) -> None:
+        tried.append(run.point)
+        if run.point == "a1":
+            raise OSError("refused")
+
+    memory.write = refuse
+    journal.write_epoch("a1", 1, report(1))
+    begun = follow("a1")
+    for epoch in (1, 2, 3):
+        journal.write_epoch("b1", epoch, report(epoch))
+        begun.changed("b1")
+        until(lambda: tried.count("b1") == epoch)  # noqa: B023
+    until(lambda: tried.count("a1") >= 3)
+    assert len(begun.said) == 1
+
+
 def test_an_end_with_a_tracker_that_is_gone_leaves_it_behind(follow, memory, journal):
     journal.write_epoch("a1", 1, report(1))
     journal.write_epoch("b1", 1, report(1))
