@@ -186,17 +186,18 @@ class Results:
         """One row for each example that a finished point was scored on, in the order of the data; empty where the
         folder has none.
 
-        The columns are `value` in percent, or the counts `true_positives`, `predicted` and `gold` of an F1.
+        `item` is the same in all cells that ask for the same thing. The outcome is `value` in percent, or the counts
+        `true_positives`, `predicted` and `gold` of an F1.
         """
         found = (self.point(point) if isinstance(point, str) else point).record.outcomes
         counted = bool(found) and found["statistic"] == "f1"
         names = ("true_positives", "predicted", "gold") if counted else ("value",)
         rows = [
-            {"cell": cell, "example": number, **dict(zip(names, value if counted else [value], strict=True))}
+            {"cell": cell, "item": item, **dict(zip(names, value if counted else [value], strict=True))}
             for cell, entry in (found["cells"] if found else {}).items()
-            for number, value in enumerate(entry["values"])
+            for item, value in zip(found["items"][entry["items"]].split(), entry["values"], strict=True)
         ]
-        return _frame(rows, ["cell", "example", *names])
+        return _frame(rows, ["cell", "item", *names])
 
     @cached_property
     def _shown(self) -> Mapping[str, Any]:

@@ -151,19 +151,18 @@ def test_the_best_point_and_any_other_by_name(results, tmp_path):
 
 
 def test_outcomes_of_single_examples(results, tmp_path):
-    assert list(results.outcomes("a0").columns) == ["cell", "example", "value"]
+    assert list(results.outcomes("a0").columns) == ["cell", "item", "value"]
     assert results.outcomes("a0").empty
     journal = Journal.at(tmp_path)
-    journal.write_outcomes(
-        "a0", {"statistic": "mean", "unit": "question", "cells": {"en-en": {"items": "x", "values": [100.0, 50.0]}}}
-    )
-    journal.write_outcomes(
-        "a1", {"statistic": "f1", "unit": "sentence", "cells": {"de": {"items": "x", "values": [[1, 2, 3]]}}}
-    )
+    items = {"x": "q1 q2", "y": "s1"}
+    cells = {"en-en": {"items": "x", "values": [100.0, 50.0]}}
+    journal.write_outcomes("a0", {"statistic": "mean", "unit": "question", "cells": cells, "items": items})
+    cells = {"de": {"items": "y", "values": [[1, 2, 3]]}}
+    journal.write_outcomes("a1", {"statistic": "f1", "unit": "sentence", "cells": cells, "items": items})
     again = raykd.load(tmp_path)
-    assert again.outcomes("a0").to_numpy().tolist() == [["en-en", 0, 100.0], ["en-en", 1, 50.0]]
+    assert again.outcomes("a0").to_numpy().tolist() == [["en-en", "q1", 100.0], ["en-en", "q2", 50.0]]
     assert again.outcomes(again.best).to_dict("records") == [
-        {"cell": "de", "example": 0, "true_positives": 1, "predicted": 2, "gold": 3}
+        {"cell": "de", "item": "s1", "true_positives": 1, "predicted": 2, "gold": 3}
     ]
 
 
