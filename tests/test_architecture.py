@@ -13,6 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     {"__main__"},
     {"cli"},
+    {"api"},
     {
         "sweep",
         "report",
@@ -31,7 +32,11 @@ ROWS = (
     {"loop", "engine", "signals"},
     {"tasks"},
     {"objectives", "models", "data"},
-    {"changes", "lease"},
+    {
+        "changes",
+        "lease",
+        "trackers",
+    },
     {"records"},
     {"journal"},
     {"artifacts", "plan", "lineage"},
@@ -54,11 +59,16 @@ ONLY_IN = {
     "fsspec": {"storage", "reasons"},
     "rich": {"cli"},
     "yaml": {"config"},
+    "mlflow": {"trackers"},
+    "wandb": {"trackers"},
+    "tensorboardX": {"trackers"},
+    "pandas": {"api", "report"},
 }
 """A library, or a part of one, and the rooms that may know it."""
 
 LIGHT = (
     "cli",
+    "api",
     "plan",
     "lineage",
     "journal",
@@ -72,7 +82,7 @@ LIGHT = (
 )
 """Modules that answer at once: importing them loads none of `HEAVY`."""
 
-HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors"}
+HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors", "pandas"}
 
 
 def module_of(path: Path) -> str:
