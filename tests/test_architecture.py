@@ -13,10 +13,12 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     {"__main__"},
     {"cli"},
+    {"export"},
     {
         "sweep",
         "report",
         "evaluate",
+        "predict",
         "preview",
         "submit",
         "gc",
@@ -49,7 +51,8 @@ ONLY_IN = {
     "transformers": {"models", "tasks", "data"},
     "datasets": {"data"},
     "tokenizers": {"data"},
-    "huggingface_hub": {"data"},
+    "huggingface_hub": {"data", "export"},
+    "onnxruntime": {"export"},
     "fsspec": {"storage", "reasons"},
     "rich": {"cli"},
     "yaml": {"config"},
