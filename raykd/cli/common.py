@@ -29,6 +29,7 @@ def place_of(sweep: "SweepConfig", storage: str | None = None) -> Path | str:
 def silence_libraries() -> None:
     """Keep what libraries say about themselves off the terminal."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
     # Tune logs a failed trial's traceback; raykd says the reason in a line.

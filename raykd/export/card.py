@@ -218,8 +218,11 @@ def _source(source: Source) -> str:
 
 def _is_hub_id(name: str) -> bool:
     owner, slash, model = name.partition("/")
-    return bool(slash and owner and model) and not any(mark in name for mark in (":", "#")) and "/" not in model and (
-        not owner.startswith((".", "~"))
+    return (
+        bool(slash and owner and model)
+        and not any(mark in name for mark in (":", "#"))
+        and "/" not in model
+        and (not owner.startswith((".", "~")))
     )
 
 

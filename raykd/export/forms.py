@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from raykd.config.point import PointConfig
@@ -84,9 +83,7 @@ class TaggingForm:
 
     def batches(self, tokenizer: Any, model: TagModel, config: PointConfig) -> list[Batch]:
         found = smallworld_tags.sentences("dev", 3, languages=_LANGUAGES)
-        sentences = [
-            type(each)(each.id, each.language, each.words) for members in found.values() for each in members
-        ]
+        sentences = [type(each)(each.id, each.language, each.words) for members in found.values() for each in members]
         options = {"labels": model.head.labels, "scheme": "none", "max_length": config.data.max_length}
         return _cut(build_tag_features(sentences, tokenizer, languages=_LANGUAGES, **options))
 

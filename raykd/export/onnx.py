@@ -1,6 +1,7 @@
 """A plain model as an ONNX file, checked with onnxruntime."""
 
 import importlib.util
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,8 +59,9 @@ def write_onnx(model: nn.Module, probe: Probe, folder: Path) -> Check:
     example = plain_inputs(probe.batches[1])
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
     num_bytes = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    # What torch and its exporter say to each other.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        # What torch and its exporter say to each other.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _Positional(model, list(example), outputs).eval(),

@@ -22,12 +22,13 @@ def answer(question, context, max_length={max_length}, stride={stride}, max_answ
     best = float("-inf"), ""
     for row, offsets in enumerate(windows["offset_mapping"].tolist()):
         outside = torch.tensor([sequence != 1 for sequence in windows.sequence_ids(row)])
-        start, end = (each[row].masked_fill(outside, float("-inf")) for each in (logits.start_logits, logits.end_logits))
+        start, end = (each[row].masked_fill(outside, -1e9) for each in (logits.start_logits, logits.end_logits))
         scores = start[:, None] + end
         in_reach = torch.ones_like(scores).triu().tril(max_answer_tokens - 1).bool()
         scores = scores.masked_fill(~in_reach, float("-inf"))
         first, last = divmod(int(scores.argmax()), len(end))
-        best = max(best, (float(scores.max()), context[offsets[first][0] : offsets[last][1]].strip()), key=lambda it: it[0])
+        if scores.max() > best[0]:
+            best = scores.max(), context[offsets[first][0] : offsets[last][1]].strip()
     return best[1]
 
 

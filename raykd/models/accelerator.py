@@ -6,6 +6,6 @@ import torch
 
 
 def settle_accelerator() -> None:
-    """Without a GPU say so: transformers loads DeepSpeed where accelerate is installed, and its guess goes to stdout."""
+    """Where there is no GPU, say so: transformers loads DeepSpeed with accelerate, and its guess goes to stdout."""
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

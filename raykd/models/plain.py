@@ -66,9 +66,7 @@ def load_plain(task: str, folder: Path) -> PreTrainedModel:
     return AUTO_CLASSES[task].from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
 
 
-def _with_head(
-    encoder: PreTrainedModel, head: nn.Linear, classes: Any, what: str, **settings: Any
-) -> PreTrainedModel:
+def _with_head(encoder: PreTrainedModel, head: nn.Linear, classes: Any, what: str, **settings: Any) -> PreTrainedModel:
     config = copy.deepcopy(encoder.config)
     for name, value in settings.items():
         setattr(config, name, value)
