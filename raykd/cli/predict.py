@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from raykd.errors import ConfigError
 if TYPE_CHECKING:
     from raykd.predict import Answer, Labelled, Predictor
 
+_WHITE_SPACE = re.compile(r"\s+")
 _SHOWN_AROUND = 60
 """Characters of the context that are shown on each side of an answer."""
 
@@ -112,9 +114,9 @@ def _print_answers(answers: Sequence["Answer"], context: str, out: TextIO) -> No
         first, past = max(answer.start - _SHOWN_AROUND, 0), answer.end + _SHOWN_AROUND
         marks = ("", "") if console.is_terminal else ("[", "]")
         parts = context[first : answer.start], context[answer.start : answer.end], context[answer.end : past]
-        before, inside, after = (" ".join(part.splitlines()) for part in parts)
+        before, inside, after = (_WHITE_SPACE.sub(" ", part) for part in parts)
         around = ("... " if first else "", " ..." if past < len(context) else "")
-        console.print(Text(f"  {answer.probability:.3f}  {answer.text}  (score {answer.score:.2f})"))
+        console.print(Text(f"  {answer.probability:.3f}  {inside}  (score {answer.score:.2f})"))
         marked = (marks[0] + inside + marks[1], "bold green")
         console.print(Text.assemble(f"         {around[0]}{before}", marked, f"{after}{around[1]}"))
     if not answers:

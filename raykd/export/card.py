@@ -10,7 +10,7 @@ from raykd import __version__
 from raykd.config.base import Source
 from raykd.config.point import PointConfig
 from raykd.export.lineage import lineage_table
-from raykd.export.method import knobs, method
+from raykd.export.method import counted, knobs, method
 from raykd.records import PointRecord, SweepRecords
 from raykd.report.leaderboard import matrix
 
@@ -20,7 +20,8 @@ _KINDS = {
     "tagging": "Gives every word of a sentence a label",
     "parallel": "Turns sentences of several languages into vectors that lie near each other where they mean the same",
 }
-_METRICS = {"f1": "f1", "exact_match": "exact_match", "accuracy": "accuracy", "retrieval": "accuracy"}
+_NO_SCORES = ("effective_rank",)
+"""Columns of a leaderboard that say how a model is, not how good."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _front_matter(subject: Subject) -> ModelCardData:
             metric_value=round(scores[name], 2),
         )
         for name, heading in scores["columns"].items()
-        if scores[name] is not None
+        if scores[name] is not None and name not in _NO_SCORES
     ]
     base = config.base.model
     return ModelCardData(
@@ -91,7 +92,7 @@ def _front_matter(subject: Subject) -> ModelCardData:
         pipeline_tag=task,
         tags=["raykd", "knowledge-distillation", "multilingual", subject.point.method],
         base_model=base if _is_hub_id(base) else None,
-        metrics=sorted({_metric(name) for name in scores["columns"]}),
+        metrics=sorted({result.metric_type for result in results}),
         model_name=subject.title,
         eval_results=results,
     )
@@ -135,9 +136,8 @@ def _scores(subject: Subject) -> Iterator[str]:
     what = {"qa": "questions of each cell", "tagging": "sentences of each language", "parallel": "pairs"}
     sample = f"a fixed sample of {evaluation.max_items} {what[subject.config.task]}" if evaluation.max_items else "all"
     yield f"In percent, on {sample} of {_source(evaluation.source)}."
-    if scores.get("cells"):
-        yield f"{_cell_word(scores)}:\n\n{matrix(scores)}"
     if subject.config.task == "qa":
+        yield f"F1 by languages of question and context:\n\n{matrix(scores)}"
         yield (
             "XLT is the mean over cells whose question and context have the same language, G-XLT the mean over all "
             "cells. Answers are normalised by the rules of "
@@ -154,7 +154,7 @@ def _data(subject: Subject) -> Iterator[str]:
     if config.base.train:
         train = config.base.train
         language = train.language if config.task == "qa" else ", ".join(config.data.languages)
-        yield f"Generation 0 learned from the labels of {_source(train.source)} ({language}), {train.epochs} epoch(s)"
+        yield f"Generation 0 learned from the labels of {_source(train.source)} ({language}), {counted(train.epochs, 'epoch')}"
     yield f"Languages of training: {', '.join(subject.trained)}"
     if subject.zero_shot:
         yield f"Zero-shot, never trained on: {', '.join(subject.zero_shot)}"
@@ -166,7 +166,8 @@ def _cost(subject: Subject) -> str:
     used = ", ".join(f"{name} {version}" for name, version in versions.items())
     busy = result["train_seconds"] * result["num_workers"]
     return (
-        f"{result['train_seconds']:.0f} s of training on {result['num_workers']} worker(s), {busy:.0f} worker-seconds; "
+        f"{result['train_seconds']:.0f} s of training on {counted(result['num_workers'], 'worker')}, {busy:.0f} "
+        "worker-seconds; "
         f"{result['seconds']:.0f} s with scoring and hand-offs. Generation 0 and its signals are shared with other "
         f"points of the sweep and are not counted. Versions: {used}."
     )
@@ -202,12 +203,10 @@ def _generation_zero(subject: Subject) -> Mapping[str, Any] | None:
 
 
 def _metric(name: str) -> str:
-    return next((metric for word, metric in _METRICS.items() if word in name), name)
-
-
-def _cell_word(scores: Mapping[str, Any]) -> str:
-    metric = {"accuracy": "Accuracy", "retrieval": "Retrieval"}.get(scores.get("metric", "f1"), "F1")
-    return f"{metric} by language" if "metric" in scores else f"{metric} by languages of question and context"
+    """What the Hub calls a score: those that are neither F1 nor exact match are shares of hits."""
+    return next(
+        (metric for metric in ("exact_match", "f1") if metric in name.split("_") or name.endswith(metric)), "accuracy"
+    )
 
 
 def _source(source: Source) -> str:

@@ -23,7 +23,7 @@ from raykd.export.forms import FORMS
 from raykd.export.onnx import require_onnx, write_onnx
 from raykd.export.usage import usage
 from raykd.models.accelerator import settle_accelerator
-from raykd.models.plain import load_plain
+from raykd.models.plain import load_options, load_plain
 from raykd.models.qa import load_tokenizer
 from raykd.records import PointRecord, read_records
 from raykd.tasks.task import TASKS
@@ -88,7 +88,8 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
         probe = Probe(form, model, form.batches(tokenizer, model, config))
-        again = load_plain(config.task, folder).eval()
+        options = load_options(config.task, type(plain))
+        again = load_plain(config.task, folder, **options).eval()
         check = probe.check(
             lambda batch: [getattr(again(**batch), name) for name in form.outputs],
             tolerance=TOLERANCE,
@@ -109,6 +110,7 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
             name=out.resolve().name,
             pooling=_pooling(config, model),
             words_bring_spaces=needs_spaces(tokenizer),
+            options=options,
         )
         subject = Subject(records, point, config, record, plain, code, has_onnx=onnx)
         (folder / "README.md").write_text(model_card(subject), encoding="utf-8")

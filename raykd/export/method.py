@@ -33,16 +33,16 @@ _COEFFICIENTS = {
 def method(config: PointConfig) -> str:
     """One paragraph: which method, and how generations follow each other."""
     lineage = config.lineage
+    length = f"{counted(lineage.num_generations, 'generation')} of {counted(lineage.epochs_per_generation, 'epoch')}"
     first = {"parallel": f"`{config.teacher.model}`"}.get(config.task, "generation 0")
     if not config.distillation.uses_teacher:
-        return (
-            f"A baseline of {_PAPERS[config.task]}: trained without a teacher, over {lineage.num_generations} "
-            f"generation(s) of {lineage.epochs_per_generation} epoch(s)."
-        )
+        return f"A baseline of {_PAPERS[config.task]}: trained without a teacher, over {length}."
+    words = f"{_PAPERS[config.task][0].upper()}{_PAPERS[config.task][1:]}, over {length}. "
+    if lineage.num_generations == 1:
+        return f"{words}Its teacher is {first}."
     return (
-        f"{_PAPERS[config.task][0].upper()}{_PAPERS[config.task][1:]}, over {lineage.num_generations} generation(s) of "
-        f"{lineage.epochs_per_generation} epoch(s). The teacher of generation 1 is {first}; later ones learn from "
-        f"{_TEACHERS[lineage.teacher]}. A student {_STARTS[lineage.student_init]}."
+        f"{words}The teacher of generation 1 is {first}; later ones learn from {_TEACHERS[lineage.teacher]}. A student "
+        f"{_STARTS[lineage.student_init]}."
     )
 
 
@@ -63,6 +63,11 @@ def knobs(config: PointConfig) -> Iterator[str]:
         f"{training.warmup:.0%} warm-up, {size} a step"
     )
     yield f"seed {config.seed}"
+
+
+def counted(number: int, word: str) -> str:
+    """A number and its noun."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _kd(config: PointConfig) -> str:

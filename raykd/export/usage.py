@@ -1,5 +1,8 @@
 """The lines of a model card that use the model with plain transformers. A test runs them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from raykd.config.point import PointConfig
 
 _QA = """\
@@ -71,7 +74,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 name = "{name}"  # this folder, or its id on the Hub
-tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name).eval()
+tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name{options}).eval()
 sentences = ["Ada was born in London.", "Ada wurde in London geboren."]
 encoded = tokenizer(sentences, padding=True, truncation=True, max_length={max_length}, return_tensors="pt")
 with torch.no_grad():
@@ -82,13 +85,14 @@ print(torch.cosine_similarity(vectors[0], vectors[1], dim=0).item())"""
 _MEAN = 'torch.stack([row[mask.bool()].mean(dim=0) for row, mask in zip(hidden, encoded["attention_mask"])])'
 
 
-def usage(config: PointConfig, *, name: str, pooling: str, words_bring_spaces: bool) -> str:
+def usage(config: PointConfig, *, name: str, pooling: str, words_bring_spaces: bool, options: Mapping[str, Any]) -> str:
     """Python that uses the model of a point without raykd.
 
     Args:
         name: of its folder.
         pooling: how pieces become a word, or tokens a sentence; question answering has none.
         words_bring_spaces: whether the tokenizer wants words with the space before them.
+        options: of `from_pretrained`.
     """
     data = config.data
     if config.task == "qa":
@@ -96,7 +100,8 @@ def usage(config: PointConfig, *, name: str, pooling: str, words_bring_spaces: b
         return _QA.format(name=name, max_length=data.max_length, stride=data.stride, max_answer_tokens=most)
     if config.task == "parallel":
         pooled = "hidden[:, 0]" if pooling == "cls" else _MEAN
-        return _PARALLEL.format(name=name, max_length=data.max_length, pooled=pooled)
+        given = "".join(f", {key}={value!r}" for key, value in options.items())
+        return _PARALLEL.format(name=name, max_length=data.max_length, pooled=pooled, options=given)
     is_crf = config.head.kind == "crf"
     return _TAGGING.format(
         name=name,

@@ -1,6 +1,7 @@
 """Models of ours as classes of transformers, which load without raykd."""
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,15 @@ def plain_encoder(model: SentenceEncoder) -> PreTrainedModel:
     return model.encoder
 
 
-def load_plain(task: str, folder: Path) -> PreTrainedModel:
+def load_options(task: str, kind: type[PreTrainedModel]) -> dict[str, Any]:
+    """What `from_pretrained` is told of a plain model's class, so that it adds no layer that was not trained."""
+    has_pooler = task == "parallel" and "add_pooling_layer" in inspect.signature(kind).parameters
+    return {"add_pooling_layer": False} if has_pooler else {}
+
+
+def load_plain(task: str, folder: Path, **options: Any) -> PreTrainedModel:
     """A plain model of a task from its folder."""
-    return AUTO_CLASSES[task].from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+    return AUTO_CLASSES[task].from_pretrained(folder, use_safetensors=True, trust_remote_code=False, **options)
 
 
 def _with_head(encoder: PreTrainedModel, head: nn.Linear, classes: Any, what: str, **settings: Any) -> PreTrainedModel:
