@@ -154,7 +154,8 @@ def _data(subject: Subject) -> Iterator[str]:
     if config.base.train:
         train = config.base.train
         language = train.language if config.task == "qa" else ", ".join(config.data.languages)
-        yield f"Generation 0 learned from the labels of {_source(train.source)} ({language}), {counted(train.epochs, 'epoch')}"
+        labels = f"{_source(train.source)} ({language}), {counted(train.epochs, 'epoch')}"
+        yield f"Generation 0 learned from the labels of {labels}"
     yield f"Languages of training: {', '.join(subject.trained)}"
     if subject.zero_shot:
         yield f"Zero-shot, never trained on: {', '.join(subject.zero_shot)}"
