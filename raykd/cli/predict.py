@@ -56,6 +56,8 @@ def _predict(options: argparse.Namespace) -> int:
         if options.file is not None:
             of_file(predictor, options, out)
         else:
+            # What is typed, or piped, may be in another encoding.
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
             typed(predictor, options, out)
     return 0
 

@@ -114,16 +114,19 @@ class Predictor:
         return self.answers([(question, context)], n_best=n_best)[0]
 
     def answers(self, questions: Sequence[tuple[str, str]], *, n_best: int = 1) -> list[list[Answer]]:
-        """The same for many pairs of question and context at once."""
+        """The same for many pairs of question and context at once; none for a context that no tokenizer can read."""
         self._must_be("qa")
         for number, (question, context) in enumerate(questions, 1):
             if not context.strip():
                 raise DataError(f"question {number} ({question!r}): its context is empty; give a text")
-        if not questions:
-            return []
+        contexts = [context for _, context in questions]
+        # Lone control characters, say, are no tokens.
+        readable = [number for number, tokens in enumerate(self._tokens(contexts)) if tokens]
+        if not readable:
+            return [[] for _ in questions]
         examples = [
-            QAExample(str(number), question, context, (), _LANGUAGE, _LANGUAGE)
-            for number, (question, context) in enumerate(questions)
+            QAExample(str(number), questions[number][0], contexts[number], (), _LANGUAGE, _LANGUAGE)
+            for number in readable
         ]
         reading = self.reading
         features = build_features(
@@ -138,8 +141,7 @@ class Predictor:
         # Windows in their order: of equal scores the first one counts, as in a sweep.
         found: dict[int, list[tuple[float, int, int]]] = {}
         for window, spans in sorted(self._spans(features, count)):
-            found.setdefault(int(features.example[window]), []).extend(spans)
-        contexts = [context for _, context in questions]
+            found.setdefault(readable[features.example[window]], []).extend(spans)
         return [_ranked(found.get(number, []), text, count)[:n_best] for number, text in enumerate(contexts)]
 
     def label(self, words: Sequence[str]) -> Labelled:
@@ -181,6 +183,9 @@ class Predictor:
         does = {"qa": "answers questions (task qa)", "tagging": "labels words (task tagging)"}
         if self.task != task:
             raise DataError(f"this model {does[self.task]}; what is asked for is one that {does[task]}")
+
+    def _tokens(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        return self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
 
     def _spans(self, features: QAFeatures, count: int) -> Iterator[tuple[int, list[tuple[float, int, int]]]]:
         """Each window, and its best spans: score, first and past-the-last character."""
