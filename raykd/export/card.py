@@ -1,7 +1,9 @@
 """The model card of an exported point, out of its records."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -205,9 +207,9 @@ def _generation_zero(subject: Subject) -> Mapping[str, Any] | None:
 
 def _metric(name: str) -> str:
     """What the Hub calls a score: those that are neither F1 nor exact match are shares of hits."""
-    return next(
-        (metric for metric in ("exact_match", "f1") if metric in name.split("_") or name.endswith(metric)), "accuracy"
-    )
+    if "exact_match" in name:
+        return "exact_match"
+    return "f1" if "f1" in name.split("_") else "accuracy"
 
 
 def _source(source: Source) -> str:
@@ -217,13 +219,8 @@ def _source(source: Source) -> str:
 
 
 def _is_hub_id(name: str) -> bool:
-    owner, slash, model = name.partition("/")
-    return (
-        bool(slash and owner and model)
-        and not any(mark in name for mark in (":", "#"))
-        and "/" not in model
-        and (not owner.startswith((".", "~")))
-    )
+    """Whether a base model is named as `owner/model` of the Hub; a folder of two names looks the same."""
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)) and not Path(name).is_dir()
 
 
 def _row(cells: list[str]) -> str:

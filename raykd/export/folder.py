@@ -25,7 +25,7 @@ from raykd.export.usage import usage
 from raykd.models.accelerator import settle_accelerator
 from raykd.models.plain import load_options, load_plain
 from raykd.models.qa import load_tokenizer
-from raykd.records import PointRecord, read_records
+from raykd.records import PointRecord, SweepRecords, read_records
 from raykd.tasks.task import TASKS
 from raykd.tasks.word_pieces import needs_spaces
 
@@ -74,9 +74,9 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
     records = read_records(root)
     point = chosen_point(records, wanted)
     config = _config(records.root, point)
-    store, artifact = Store(records.root), point.result["artifact"]
-    record = store.verify(artifact)
-    source = store.artifact(artifact)
+    store = Store(records.root)
+    record = store.verify(point.result["artifact"])
+    source = store.artifact(record["fingerprint"])
     form, model = FORMS[config.task], TASKS[config.task].load_model(str(source)).eval()
     tokenizer = load_tokenizer(str(source))
     _limit(tokenizer, model)
@@ -96,15 +96,7 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
             what=f"{out}: the model as transformers loads it",
         )
         onnx_check = write_onnx(again, probe, folder) if onnx else None
-        origin = {
-            "raykd": __version__,
-            "sweep": records.description["config"]["name"],
-            "id": point.id,
-            "label": point.label,
-            "artifact": artifact,
-            "point": canonical(config),
-        }
-        (folder / ORIGIN).write_text(json.dumps(origin, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (folder / ORIGIN).write_text(_origin(records, point, config), encoding="utf-8")
         code = usage(
             config,
             name=out.resolve().name,
@@ -117,6 +109,19 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
     return Exported(out, point, check, onnx_check)
 
 
+def _origin(records: SweepRecords, point: PointRecord, config: PointConfig) -> str:
+    """Where a model is from, and how it came about, as JSON."""
+    origin = {
+        "raykd": __version__,
+        "sweep": records.description["config"]["name"],
+        "id": point.id,
+        "label": point.label,
+        "artifact": point.result["artifact"],
+        "point": canonical(config),
+    }
+    return json.dumps(origin, ensure_ascii=False, indent=1) + "\n"
+
+
 def _config(root: Path | str, point: PointRecord) -> PointConfig:
     try:
         return PointConfig.model_validate(point.config)
@@ -125,7 +130,9 @@ def _config(root: Path | str, point: PointRecord) -> PointConfig:
 
 
 def _pooling(config: PointConfig, model: Any) -> str:
-    return {"qa": lambda: "", "tagging": lambda: model.head.pooling, "parallel": lambda: model.pooling}[config.task]()
+    if config.task == "tagging":
+        return model.head.pooling
+    return model.pooling if config.task == "parallel" else ""
 
 
 def _limit(tokenizer: Any, model: Any) -> None:

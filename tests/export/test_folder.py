@@ -113,6 +113,15 @@ def test_a_damaged_artifact_is_named(root, out):
     assert "model.safetensors differs from its record" in refused(ArtifactError, root, out)
 
 
+def test_a_lineage_that_ends_where_it_began_delivers_generation_0(tmp_path, out):
+    finish(tmp_path / "results", point(lineage={"num_generations": 1, "min_delta": 99.0}))
+    done = export_point(tmp_path / "results", out)
+    assert done.point.result["artifact"] == done.point.base
+    assert "this model is generation 0" in (out / "README.md").read_text()
+    # Its record does not tell how texts are cut; the exported folder does.
+    assert Predictor.load(out).reading.max_length == point().data.max_length
+
+
 def test_a_bilstm_is_refused_by_name(tmp_path, out):
     changes = {"head": {"lstm_size": 8}, "lineage": {"num_generations": 1}}
     finish(tmp_path / "results", tag_point(**changes), "skd seed=1")
