@@ -22,7 +22,7 @@ from raykd.tasks.task import TASKS
 
 
 def inside(root: Path, config: PointConfig):
-    """What the sweep scores: its dev set, the outputs of the delivered model by batch, predictions, recorded scores."""
+    """What the sweep scores: its dev set, and what the delivered model predicts, which gives the recorded scores."""
     (record,) = read_records(root).points
     folder = Store(root).artifact(record.result["artifact"])
     task = TASKS[config.task]
@@ -33,7 +33,9 @@ def inside(root: Path, config: PointConfig):
         for micro in batches_for_inference(dev.features.lengths, tokens=4096, rank=0, world_size=1):
             batch = dev.features.collate(micro.indices)
             predictions += task.predict(model(**task.model_inputs(batch)), batch, micro.indices, config.evaluation)
-    return dev, predictions, task.score(predictions, dev, config.evaluation), record.result["scores"]
+    scored = task.score(predictions, dev, config.evaluation)
+    assert (scored.scores, scored.outcomes) == (record.result["scores"], record.outcomes)
+    return dev, predictions
 
 
 @torch.no_grad()
@@ -52,8 +54,7 @@ def test_an_exported_model_answers_the_same_questions_with_the_same_spans_as_ins
 ):
     data = {"max_length": max_length, "stride": 8, "max_question_length": 20}
     config, root = point(data=data), sweep("qa", data=data)
-    dev, predictions, scores, recorded = inside(root, config)
-    assert scores == recorded
+    dev, predictions = inside(root, config)
     assert (len(dev.features) > len(dev.examples)) == (max_length == 44)
     expected = best_answers(dev.features, dev.examples, predictions)
     out = export_point(root, tmp_path / "home").folder
@@ -83,8 +84,7 @@ def test_an_exported_tagger_gives_the_labels_of_the_sweep(sweep, tmp_path, head)
     base = {"train": {"source": {"num_items": 96}, "epochs": 4}}
     changes = {"head": head, "base": base, "lineage": {"num_generations": 1, "epochs_per_generation": 10}}
     config, root = tag_point(**changes), sweep("tagging", **changes)
-    dev, predictions, scores, recorded = inside(root, config)
-    assert scores == recorded
+    dev, predictions = inside(root, config)
     expected = rejoin(dev.features, [tags for _, tags in sorted(predictions)])
     labels = [list(expected[number]) for number in range(len(dev.sentences))]
     out = export_point(root, tmp_path / "home").folder
