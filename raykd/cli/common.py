@@ -26,3 +26,4 @@ def place_of(sweep: "SweepConfig", storage: str | None = None) -> Path | str:
 def silence_libraries() -> None:
     """Keep what libraries say about themselves off the terminal."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
