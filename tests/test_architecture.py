@@ -14,11 +14,14 @@ ROWS = (
     {"__main__"},
     {"cli"},
     {"doctor"},
+    {"api"},
+    {"export"},
     {
         "sweep",
         "report",
         "status",
         "evaluate",
+        "predict",
         "preview",
         "submit",
         "gc",
@@ -33,7 +36,11 @@ ROWS = (
     {"loop", "engine", "signals"},
     {"tasks"},
     {"objectives", "models", "data"},
-    {"changes", "lease"},
+    {
+        "changes",
+        "lease",
+        "trackers",
+    },
     {"cost"},
     {"records"},
     {"journal"},
@@ -53,15 +60,21 @@ ONLY_IN = {
     "transformers": {"models", "tasks", "data"},
     "datasets": {"data"},
     "tokenizers": {"data"},
-    "huggingface_hub": {"data"},
+    "huggingface_hub": {"data", "export"},
+    "onnxruntime": {"export"},
     "fsspec": {"storage", "reasons"},
     "rich": {"cli"},
     "yaml": {"config"},
+    "mlflow": {"trackers"},
+    "wandb": {"trackers"},
+    "tensorboardX": {"trackers"},
+    "pandas": {"api", "report"},
 }
 """A library, or a part of one, and the rooms that may know it."""
 
 LIGHT = (
     "cli",
+    "api",
     "plan",
     "lineage",
     "journal",
@@ -75,7 +88,7 @@ LIGHT = (
 )
 """Modules that answer at once: importing them loads none of `HEAVY`."""
 
-HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors"}
+HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors", "pandas"}
 
 
 def module_of(path: Path) -> str:

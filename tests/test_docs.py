@@ -112,7 +112,11 @@ def test_there_are_messages_to_look_for():
 def finished(tmp_path_factory) -> Path:
     """A folder with a finished sweep in `runs/quickstart`."""
     folder = tmp_path_factory.mktemp("docs")
-    keys = sweep(name="quickstart", lineage={"num_generations": 1}, evaluation={"max_items": 2})
+    changed = {
+        "methods": {"ce": {"distillation": {"kd_weight": 0}}},
+        "search": {"space": {"data.budget": {"grid": [16]}}},
+    }
+    keys = sweep(name="quickstart", lineage={"num_generations": 1}, evaluation={"max_items": 2}, **changed)
     run_inline(keys, folder / "runs" / "quickstart")
     # What the sweep file of the README leaves behind.
     (folder / "runs" / "qa").symlink_to("quickstart")
@@ -136,6 +140,7 @@ def test_the_commands_of_a_page_are_understood(page):
 def test_the_commands_of_a_page_run(page, finished, tmp_path, monkeypatch, capsys):
     (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
     (tmp_path / "runs").symlink_to(finished / "runs")
+    (tmp_path / "questions.tsv").write_text("Who wrote the book?\tAda Marlow wrote the book in 1843.\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for line in commands(page):

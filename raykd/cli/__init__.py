@@ -7,11 +7,28 @@ import sys
 from collections.abc import Sequence
 
 from raykd import __version__
-from raykd.cli import doctor, evaluate, gc, init, leaderboard, logs, plan, schema, status, submit, sweep
+from raykd.cli import (
+    doctor,
+    evaluate,
+    export,
+    gc,
+    init,
+    leaderboard,
+    logs,
+    plan,
+    predict,
+    schema,
+    status,
+    submit,
+    sweep,
+)
 from raykd.cli.common import INTERRUPTED
 from raykd.errors import RaykdError
 
-COMMANDS = (doctor, init, plan, sweep, status, logs, submit, leaderboard, evaluate, gc, schema)
+COMMANDS = (
+    *(doctor, init, plan, sweep, status, logs, submit),
+    *(leaderboard, export, predict, evaluate, gc, schema),
+)
 """Modules that add one command each, or two that belong together, in the order of the help text."""
 
 

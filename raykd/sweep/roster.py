@@ -40,15 +40,23 @@ class Roster:
     """
 
     def __init__(
-        self, sweep: SweepConfig, journal: Journal, progress: Progress, guard: Callable[[], None], run: int
+        self,
+        sweep: SweepConfig,
+        journal: Journal,
+        progress: Progress,
+        guard: Callable[[], None],
+        run: int,
+        changed: Callable[[str], None],
     ) -> None:
         """
         Args:
             guard: called before the journal is written; raises if the sweep is another run's by now.
             run: number of this run.
+            changed: told the id of a point that did an epoch, or ended; it must return at once.
         """
         self.sweep, self.journal, self.progress, self.guard = sweep, journal, progress, guard
         self.activity = {"run": run, "doing": None, "at_once": None, "waiting": []}
+        self.changed = changed
         self.points: dict[str, Point] = {}
         self.counts: Counter[str] = Counter()
         self.listeners: dict[str, Listener] = {}
@@ -71,6 +79,7 @@ class Roster:
     def reported(self, point: Point, report: Mapping[str, Any]) -> None:
         """A point did an epoch."""
         self.progress.epoch(point, report)
+        self.changed(point.id)
 
     def waits(self, text: str) -> None:
         """Something that the run needs is not there."""
@@ -136,6 +145,7 @@ class Roster:
             for point_id in self.points:
                 if self.journal.state(point_id).status == "running":
                     self.journal.end(point_id, "interrupted")
+                    self.changed(point_id)
 
     def _reason(self, error: str) -> str:
         silent = DISK_FULL if self.journal.store.is_full() else "its process was killed, or ran out of memory"
@@ -144,3 +154,4 @@ class Roster:
     def _count(self, point: Point, status: str, detail: str) -> None:
         self.counts[status] += 1
         self.progress.ended(point, status, detail)
+        self.changed(point.id)

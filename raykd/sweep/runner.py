@@ -2,10 +2,12 @@
 
 import contextlib
 import importlib.metadata
+import logging
 import os
 import platform
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from raykd.sweep.roster import Progress, Roster
 from raykd.sweep.searcher import METRIC, early_stopping, history, tpe
 from raykd.sweep.trial import PointTrial, Shared, group_trial, point_description
 from raykd.sweep.watch import Watch
+from raykd.trackers import Trackers, check_trackers
 from raykd.waiting import reap_all, reap_orphans
 
 
@@ -73,13 +76,20 @@ def run_sweep(
 
     Raises:
         LeaseHeldError: if another run of this folder is alive.
-        ConfigError: if points mean something else than under the file that the folder was begun with.
+        ConfigError: if points mean something else than under the file that the folder was begun with, or a tracker
+            cannot be used.
         DataError: if data changed.
         CapacityError: if a point can never fit, or the disk is too full to begin.
         StallError: if the run waits for what the cluster cannot give, or a worker has stopped moving.
-        KeyboardInterrupt: at SIGINT and SIGTERM, with everything recorded that the next run needs.
+        KeyboardInterrupt: at SIGINT and SIGTERM, with everything recorded that the next run needs. A thread other than
+            the main one gets neither.
     """
+    if not verbose:
+        # Tune draws tables, and logs a failed trial's traceback; raykd says the reason in a line.
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     journal = Journal.at(root)
+    check_trackers(plan.sweep.trackers)
     check_storage(journal.store)
     # Workers ask its guard from folders of their own.
     with Lease.take(Store(resolved(root)), say=progress.line) as lease:
@@ -90,10 +100,11 @@ def run_sweep(
         check_storage_of_nodes(journal.store)
         capacity = Capacity.of_cluster()
         place = Place(resolved(root), folder.resolve(), lease.guard, lease.number)
-        runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
+        trackers = Trackers(plan.sweep, journal, guard=lease.guard, say=progress.line)
+        runner = _Runner(plan, journal, place, capacity, progress, fail_fast, trackers)
         runner.check()
         journal.write_sweep({**_description(plan), "data": data})
-        with _interruptible(runner.roster):
+        with trackers, _interruptible(runner.roster):
             runner.add_points(retry_failed=retry_failed)
             runner.prepare()
             runner.run()
@@ -110,7 +121,10 @@ def _interruptible(roster: Roster) -> Iterator[None]:
 
     # Ray has handlers of its own since it was started, and Tune would wait for its trials.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Signals reach the main thread alone; whoever calls from another one must see to them.
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     except BaseException:
@@ -125,11 +139,18 @@ class _Runner:
     """One run of a sweep: the points that are left, and what happened to them."""
 
     def __init__(
-        self, plan: Plan, journal: Journal, place: Place, capacity: Capacity, progress: Progress, fail_fast: bool
+        self,
+        plan: Plan,
+        journal: Journal,
+        place: Place,
+        capacity: Capacity,
+        progress: Progress,
+        fail_fast: bool,
+        trackers: Trackers,
     ) -> None:
         self.plan, self.sweep, self.journal, self.place = plan, plan.sweep, journal, place
         self.capacity, self.progress, self.fail_fast = capacity, progress, fail_fast
-        self.roster = Roster(plan.sweep, journal, progress, place.guard, place.run)
+        self.roster = Roster(plan.sweep, journal, progress, place.guard, place.run, trackers.changed)
         self.left: list[Point] = []
         self.due = self.skipped = self.given_up = 0
 
