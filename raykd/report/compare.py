@@ -1,10 +1,19 @@
 """Which differences between configurations of a sweep are more than chance."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
-from raykd.records import SweepRecords
+from raykd.records import PointRecord, SweepRecords
+from raykd.report.examples import Examples, read_examples
+from raykd.report.leaderboard import GENERATION_ZERO
+from raykd.report.statistics import NUM_RESAMPLES, holm, paired_tests
+
+MAX_COMPARISONS = 200
+"""Above it, only those with the best configuration and with generation 0 are made."""
 
 
 @dataclass(frozen=True)
@@ -12,8 +21,9 @@ class Comparison:
     """Two configurations, scored on the same examples.
 
     Attributes:
-        first, second: names of the configurations: a method, `generation 0`, or a method with its searched values.
-        varied: the searched values that both share, the seed left out.
+        first, second: names of the configurations: a method with the searched values that the other one does not share,
+            or generation 0.
+        varied: the searched values that both share, the seed left out; beside generation 0, all of the first one's.
         difference: main score of the first minus that of the second, in percent points, mean over seeds.
         low, high: bounds of the bootstrap interval of the difference over examples.
         p_bootstrap, p_wilcoxon: two-sided, of the hypothesis that the two are alike.
@@ -27,19 +37,199 @@ class Comparison:
     first: str
     second: str
     varied: Mapping[str, Any]
-    difference: float | None
-    low: float | None
-    high: float | None
-    p_bootstrap: float | None
-    p_wilcoxon: float | None
-    holm_bootstrap: float | None
-    holm_wilcoxon: float | None
-    num_items: int
-    num_seeds: int
-    reason: str | None
-    family: str
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_bootstrap: float | None = None
+    p_wilcoxon: float | None = None
+    holm_bootstrap: float | None = None
+    holm_wilcoxon: float | None = None
+    num_items: int = 0
+    num_seeds: int = 0
+    reason: str | None = None
+    family: str = ""
 
 
-def compare(records: SweepRecords, *, level: float = 0.95) -> list[Comparison]:
-    """Paired comparisons of a sweep's configurations by their main score, best difference first."""
-    return []
+@dataclass(frozen=True)
+class _Configuration:
+    """What differs in nothing but its seed.
+
+    Attributes:
+        points: seed -> point, the finished ones.
+    """
+
+    method: str
+    varied: Mapping[str, Any]
+    points: Mapping[Any, PointRecord]
+
+    def score(self, seeds: Sequence[Any]) -> float:
+        """The mean main score over seeds."""
+        return fmean(scores[scores["main"]] for scores in (self.points[seed].result["scores"] for seed in seeds))
+
+    def agrees(self, other: "_Configuration") -> bool:
+        """Whether all searched values that have an influence on both are the same."""
+        return all(self.varied[key] == other.varied[key] for key in self.varied.keys() & other.varied.keys())
+
+    def named(self, shared: Mapping[str, Any]) -> str:
+        """The method with what is not shared."""
+        own = {key: value for key, value in self.varied.items() if key not in shared}
+        return " ".join([self.method, *(f"{key.rpartition('.')[2]}={json.dumps(own[key])}" for key in sorted(own))])
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A comparison without its numbers, and the models of both sides; none where there is a reason."""
+
+    comparison: Comparison
+    first: tuple[Examples, ...] = ()
+    second: tuple[Examples, ...] = ()
+
+
+class _NotComparable(ValueError):
+    """Why two configurations cannot be compared."""
+
+
+def compare(
+    records: SweepRecords, *, level: float = 0.95, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> list[Comparison]:
+    """Paired comparisons of a sweep's configurations by their main score, the better one of two first.
+
+    Of several methods each pair that agrees in all searched values that both have; of one method each configuration
+    with the best one; and each configuration with generation 0. All of them are one family. Where there would be more
+    than `MAX_COMPARISONS`, each is compared with the best one and with generation 0 alone, which `family` says. The
+    best one was chosen by the same examples, so its lead is a little overstated.
+
+    A configuration counts with the seeds that both sides have finished, its scores averaged. What cannot be compared
+    comes last, with a reason and without numbers.
+
+    Args:
+        level: of the intervals.
+        num_resamples, seed: see `paired_tests`.
+    """
+    configurations = _configurations(records.points)
+    pairs, family = _pairs(configurations)
+    reader = _Reader(records)
+    drafts = [_draft(first, second, reader) for first, second in pairs]
+    drafts += [_beside_generation_zero(each, reader) for each in configurations]
+    made = _tested([draft for draft in drafts if not draft.comparison.reason], level, num_resamples, seed)
+    left_out = [draft.comparison for draft in drafts if draft.comparison.reason]
+    return [replace(each, family=f"{len(made)} comparisons: {family}") for each in [*made, *left_out]]
+
+
+def _configurations(points: Sequence[PointRecord]) -> list[_Configuration]:
+    groups: dict[tuple[str, str], list[PointRecord]] = {}
+    for point in points:
+        key = point.method, json.dumps(_without_seed(point.varied), sort_keys=True)
+        groups.setdefault(key, []).append(point)
+    return [
+        _Configuration(
+            method,
+            _without_seed(members[0].varied),
+            {point.varied.get("seed"): point for point in members if point.result is not None},
+        )
+        for (method, _), members in sorted(groups.items())
+    ]
+
+
+def _without_seed(varied: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in varied.items() if key != "seed"}
+
+
+def _pairs(configurations: Sequence[_Configuration]) -> tuple[list[tuple[_Configuration, _Configuration]], str]:
+    """What is compared beside generation 0, and which comparisons these are in words."""
+    pairs = [
+        (one, other)
+        for one, other in itertools.combinations(configurations, 2)
+        if one.method != other.method and one.agrees(other)
+    ]
+    num_all = len(pairs) + len(configurations)
+    if pairs and num_all <= MAX_COMPARISONS:
+        return pairs, "each pair of methods with the same searched values, and each configuration with generation 0"
+    scored = [each for each in configurations if each.points]
+    best = max(scored, key=lambda each: each.score(list(each.points)), default=None)
+    pairs = [(best, each) for each in configurations if each is not best] if best else []
+    words = "each configuration with the best one, and with generation 0"
+    return pairs, f"{words} (all {num_all} would be too many)" if num_all > MAX_COMPARISONS else words
+
+
+class _Reader:
+    """Examples of points and of generation 0, each read once."""
+
+    def __init__(self, records: SweepRecords) -> None:
+        self.bases = records.bases
+        self.known: dict[int, Examples] = {}
+
+    def of_point(self, point: PointRecord) -> Examples:
+        """The examples behind a point's main score."""
+        return self._read(point.outcomes, point.result["scores"]["main"], f"point {point.id}")
+
+    def of_base(self, point: PointRecord) -> Examples:
+        """The same of its generation 0, which may have been scored on others too."""
+        wanted, main = self.of_point(point), point.result["scores"]["main"]
+        of_base = [base for base in self.bases if base.base == point.base]
+        found = [self._read(base.outcomes, main, GENERATION_ZERO) for base in of_base]
+        matching = [examples for examples in found if examples.matches(wanted)]
+        if not matching:
+            raise _NotComparable(f"{GENERATION_ZERO} was not scored on the same examples")
+        return matching[0]
+
+    def _read(self, outcomes: Mapping[str, Any] | None, score: str, whose: str) -> Examples:
+        if outcomes is None:
+            raise _NotComparable(f"{whose}: recorded without outcomes of single examples")
+        if id(outcomes) not in self.known:
+            self.known[id(outcomes)] = read_examples(outcomes, score)
+        return self.known[id(outcomes)]
+
+
+def _draft(one: _Configuration, other: _Configuration, reader: _Reader) -> _Draft:
+    shared = {key: value for key, value in one.varied.items() if key in other.varied and other.varied[key] == value}
+    seeds = [seed for seed in one.points if seed in other.points]
+    if seeds and other.score(seeds) > one.score(seeds):
+        one, other = other, one
+    comparison = Comparison(one.named(shared), other.named(shared), shared, num_seeds=len(seeds))
+    try:
+        if not seeds:
+            raise _NotComparable("there is no seed that both have finished")
+        sides = tuple(tuple(reader.of_point(each.points[seed]) for seed in seeds) for each in (one, other))
+        if any(not examples.matches(sides[0][0]) for side in sides for examples in side):
+            raise _NotComparable("they were scored on different examples")
+    except _NotComparable as error:
+        return _Draft(replace(comparison, reason=str(error)))
+    return _Draft(comparison, *sides)
+
+
+def _beside_generation_zero(one: _Configuration, reader: _Reader) -> _Draft:
+    points = list(one.points.values())
+    comparison = Comparison(one.method, GENERATION_ZERO, one.varied, num_seeds=len(points))
+    try:
+        if not points:
+            raise _NotComparable("no seed of it is finished")
+        sides = tuple(tuple(read(point) for point in points) for read in (reader.of_point, reader.of_base))
+        if any(not examples.matches(sides[0][0]) for examples in sides[0]):
+            raise _NotComparable("its seeds were scored on different examples")
+    except _NotComparable as error:
+        return _Draft(replace(comparison, reason=str(error)))
+    return _Draft(comparison, *sides)
+
+
+def _tested(drafts: Sequence[_Draft], level: float, num_resamples: int, seed: int) -> list[Comparison]:
+    """The comparisons with their numbers, those scored on the same examples at once."""
+    groups: list[list[_Draft]] = []
+    for draft in drafts:
+        same = next((group for group in groups if group[0].first[0].matches(draft.first[0])), None)
+        if same is None:
+            groups.append([draft])
+        else:
+            same.append(draft)
+    found: list[Comparison] = []
+    for group in groups:
+        models = list(dict.fromkeys(each for draft in group for each in (*draft.first, *draft.second)))
+        place = {model: number for number, model in enumerate(models)}
+        pairs = [tuple([place[each] for each in side] for side in (draft.first, draft.second)) for draft in group]
+        tested = paired_tests(models, pairs, level=level, num_resamples=num_resamples, seed=seed)
+        found += [replace(draft.comparison, **vars(each)) for draft, each in zip(group, tested, strict=True)]
+    corrected = [holm([getattr(each, name) for each in found]) for name in ("p_bootstrap", "p_wilcoxon")]
+    return [
+        replace(each, holm_bootstrap=bootstrap, holm_wilcoxon=wilcoxon)
+        for each, bootstrap, wilcoxon in zip(found, *corrected, strict=True)
+    ]
