@@ -53,6 +53,8 @@ ONLY_IN = {
     "fsspec": {"storage", "reasons"},
     "rich": {"cli"},
     "yaml": {"config"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
 }
 """A library, or a part of one, and the rooms that may know it."""
 

@@ -1,6 +1,5 @@
 """What it cost, what failed or is not done, and what exactly was run."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,11 +7,11 @@ from pydantic import ValidationError
 
 from raykd.config.load import as_yaml
 from raykd.config.sweep import SweepConfig
+from raykd.records import PointRecord
 from raykd.report.document import MISSING, Block, Code, Figure, Section, Table, Text
 from raykd.report.figures import Curve, curves
 from raykd.report.numbers import counted, duration, moment, number
 from raykd.report.results import Configuration, Results, mean_of
-from raykd.records import PointRecord
 
 
 def cost_section(results: Results) -> Section | None:
@@ -64,7 +63,7 @@ def trouble_section(results: Results) -> Section | None:
         blocks.append(Table(("point", "state", "epochs", ""), rows, caption, 2, prose=True))
     if not blocks:
         return None
-    blocks.append(Text(f"The same `raykd sweep` command goes on with them; add --retry-failed for those given up."))
+    blocks.append(Text("The same `raykd sweep` command goes on with them; add --retry-failed for those given up."))
     title = "Failed and unfinished" if failed and others else "Failed" if failed else "Unfinished"
     return Section("unfinished", title, title, tuple(blocks))
 

@@ -49,7 +49,8 @@ def _effect(results: Results, key: str, name: str) -> tuple[Picture, str, str] |
         return None
     span, best = max(spans)
     said = "; ".join(
-        f"{line.name}: " + ", ".join(f"{value(at)} gives {number(mean)}" for at, mean in zip(values, line.mean, strict=True))
+        f"{line.name}: "
+        + ", ".join(f"{value(at)} gives {number(mean)}" for at, mean in zip(values, line.mean, strict=True))
         for line in lines
     )
     picture = curves(

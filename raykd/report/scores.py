@@ -7,8 +7,8 @@ import numpy as np
 from raykd.report.document import Block, Figure, Picture, Section, Table, Text
 from raykd.report.figures import Curve, curves, dots, heat_map
 from raykd.report.leaderboard import GENERATION_ZERO
-from raykd.report.numbers import counted, duration, interval, number, signed, value
-from raykd.report.results import BUDGET, Configuration, Contender, Results, base_name, mean_of, short_names
+from raykd.report.numbers import duration, interval, number, signed, value
+from raykd.report.results import Configuration, Contender, Results, base_name, mean_of, short_names
 from raykd.report.statistics import confidence_interval
 
 MOST_MATRICES = 3
@@ -26,7 +26,10 @@ def leaderboard_section(results: Results) -> Section:
         scores = [number(base.scores.get(name)) for name in others]
         labels = (base_name(results, base), *(value(None) for _ in keys))
         rows.append(
-            (_rank(base.scores.get(results.main)), (*labels, number(base.scores.get(results.main)), "", *scores, "", ""))
+            (
+                _rank(base.scores.get(results.main)),
+                (*labels, number(base.scores.get(results.main)), "", *scores, "", ""),
+            )
         )
     rows.sort(key=lambda row: -row[0])
     headings = ("method", *keys.values(), results.heading, "95% interval", *(results.columns[name] for name in others))
@@ -181,7 +184,9 @@ def _matrices(results: Results, cells: Mapping[str, Mapping[str, float]]) -> Fig
     for name, table in tables.items():
         pictures.append(_heat(name, table, languages, absolute))
         if name in gains:
-            pictures.append(_heat(f"{name} minus {GENERATION_ZERO}", gains[name], languages, (-most, most), signed=True))
+            pictures.append(
+                _heat(f"{name} minus {GENERATION_ZERO}", gains[name], languages, (-most, most), signed=True)
+            )
         if name in leads:
             title = f"{names[0]} minus {name}"
             pictures.append(_heat(title, leads[name], languages, (-most, most), signed=True))
@@ -207,7 +212,9 @@ def _heat(
     if np.isfinite(table).any():
         for word, place in (("highest", np.nanargmax(table)), ("lowest", np.nanargmin(table))):
             row, column = np.unravel_index(place, table.shape)
-            ends.append(f"{word} {table[row, column]:.0f} at question {languages[0][row]}, context {languages[1][column]}")
+            ends.append(
+                f"{word} {table[row, column]:.0f} at question {languages[0][row]}, context {languages[1][column]}"
+            )
     return heat_map(
         languages,
         table,
@@ -263,7 +270,9 @@ def _roles(results: Results, shown: Sequence[tuple[str, int, Configuration]]) ->
             name: {k: v for k, v in each.items() if k not in trained} for name, each in cells.items()
         },
     }
-    probes = dict.fromkeys(probe for scores in everyone.values() for score in scores for probe in score.get("probes", {}))
+    probes = dict.fromkeys(
+        probe for scores in everyone.values() for score in scores for probe in score.get("probes", {})
+    )
     for probe in probes:
         found[f"{probe} (accuracy)"] = {
             name: _mean_cells([score.get("probes", {}).get(probe, {}) for score in scores], "accuracy")
@@ -298,7 +307,13 @@ def _language_dots(
     ]
     best = next(iter(table))
     said = ", ".join(f"{language} {number(score)}" for language, score in table[best].items())
-    word = "accuracy" if role.endswith("(accuracy)") else results.metric.upper() if len(results.metric) < 3 else results.metric
+    word = (
+        "accuracy"
+        if role.endswith("(accuracy)")
+        else results.metric.upper()
+        if len(results.metric) < 3
+        else results.metric
+    )
     return dots(languages, series, title=role, x_label=f"{word} (%)", alt=f"{role}: {best} reaches {said}.")
 
 

@@ -60,7 +60,9 @@ def _health(results: Results) -> Figure | None:
         return None
     budget = results.budgets[-1] if results.budgets else None
     found = [
-        _panel(results, results.contenders, budget, lambda epoch, name=name: epoch.get("watched", {}).get(name), *labels)
+        _panel(
+            results, results.contenders, budget, lambda epoch, name=name: epoch.get("watched", {}).get(name), *labels
+        )
         for name in names
         for labels in [(_WATCHED[name].split(" of ")[0], _WATCHED[name])]
     ]
@@ -82,14 +84,18 @@ def _losses(results: Results) -> Figure | None:
         reads: dict[str, Read] = {"label": lambda epoch: epoch.get("label")}
         parts = dict.fromkeys(name for epoch in epochs for name in epoch.get("parts", {}))
         if any(epoch.get("kd") for epoch in epochs):
-            reads |= {name: lambda epoch, name=name: epoch["parts"].get(name) for name in parts} if parts else {
-                "kd": lambda epoch: epoch.get("kd")
-            }
+            reads |= (
+                {name: lambda epoch, name=name: epoch["parts"].get(name) for name in parts}
+                if parts
+                else {"kd": lambda epoch: epoch.get("kd")}
+            )
         lines = [_curve(name, style, best, read) for style, (name, read) in enumerate(reads.items())]
         drawn = [line for line in lines if line is not None]
         if drawn:
             alt = f"Loss terms of {each.name}: " + _ends(drawn)
-            pictures.append(_draw(results, best, drawn, title=each.name, y_label="loss term, before its weight", alt=alt))
+            pictures.append(
+                _draw(results, best, drawn, title=each.name, y_label="loss term, before its weight", alt=alt)
+            )
     caption = (
         "Terms of the loss, mean over the steps of an epoch and over seeds, before they are weighted: how well labels "
         "are learnt, and how closely the teacher is followed. Each contender at its best budget."
@@ -184,7 +190,8 @@ def _generation_table(results: Results) -> tuple[Table, ...]:
         return ()
     numbers = range(1, most + 1)
     shown = tuple(
-        (name, *(number(sum(found[i]) / len(found[i]) if i in found else None) for i in numbers)) for name, found in rows
+        (name, *(number(sum(found[i]) / len(found[i]) if i in found else None) for i in numbers))
+        for name, found in rows
     )
     headings = ("configuration", *(f"generation {index}" for index in numbers))
     return (Table(headings, shown, f"Dev score at each hand-off ({GENERATION_ZERO} is not scored on this sample)"),)
