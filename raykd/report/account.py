@@ -23,7 +23,8 @@ def cost_section(results: Results) -> Section | None:
     rows = tuple(_cost_row(each) for each in ran)
     headings = ("configuration", "time a point", "of it training", f"{unit}-seconds a point", "examples/s", "points")
     total = device_seconds(results)
-    text = f"{counted(sum(len(each.finished) for each in ran), 'finished point')} took {duration(_seconds(results))} in all"
+    num = sum(len(each.finished) for each in ran)
+    text = f"{counted(num, 'finished point')} took {duration(_seconds(results))} in all"
     text += f", {number(total, 0)} {unit}-seconds." if total is not None else "."
     text += " What points share (generation 0, its scores and signals) and attempts that ended early are not in it."
     blocks: list[Block] = [Text(text)]

@@ -6,9 +6,10 @@ from raykd.report.compare import compare
 from raykd.report.decision import decision, facts, significance_section
 from raykd.report.document import Report
 from raykd.report.knobs import knobs_section
+from raykd.report.languages import languages_section
 from raykd.report.numbers import moment
 from raykd.report.results import results_of
-from raykd.report.scores import few_shot_section, languages_section, leaderboard_section
+from raykd.report.scores import few_shot_section, leaderboard_section
 from raykd.report.training import training_section
 
 _TASKS = {"qa": "question answering", "tagging": "tagging", "parallel": "parallel text"}

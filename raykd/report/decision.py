@@ -1,6 +1,7 @@
 """What a sweep decides: its best configuration, how far that is ahead, and which differences are more than chance."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,6 @@ from raykd.report.figures import Curve, dots
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import counted, duration, interval, listed, number, probability, signed, value
 from raykd.report.results import Configuration, Results, short_names
-from raykd.report.statistics import confidence_interval
 
 LEVEL = 0.05
 """Below it a p-value, corrected for all comparisons, is called significant."""
@@ -23,12 +23,12 @@ def decision(results: Results, comparisons: Sequence[Comparison]) -> tuple[str, 
     if not results.finished:
         return _nothing_yet(results)
     best = results.finished[0]
-    found = confidence_interval(best.values(results.main))
+    found = results.interval(best)
     certain = (
         f" (95% interval over {found.num} seeds: {interval(found.low, found.high)})" if found.low is not None else ""
     )
     with_one = " with its one seed so far" if found.num == 1 else ""
-    lines = [f"{best.name} scores best: {results.heading} {number(found.mean)}{certain}{with_one}."]
+    lines = [f"{best.spoken} scores best: {results.heading} {number(found.mean)}{certain}{with_one}."]
     lines += _against_base(results, best, comparisons)
     lines += _against_rivals(best, comparisons)
     missing = [point for point in results.records.points if point.result is None]
@@ -50,9 +50,9 @@ def facts(results: Results, comparisons: Sequence[Comparison]) -> tuple[Fact, ..
     if not results.finished:
         return (done,)
     best = results.finished[0]
-    found = confidence_interval(best.values(results.main))
+    found = results.interval(best)
     note = f"95% interval {interval(found.low, found.high)}" if found.low is not None else counted(found.num, "seed")
-    shown = [Fact(number(found.mean), f"{results.heading}, {best.name}", note)]
+    shown = [Fact(number(found.mean), f"{results.heading}, {best.spoken}", note)]
     base = results.base_of(best)
     if base is not None and base.scores.get(results.main) is not None:
         gain = best.mean(results.main) - base.scores[results.main]
@@ -71,22 +71,25 @@ def significance_section(results: Results, comparisons: Sequence[Comparison]) ->
     pictures = _forests(results, made)
     if pictures:
         caption = (
-            f"Difference of {results.heading} in percent points, with its 95% bootstrap interval over examples. Right of "
-            "the dashed line the first of the two is better; an interval that crosses it may be chance."
+            f"Difference of {results.heading} in percent points, with its 95% bootstrap interval over examples. Right "
+            "of the dashed line the first of the two is better; an interval that crosses it may be chance."
         )
         blocks.append(Figure(tuple(pictures), caption))
     if made:
         blocks.append(_table(made))
-    left_out = [each for each in comparisons if each.reason is not None]
-    if left_out:
-        rows = tuple((_pair(each), _setting(each), each.reason) for each in left_out)
-        blocks.append(Table(("comparison", "at", "why"), rows, "Not compared", 2, prose=True))
+    reasons: dict[str, list[str]] = {}
+    for each in comparisons:
+        if each.reason is not None:
+            reasons.setdefault(re.sub(r"^point \w+: ", "", each.reason), []).append(f"{_pair(each)} ({_setting(each)})")
+    if reasons:
+        rows = tuple((why, f"{'; '.join(pairs[:4])}{_more(pairs)}") for why, pairs in reasons.items())
+        blocks.append(Table(("why", "comparisons"), rows, "Not compared", prose=True))
     return Section("significance", "Is it more than chance?", "Significance", tuple(blocks))
 
 
 def _explained(made: Sequence[Comparison]) -> str:
     return (
-        "Both sides are scored on the same examples, an example's outcome being the mean over the seeds that both have. "
+        "Both sides are scored on the same examples; an example's outcome is the mean over the seeds that both have. "
         f"Two tests: a paired bootstrap over {counted(max(each.num_items for each in made), 'item')}, and Wilcoxon's "
         f"signed-rank test over the same. p-values are corrected by Holm's method over {made[0].family}; below {LEVEL} "
         "they are called significant. They speak of examples, not of seeds: with other seeds a small lead may turn."

@@ -10,6 +10,7 @@ import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -28,14 +29,17 @@ _DASHES = ((), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2), (3, 1), (9, 3), (4, 2, 1, 2, 
 _THEMED = {_INK: "currentColor", _FAINT: "var(--faint)"} | {
     colour: f"var(--series-{number})" for number, colour in enumerate(_COLOURS)
 }
+_REFERENCE = {"color": _INK, "marker": "o", "markerfacecolor": "none", "markeredgewidth": 1.2, "linestyle": "none"}
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "raykd",
-    "font.size": 11,
-    "axes.labelsize": 11,
-    "axes.titlesize": 12,
+    "font.size": 12,
+    "axes.labelsize": 12,
+    "axes.titlesize": 13,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "xtick.labelsize": 11.5,
+    "ytick.labelsize": 11.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": _INK,
@@ -49,7 +53,7 @@ _STYLE = {
     "xtick.color": _INK,
     "ytick.color": _INK,
     "legend.frameon": False,
-    "legend.fontsize": 11,
+    "legend.fontsize": 12,
     "legend.handlelength": 3.2,
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
@@ -102,11 +106,9 @@ def curves(
         if level is not None:
             axes.axhline(level[1], color=_INK, linewidth=1.4, dashes=(6, 3), label=_wrapped(level[0]))
         for line in lines:
-            look = _look(line.style)
+            look = _look(line.style, joined=joined)
             if line.low is not None:
                 axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.16, linewidth=0)
-            if not joined or len(line.x) == 1:
-                look |= {"linestyle": "none"}
             axes.plot(line.x, line.mean, label=_wrapped(line.name), **look)
         if ticks is not None:
             axes.set_xticks(list(ticks), list(ticks.values()))
@@ -146,7 +148,7 @@ def heat_map(
                 # A minus sign, not a hyphen; and no sign before a nought.
                 text = {"+0": "0", "-0": "0"}.get(text, text).replace("-", "\N{MINUS SIGN}")
                 colour = _on(colours(scale(values[row, column])))
-                size = 11 if len(columns) <= 8 else 8
+                size = 12 if len(columns) <= 8 else 9
                 axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
         axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
         axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
@@ -173,16 +175,14 @@ def dots(
             other. One with style -1 is the reference, drawn hollow.
         level: name and place of a vertical line.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context({**_STYLE, "legend.handlelength": 1.2}):
         each = max(1, len(series))
         figure, axes = _panel(title, x_label, "", height=110 + max(24, 9 * each) * len(names))
         if level is not None:
             axes.axvline(level[1], color=_INK, linewidth=1.2, dashes=(4, 3))
         for number, line in enumerate(series):
             places = np.asarray(line.x) + (number - (each - 1) / 2) * 0.7 / each
-            reference = line.style < 0
-            look = _look(max(line.style, 0)) | {"linestyle": "none"}
-            look |= {"color": _INK, "marker": "o", "markerfacecolor": "none"} if reference else {}
+            look = _look(line.style, joined=False) if line.style >= 0 else _REFERENCE
             if line.low is not None:
                 axes.hlines(places, line.low, line.high, color=look["color"], linewidth=1.6)
             axes.plot(line.mean, places, label=_wrapped(line.name), **look)
@@ -205,9 +205,11 @@ def _panel(title: str, x_label: str, y_label: str, *, height: float) -> tuple[Fi
     return figure, axes
 
 
-def _look(style: int) -> dict:
+def _look(style: int, *, joined: bool) -> dict[str, Any]:
     number = style % len(_COLOURS)
-    look = {"color": _COLOURS[number], "marker": _MARKERS[number], "markeredgecolor": "none"}
+    look: dict[str, Any] = {"color": _COLOURS[number], "marker": _MARKERS[number], "markeredgecolor": "none"}
+    if not joined:
+        return look | {"linestyle": "none"}
     return look | ({"dashes": _DASHES[number]} if _DASHES[number] else {})
 
 
@@ -215,7 +217,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
     handles, names = axes.get_legend_handles_labels()
     if len(names) > 1 or any(not name.startswith("_") for name in names):
         longest = max(len(line) for name in names for line in name.split("\n"))
-        columns = 3 if longest <= 8 else 2 if longest <= 17 else 1
+        columns = 3 if longest <= 9 else 2 if longest <= 17 else 1
         figure.legend(handles, names, loc="outside lower left", ncols=min(columns, len(names)), columnspacing=1.2)
 
 

@@ -21,9 +21,9 @@ def knobs_section(results: Results) -> Section | None:
     if not drawn:
         return None
     caption = (
-        f"{results.heading} by the value of one key. Lines are means over everything else that was searched, taken only "
-        "over settings of the rest for which every value has finished, so that values are compared like with like; "
-        "single marks are points of a random search, whose other keys differ too."
+        f"{results.heading} by the value of one key. Lines are means over everything else that was searched, taken "
+        "only over settings of the rest for which every value has finished, so that values are compared like with "
+        "like; single marks are points of a random search, whose other keys differ too."
     )
     rows = tuple((name, best, span) for name, _, best, span in drawn)
     table = Table(("key", "best value", "best minus worst"), rows, "Main effects, largest over methods", num_labels=2)

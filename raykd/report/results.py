@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+from raykd.plan import DEFAULT_METHOD
 from raykd.records import BaseRecord, PointRecord, SweepRecords
 from raykd.report.leaderboard import GENERATION_ZERO
+from raykd.report.numbers import value
+from raykd.report.statistics import Interval, confidence_interval
 
 BUDGET = "data.budget"
 MOST_CONTENDERS = 8
@@ -41,6 +44,15 @@ class Configuration:
     def mean(self, score: str) -> float | None:
         """The mean of a score over seeds; None without one."""
         return mean_of(self.values(score))
+
+    @property
+    def spoken(self) -> str:
+        """Its name in a sentence."""
+        names = short_names(sorted(self.varied))
+        setting = ", ".join(f"{name} {value(self.varied[key])}" for key, name in names.items())
+        if self.method == DEFAULT_METHOD and setting:
+            return setting
+        return f"{self.method} at {setting}" if setting else self.method
 
     def cells(self, metric: str) -> dict[str, float]:
         """Cell -> mean over seeds of its score."""
@@ -79,7 +91,7 @@ class Contender:
 
     def best(self, score: str) -> Configuration:
         """The budget at which it does best."""
-        return max(self.configurations, key=lambda each: _rank(each.mean(score)))
+        return max(self.configurations, key=lambda each: rank(each.mean(score)))
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,11 @@ class Results:
         """Configurations with a mean of the main score, best first."""
         return [each for each in self.configurations if each.values(self.main)]
 
+    def interval(self, configuration: Configuration) -> Interval:
+        """The main score over seeds; its interval ends where the percents do."""
+        found = confidence_interval(configuration.values(self.main))
+        return found if found.low is None else replace(found, low=max(found.low, 0.0), high=min(found.high, 100.0))
+
     @property
     def budgets(self) -> list[Any]:
         """All searched budgets, smallest first, `all` last."""
@@ -146,7 +163,7 @@ class Results:
 
     @cached_property
     def contenders(self) -> tuple[Contender, ...]:
-        """One for each method, at the setting that does best over all budgets; of a sweep with one method, its settings.
+        """One for each method, at the setting that does best over all budgets; where there is one method, its settings.
 
         The order is that of the file, so that a method looks the same in the reports of all sweeps that share it.
         """
@@ -158,7 +175,7 @@ class Results:
         methods |= dict.fromkeys(point.method for point in self.records.points)
         known = {method for method, _ in settings}
         chosen = list(settings.values()) if len(known) == 1 else _best_of_each(settings, self.main)
-        ranked = sorted(chosen, key=lambda group: max(_rank(each.mean(self.main)) for each in group), reverse=True)
+        ranked = sorted(chosen, key=lambda group: max(rank(each.mean(self.main)) for each in group), reverse=True)
         kept = ranked[:MOST_CONTENDERS]
         if len(known) > 1:
             kept.sort(key=lambda group: list(methods).index(group[0].method))
@@ -184,7 +201,7 @@ def results_of(records: SweepRecords) -> Results:
     described = scored[0] if scored else {"main": None, "columns": {}}
     main = described["main"]
     found = [_configuration(points) for points in groups.values()]
-    found.sort(key=lambda each: (-_rank(each.mean(main)), each.name))
+    found.sort(key=lambda each: (-rank(each.mean(main)), each.name))
     # A language such as pt-BR is no pair of languages: scores by language name their metric.
     metric, is_matrix = described.get("metric", "f1"), "metric" not in described
     return Results(records, main, described["columns"], metric, is_matrix, tuple(found))
@@ -237,7 +254,8 @@ def _by_budget(configuration: Configuration) -> tuple[bool, Any]:
     return isinstance(configuration.budget, str), configuration.budget or 0
 
 
-def _rank(mean: float | None) -> float:
+def rank(mean: float | None) -> float:
+    """A mean to sort by: what has none comes last."""
     return float("-inf") if mean is None else mean
 
 

@@ -7,14 +7,10 @@ from raykd.report.document import Figure, Picture, Section, Table
 from raykd.report.figures import Curve, curves
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import number, value
-from raykd.report.results import Configuration, Contender, Results
+from raykd.report.results import Configuration, Contender, Results, mean_of
 
 MOST_PANELS = 3
-_WATCHED = {
-    "effective_rank": "effective rank of sentence vectors",
-    "std": "deviation of sentence vectors",
-    "mean_cosine": "mean cosine of sentence vectors",
-}
+_WATCHED = {"effective_rank": "effective rank", "std": "deviation", "mean_cosine": "mean cosine"}
 Read = Callable[[Mapping[str, Any]], float | None]
 """From the report of an epoch to a number; None where it has none."""
 
@@ -23,7 +19,7 @@ def training_section(results: Results) -> Section | None:
     """Figures over the epochs; None where no epoch was recorded."""
     figures = [_generations(results), _coefficient(results), _health(results), _losses(results)]
     found = tuple(figure for figure in figures if figure is not None)
-    return Section("training", "Over the generations", "Generations", found) if found else None
+    return Section("training", "While it trained", "Training", found) if found else None
 
 
 def _generations(results: Results) -> Figure | None:
@@ -60,17 +56,13 @@ def _health(results: Results) -> Figure | None:
         return None
     budget = results.budgets[-1] if results.budgets else None
     found = [
-        _panel(
-            results, results.contenders, budget, lambda epoch, name=name: epoch.get("watched", {}).get(name), *labels
-        )
-        for name in names
-        for labels in [(_WATCHED[name].split(" of ")[0], _WATCHED[name])]
+        _panel(results, results.contenders, budget, _watched(name), _WATCHED[name], _WATCHED[name]) for name in names
     ]
     caption = (
         "Whether sentence vectors collapse, on the sample scored after every epoch"
         + (f", budget {value(budget)}" if budget is not None else "")
-        + ": an effective rank or a deviation that falls towards 0, or a mean cosine that rises towards 1, says that all "
-        "sentences become alike."
+        + ": an effective rank or a deviation that falls towards 0, or a mean cosine that rises towards 1, says that "
+        "all sentences become alike."
     )
     return Figure(tuple(picture for picture in found if picture), caption)
 
@@ -78,29 +70,33 @@ def _health(results: Results) -> Figure | None:
 def _losses(results: Results) -> Figure | None:
     """The terms of the loss of each contender at its best budget, a picture each."""
     pictures = []
-    for each in results.contenders:
+    for each in results.contenders[:MOST_PANELS]:
         best = each.best(results.main)
-        epochs = [epoch for point in best.finished for epoch in point.epochs]
-        reads: dict[str, Read] = {"label": lambda epoch: epoch.get("label")}
-        parts = dict.fromkeys(name for epoch in epochs for name in epoch.get("parts", {}))
-        if any(epoch.get("kd") for epoch in epochs):
-            reads |= (
-                {name: lambda epoch, name=name: epoch["parts"].get(name) for name in parts}
-                if parts
-                else {"kd": lambda epoch: epoch.get("kd")}
-            )
-        lines = [_curve(name, style, best, read) for style, (name, read) in enumerate(reads.items())]
+        lines = [_curve(name, style, best, read) for style, (name, read) in enumerate(_terms(best).items())]
         drawn = [line for line in lines if line is not None]
         if drawn:
-            alt = f"Loss terms of {each.name}: " + _ends(drawn)
-            pictures.append(
-                _draw(results, best, drawn, title=each.name, y_label="loss term, before its weight", alt=alt)
-            )
+            title = f"Loss of {each.name}"
+            alt = f"{title}, its terms: {_ends(drawn)}"
+            pictures.append(_draw(best, drawn, title=title, y_label="loss term", alt=alt))
     caption = (
         "Terms of the loss, mean over the steps of an epoch and over seeds, before they are weighted: how well labels "
         "are learnt, and how closely the teacher is followed. Each contender at its best budget."
     )
-    return Figure(tuple(pictures[:MOST_PANELS]), caption) if pictures else None
+    return Figure(tuple(pictures), caption) if pictures else None
+
+
+def _terms(configuration: Configuration) -> dict[str, Read]:
+    """The label term, and the parts of the KD term, or all of it where it has none; what is always 0 is left out."""
+    epochs = [epoch for point in configuration.finished for epoch in point.epochs]
+    parts = dict.fromkeys(name for epoch in epochs for name, size in epoch.get("parts", {}).items() if size)
+    terms: dict[str, Read] = {"label": lambda epoch: epoch.get("label")}
+    if parts:
+        return terms | {name: lambda epoch, name=name: epoch["parts"].get(name) for name in parts}
+    return terms | ({"kd": lambda epoch: epoch.get("kd")} if any(epoch.get("kd") for epoch in epochs) else {})
+
+
+def _watched(name: str) -> Read:
+    return lambda epoch: epoch.get("watched", {}).get(name)
 
 
 def _by_budget(
@@ -129,21 +125,17 @@ def _panel(
     if example is None:
         return None
     title = f"{what[0].upper()}{what[1:]}"
-    return _draw(results, example, drawn, title=title, y_label=y_label, alt=f"{title}: {_ends(drawn)}")
+    return _draw(example, drawn, title=title, y_label=y_label, alt=f"{title}: {_ends(drawn)}")
 
 
-def _draw(
-    results: Results, example: Configuration, drawn: Sequence[Curve], *, title: str, y_label: str, alt: str
-) -> Picture:
+def _draw(example: Configuration, drawn: Sequence[Curve], *, title: str, y_label: str, alt: str) -> Picture:
     last = int(max(max(curve.x) for curve in drawn))
     per_generation = example.points[0].config.get("lineage", {}).get("epochs_per_generation", 1)
-    # With an epoch a generation the boundaries are where the epochs are: the axis names generations then.
-    alone = per_generation == 1
-    ticks = {number: str(number) for number in range(1, last + 1)} if last <= 12 else None
+    ticks = {epoch: str(epoch) for epoch in range(1, last + 1)} if last <= 12 else None
     return curves(
         drawn,
         title=title,
-        x_label="generation" if alone else "epoch",
+        x_label="generation" if per_generation == 1 else "epoch",
         y_label=y_label,
         alt=alt,
         ticks=ticks,
@@ -155,9 +147,8 @@ def _curve(name: str, style: int, configuration: Configuration, read: Read) -> C
     found: dict[int, list[float]] = {}
     for point in configuration.finished:
         for epoch in point.epochs:
-            number_ = read(epoch)
-            if number_ is not None:
-                found.setdefault(epoch["epoch"], []).append(number_)
+            if (height := read(epoch)) is not None:
+                found.setdefault(epoch["epoch"], []).append(height)
     if not found:
         return None
     x = sorted(found)
@@ -189,10 +180,7 @@ def _generation_table(results: Results) -> tuple[Table, ...]:
     if not rows:
         return ()
     numbers = range(1, most + 1)
-    shown = tuple(
-        (name, *(number(sum(found[i]) / len(found[i]) if i in found else None) for i in numbers))
-        for name, found in rows
-    )
+    shown = tuple((name, *(number(mean_of(found.get(index, ()))) for index in numbers)) for name, found in rows)
     headings = ("configuration", *(f"generation {index}" for index in numbers))
     return (Table(headings, shown, f"Dev score at each hand-off ({GENERATION_ZERO} is not scored on this sample)"),)
 
