@@ -68,4 +68,4 @@ def evaluate(
             if n_best:
                 options = {"n_best": n_best, "max_answer_tokens": config.max_answer_tokens}
                 collect_ranked(ranked, outputs, batch, micro.indices, dev=dev, **options)
-    return task.score(predictions, dev, config), answer_rows(dev, ranked, n_best=n_best)
+    return task.score(predictions, dev, config).scores, answer_rows(dev, ranked, n_best=n_best)

@@ -148,7 +148,9 @@ class Journal:
         Args:
             outcomes: `statistic`, how a cell's score comes out of its examples: `mean` (of numbers in percent) or `f1`
                 (micro F1 of [true positives, predicted, gold] counts); `unit`, what an example is called; `cells`, cell
-                -> {`items`: hash of the examples' ids in order, `values`: one entry for each example}.
+                -> {`items`: hash of its items in order, `values`: one entry for each example}; `items`, that hash ->
+                keys of the items, between spaces, the same key in all cells that ask for the same thing; `scores`,
+                score -> the cells that it is the mean of.
         """
         self.store.write_json(self._file(point_id, OUTCOMES), outcomes)
 

@@ -17,6 +17,7 @@ from raykd.engine import Engine
 from raykd.handoff import frozen
 from raykd.loop import MicroBatch, batches_for_inference
 from raykd.signals import SignalStore
+from raykd.tasks.outcomes import Scored
 from raykd.tasks.reading import Reading
 from raykd.tasks.task import TASKS, Features, Task
 from raykd.workspace import Workspace, tokenizer_hash
@@ -38,7 +39,7 @@ def outputs(
             yield micro, batch, answered
 
 
-def score(space: Workspace, model: Engine, config: PointConfig, base: str, *, epoch_sample: bool) -> dict[str, Any]:
+def score(space: Workspace, model: Engine, config: PointConfig, base: str, *, epoch_sample: bool) -> Scored:
     """Score a model on the dev set, or on the smaller sample that is scored after every epoch."""
     task, evaluation = TASKS[config.task], config.evaluation
     dev = space.dev_set(config, base, epoch_sample=epoch_sample)
@@ -49,18 +50,19 @@ def score(space: Workspace, model: Engine, config: PointConfig, base: str, *, ep
 
 
 def score_base(space: Workspace, base: str, config: PointConfig) -> dict[str, Any]:
-    """Scores of generation 0, `final` and `epoch` sample, taken once for all points that share them."""
+    """Scores of generation 0, `final` and `epoch` sample, and its outcomes; taken once for all points that share it."""
     path = scores_path(base, config)
     if not space.from_rank_0(space.store.exists(path)):
         kinds = {"final": False} | ({"epoch": True} if config.evaluation.epoch_max_items != 0 else {})
-        found: dict[str, dict[str | None, dict[str, Any]]] = {kind: {} for kind in kinds}
+        found: dict[str, dict[str | None, Scored]] = {kind: {} for kind in kinds}
         for teacher, language in generation_zero(config).items():
             with frozen(space, config, teacher) as engine:
                 for kind, epoch_sample in kinds.items():
                     found[kind][language] = score(space, engine, config, base, epoch_sample=epoch_sample)
-        scores = {kind: TASKS[config.task].of_teachers(each) for kind, each in found.items()}
+        scored = {kind: TASKS[config.task].of_teachers(each) for kind, each in found.items()}
         if space.rank == 0:
-            space.store.write_json(path, {"base": base, "model": config.base.model, **scores})
+            record = {"base": base, "model": config.base.model, "outcomes": scored["final"].outcomes}
+            space.store.write_json(path, record | {kind: each.scores for kind, each in scored.items()})
         space.barrier()
     return space.store.read_json(path)
 

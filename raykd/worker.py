@@ -234,7 +234,7 @@ class PointRun:
         """The main score on the epoch sample, and what else is watched."""
         if self.config.evaluation.epoch_max_items == 0:
             return None, {}
-        scores = score(self.space, self.engine, self.config, self.job.base, epoch_sample=True)
+        scores = score(self.space, self.engine, self.config, self.job.base, epoch_sample=True).scores
         return scores[scores["main"]], scores.get("watched", {})
 
     def _advance(
@@ -311,10 +311,10 @@ class PointRun:
         final, base = self.job.lineage(self.space.store).final(records), self.job.base
         self.space.pulse.begin("scoring", "scoring what the lineage delivers")
         if final == self.in_memory:
-            scores = score(self.space, self.engine, self.config, base, epoch_sample=False)
+            scored = score(self.space, self.engine, self.config, base, epoch_sample=False)
         else:
             with frozen(self.space, self.config, final) as engine:
-                scores = score(self.space, engine, self.config, base, epoch_sample=False)
+                scored = score(self.space, engine, self.config, base, epoch_sample=False)
         self._guard()
         if self.space.rank != 0:
             return
@@ -323,7 +323,7 @@ class PointRun:
             "point": self.job.point_id,
             "artifact": final,
             "base": base,
-            "scores": scores,
+            "scores": scored.scores,
             "generations": [record.to_json() for record in records],
             "data": self.train.description,
             "num_windows": len(self.train.features),
@@ -331,6 +331,8 @@ class PointRun:
             "train_seconds": sum(epoch["train_seconds"] for epoch in epochs),
             "seconds": seconds,
         }
+        # A result promises the rest.
+        self.journal.write_outcomes(self.job.point_id, scored.outcomes)
         self.journal.write_result(self.job.point_id, result)
         self.journal.forget_pulse(self.job.point_id)
         self.checkpoints.drop()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from rebuilt import check_rebuilt
 from worlds import point
 
 from raykd.artifacts import Store
@@ -76,6 +77,9 @@ def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_
     assert record["generation"] == 2
     assert record["parents"] == [result["generations"][0]["artifact"]]
     assert len(result["scores"]["cells"]) == 9
+    check_rebuilt(Journal(space.store).outcomes(point_id(point())), result["scores"])
+    (base,) = Journal(space.store).base_scores()
+    check_rebuilt(base["outcomes"], base["scores"])
     assert [epoch["generation"] for epoch in Journal(space.store).epochs(point_id(point()))] == [1, 2]
     assert result["data"]["budget"]["ids"]
 
@@ -281,6 +285,8 @@ def test_a_gate_that_nobody_passes_delivers_generation_0(space):
     result = run(space, config)
     assert len(result["generations"]) == 1
     assert result["artifact"] == base_fingerprint(config)
+    (base,) = Journal(space.store).base_scores()
+    assert Journal(space.store).outcomes(point_id(config)) == base["outcomes"]
 
 
 def test_a_diverging_point_says_which_step_of_which_examples(space):

@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from pydantic import ValidationError
+from rebuilt import check_rebuilt
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 from worlds import pair_point
@@ -26,7 +27,7 @@ from raykd.loop import order_epoch, split_step
 from raykd.passes import base_scores, signal_store
 from raykd.prepare import prepare
 from raykd.tasks.parallel_data import load_dev
-from raykd.tasks.retrieval import retrieval_scores
+from raykd.tasks.retrieval import retrieval_scores, retrieve
 from raykd.tasks.sentence_features import sentence_id
 from raykd.tasks.task import TASKS
 from raykd.worker import Job, PointRun
@@ -172,7 +173,7 @@ def test_generation_0_is_the_untrained_student_and_what_is_scored(space):
         read = [by_transformers(folder, side, pooling="cls") for side in texts[language]]
         vectors[language] = tuple(torch.stack([rows[0] for rows in side.values()]).numpy() for side in read)
     scores = base_scores(space.store, base, config)
-    assert scores["final"]["cells"] == retrieval_scores(vectors, texts=texts)
+    assert scores["final"]["cells"] == retrieval_scores(retrieve(vectors, texts=texts))
     assert scores["epoch"]["cells"]["es"]["num_pairs"] == 6
 
 
@@ -240,6 +241,9 @@ def test_a_teacher_whose_folder_changes_is_refused(space, teachers, tmp_path_fac
 
 def test_a_point_ends_with_an_encoder_that_transformers_reads_and_no_head(space):
     result = run(space, pair_point())
+    check_rebuilt(Journal(space.store).outcomes(point_id(pair_point())), result["scores"])
+    (base,) = Journal(space.store).base_scores()
+    check_rebuilt(base["outcomes"], base["scores"])
     folder = space.store.artifact(result["artifact"])
     assert space.store.verify(result["artifact"])["generation"] == 2
     read, info = AutoModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from rebuilt import check_rebuilt
 from worlds import tag_point
 
 from raykd.artifacts import Store, hash_folder
@@ -154,6 +155,9 @@ def test_a_teacher_is_asked_about_its_own_language_alone(space):
 
 def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(space):
     result = run(space, tag_point())
+    check_rebuilt(Journal(space.store).outcomes(point_id(tag_point())), result["scores"])
+    (base,) = Journal(space.store).base_scores()
+    check_rebuilt(base["outcomes"], base["scores"])
     record = space.store.verify(result["artifact"])
     assert record["generation"] == 2 and record["parents"] == [result["generations"][0]["artifact"]]
     assert list(result["scores"]["cells"]) == ["en", "es", "zh"]

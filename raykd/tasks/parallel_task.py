@@ -16,6 +16,7 @@ from raykd.data.examples import SentencePair
 from raykd.models.encoder import SentenceEncoder, load_sentence_encoder, tiny_sentence_encoder, vector_size
 from raykd.models.multilevel import MultilevelModel, MultilevelOptions
 from raykd.models.qa import load_tokenizer
+from raykd.tasks.outcomes import Scored
 from raykd.tasks.pair_features import PairFeatures
 from raykd.tasks.pair_windows import build_pair_features
 from raykd.tasks.parallel import PARTS, EpochPairs, LiveTeacher, StoredTeacher, loss_terms, model_inputs, student_inputs
@@ -219,9 +220,9 @@ class ParallelTask(PlainTask):
         """What is stored once a teacher: nothing."""
         return {}
 
-    def of_teachers(self, scores: Mapping[str | None, dict[str, Any]]) -> dict[str, Any]:
+    def of_teachers(self, scored: Mapping[str | None, Scored]) -> Scored:
         """The scores of generation 0, which is the untrained student."""
-        return scores[None]
+        return scored[None]
 
     def predict(
         self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: EvaluationConfig
@@ -229,10 +230,8 @@ class ParallelTask(PlainTask):
         """The vector of every sentence of a batch."""
         return list(zip(indices.tolist(), outputs.sentence.float().cpu().numpy(), strict=True))
 
-    def score(
-        self, predictions: Iterable[Prediction], dev: SentenceDevSet, evaluation: EvaluationConfig
-    ) -> dict[str, Any]:
-        """Retrieval, zero-shot classification, and what tells a collapse."""
+    def score(self, predictions: Iterable[Prediction], dev: SentenceDevSet, evaluation: EvaluationConfig) -> Scored:
+        """Retrieval, zero-shot classification, what tells a collapse, and what was hit."""
         return score_sentences(predictions, dev)
 
 

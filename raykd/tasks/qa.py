@@ -14,7 +14,7 @@ from raykd.objectives.confidence import COEFFICIENTS, reduce_groups
 from raykd.objectives.kd import DIRECTIONS, span_cross_entropy
 from raykd.tasks.decode import top_spans
 from raykd.tasks.qa_features import QAFeatures
-from raykd.tasks.scoring import CellScore, score_cell
+from raykd.tasks.scoring import CellScore, QuestionScore, score_questions
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUTS = ("start", "end")
@@ -261,14 +261,14 @@ def spans_of(
     return list(zip(indices.tolist(), scores.tolist(), first.tolist(), last.tolist(), strict=True))
 
 
-def score_cells(
+def score_answers(
     cells: dict[tuple[str, str], list[int]],
     answers: dict[int, str],
     examples: Sequence[QAExample],
     *,
     normalization: str,
-) -> dict[tuple[str, str], CellScore]:
-    """Exact match and F1 of every cell, in percent.
+) -> dict[tuple[str, str], dict[str, QuestionScore]]:
+    """Exact match and F1 of every question of every cell, by its id, in percent.
 
     Args:
         cells: cell -> example numbers.
@@ -280,7 +280,7 @@ def score_cells(
         golds = {examples[number].id: [answer.text for answer in examples[number].answers] for number in numbers}
         predictions = {examples[number].id: answers.get(number, "") for number in numbers}
         language = context if normalization == "mlqa" else "en"
-        scores[question, context] = score_cell(predictions, golds, language=language, style=normalization)
+        scores[question, context] = score_questions(predictions, golds, language=language, style=normalization)
     return scores
 
 

@@ -1,6 +1,6 @@
 """Extractive QA as a task: how its data becomes windows, what a batch costs, and how predictions are scored."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from raykd.data import smallworld
 from raykd.data.examples import ParallelQA, QAExample
 from raykd.models.qa import load_qa_model, tiny_qa_model
 from raykd.tasks.decode import best_spans
+from raykd.tasks.outcomes import Scored, record_outcomes
 from raykd.tasks.plain import PlainTask
 from raykd.tasks.qa import (
     OUTPUTS,
@@ -26,13 +27,13 @@ from raykd.tasks.qa import (
     kd_term,
     label_term,
     model_inputs,
-    score_cells,
+    score_answers,
     spans_of,
 )
 from raykd.tasks.qa_data import Cells, hash_examples, load_cells, load_items, load_labelled, load_train
 from raykd.tasks.qa_features import QAFeatures, build_features, with_questions
 from raykd.tasks.reading import Reading, average
-from raykd.tasks.scoring import summarize
+from raykd.tasks.scoring import QuestionScore, score_cell, summarize
 
 Prediction = tuple[int, float, int, int]
 """Window, score, first and last token of its best span."""
@@ -200,9 +201,9 @@ class QATask(PlainTask):
         """What is stored once a teacher: nothing."""
         return {}
 
-    def of_teachers(self, scores: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
+    def of_teachers(self, scored: Mapping[str | None, Scored]) -> Scored:
         """The scores of generation 0: there is one teacher."""
-        return scores[None]
+        return scored[None]
 
     def mean_outputs(self, outputs: Sequence[Any]) -> Any:
         """The mean of several teachers' outputs."""
@@ -217,11 +218,28 @@ class QATask(PlainTask):
         """The best span of every window of a batch."""
         return spans_of(outputs, batch, indices, max_answer_tokens=evaluation.max_answer_tokens)
 
-    def score(self, predictions: Iterable[Prediction], dev: DevSet, evaluation: EvaluationConfig) -> dict[str, Any]:
-        """`COLUMNS` and `cells` by name, in percent, and which of them is the `main` one."""
+    def score(self, predictions: Iterable[Prediction], dev: DevSet, evaluation: EvaluationConfig) -> Scored:
+        """`COLUMNS` and `cells` by name, in percent, and which of them is the `main` one; F1 of every question."""
         answers = best_answers(dev.features, dev.examples, predictions)
-        scores = score_cells(dev.cells, answers, dev.examples, normalization=evaluation.normalization)
-        return {"main": "gxlt_f1", "columns": COLUMNS, **summarize(scores), "cells": cells_to_json(scores)}
+        questions = score_answers(dev.cells, answers, dev.examples, normalization=evaluation.normalization)
+        cells = {cell: score_cell(of_cell.values()) for cell, of_cell in questions.items()}
+        scores = {"main": "gxlt_f1", "columns": COLUMNS, **summarize(cells), "cells": cells_to_json(cells)}
+        return Scored(scores, _outcomes(questions))
+
+
+def _outcomes(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) -> dict[str, Any]:
+    """F1 of every question; a parallel question is one item in all cells."""
+    names = {cell: "-".join(cell) for cell in questions}
+    return record_outcomes(
+        {names[cell]: (list(of_cell), [each.f1 for each in of_cell.values()]) for cell, of_cell in questions.items()},
+        statistic="mean",
+        unit="question",
+        scores={
+            "gxlt_f1": list(names.values()),
+            "xlt_f1": [names[cell] for cell in names if cell[0] == cell[1]],
+            "gxlt_off_diagonal_f1": [names[cell] for cell in names if cell[0] != cell[1]],
+        },
+    )
 
 
 def collect_ranked(

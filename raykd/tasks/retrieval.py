@@ -12,11 +12,11 @@ _ROUNDING = 1e-6
 """Cosines this close are a tie: in float32, those of equal vectors can differ by where in the block they stand."""
 
 
-def top1(queries: np.ndarray, keys: np.ndarray, *, same: np.ndarray | None = None, block: int = 1024) -> float:
-    """Percent of queries whose nearest key by cosine is the right one, that of the same index.
+def top1(queries: np.ndarray, keys: np.ndarray, *, same: np.ndarray | None = None, block: int = 1024) -> np.ndarray:
+    """Whether the nearest key of each query by cosine is the right one, that of the same index; [N] bool.
 
     The right key must be strictly nearest: a tie with a wrong one is a miss, so that an encoder that gives one vector
-    to all sentences scores 0. A key of the same text as the right one is right too. Computed in float32; a vector of
+    to all sentences has no hit. A key of the same text as the right one is right too. Computed in float32; a vector of
     zeros has cosine 0 with all.
 
     Args:
@@ -39,23 +39,23 @@ def top1(queries: np.ndarray, keys: np.ndarray, *, same: np.ndarray | None = Non
         raise ValueError("queries and keys: a vector is not finite; has the encoder diverged?")
     q, k = (F.normalize(torch.tensor(vectors, dtype=torch.float32), dim=1) for vectors in (queries, keys))
     text = torch.arange(len(k)) if same is None else torch.tensor(same)
-    hits = 0
+    hits = []
     for rows, wanted in zip(q.split(block), text.split(block), strict=True):
         cosines = rows @ k.T
         is_right = wanted[:, None] == text
         right = cosines.masked_fill(~is_right, -torch.inf).amax(dim=1)
         wrong = cosines.masked_fill(is_right, -torch.inf).amax(dim=1)
-        hits += int((right > wrong + _ROUNDING).sum())
-    return 100 * hits / len(q)
+        hits.append(right > wrong + _ROUNDING)
+    return torch.cat(hits).numpy()
 
 
-def retrieval_scores(
+def retrieve(
     vectors: Mapping[str, tuple[np.ndarray, np.ndarray]],
     *,
     texts: Mapping[str, tuple[Sequence[str], Sequence[str]]] | None = None,
     block: int = 1024,
-) -> dict[str, dict[str, float]]:
-    """Retrieval in both directions, one cell for each language.
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Retrieval in both directions, in each language.
 
     Args:
         vectors: language -> (English, other), [N, H] each; rows of the same index translate each other.
@@ -64,8 +64,7 @@ def retrieval_scores(
         block: queries at a time, see `top1`.
 
     Returns:
-        language -> "to_english" (queries in the language, keys in English), "from_english", and "retrieval", the mean
-        of the two, in percent; "num_pairs", N.
+        language -> hits [N] bool to English (queries in the language, keys in English) and from English.
 
     Raises:
         DataError: if a language has no pairs or, where `texts` are given, no texts; names every such language.
@@ -76,16 +75,28 @@ def retrieval_scores(
         problems += [f"{language}: vectors, but no texts" for language in vectors if language not in texts]
     if problems:
         raise DataError(problems)
-    cells = {}
+    hits = {}
     for language, (english, other) in vectors.items():
         same_english, same_other = map(_numbered, texts[language]) if texts is not None else (None, None)
         to_english = top1(other, english, same=same_english, block=block)
-        from_english = top1(english, other, same=same_other, block=block)
+        hits[language] = to_english, top1(english, other, same=same_other, block=block)
+    return hits
+
+
+def retrieval_scores(hits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, dict[str, float]]:
+    """What `retrieve` found, one cell for each language.
+
+    Returns:
+        language -> "to_english", "from_english" and "retrieval", the mean of the two, in percent; "num_pairs", N.
+    """
+    cells = {}
+    for language, both in hits.items():
+        to_english, from_english = (100 * float(way.mean()) for way in both)
         cells[language] = {
             "to_english": to_english,
             "from_english": from_english,
             "retrieval": (to_english + from_english) / 2,
-            "num_pairs": len(english),
+            "num_pairs": len(both[0]),
         }
     return cells
 

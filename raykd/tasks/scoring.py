@@ -4,7 +4,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -62,9 +62,23 @@ def f1(prediction: str, gold: str, *, language: str, style: str) -> float:
     return 2 * num_shared / (len(predicted) + len(wanted)) if num_shared else 0.0
 
 
-def score_cell(
+@dataclass(frozen=True, slots=True)
+class QuestionScore:
+    """Scores of one question, both in percent."""
+
+    exact_match: float
+    f1: float
+
+
+def score_cell(questions: Collection[QuestionScore]) -> CellScore:
+    """The means over the questions of one cell, at least one."""
+    exact_matches, f1s = [question.exact_match for question in questions], [question.f1 for question in questions]
+    return CellScore(exact_match=fmean(exact_matches), f1=fmean(f1s), num_questions=len(questions))
+
+
+def score_questions(
     predictions: Mapping[str, str], golds: Mapping[str, Sequence[str]], *, language: str, style: str
-) -> CellScore:
+) -> dict[str, QuestionScore]:
     """Scores the questions of one cell, each against the gold answer that suits it best.
 
     Args:
@@ -84,13 +98,10 @@ def score_cell(
     if problems:
         raise DataError(problems)
 
-    def mean_percent(metric: Callable[..., float]) -> float:
-        return 100 * fmean(
-            max(metric(predictions[id_], text, language=language, style=style) for text in texts)
-            for id_, texts in golds.items()
-        )
+    def percent(metric: Callable[..., float], id_: str) -> float:
+        return 100 * max(metric(predictions[id_], text, language=language, style=style) for text in golds[id_])
 
-    return CellScore(exact_match=mean_percent(exact_match), f1=mean_percent(f1), num_questions=len(golds))
+    return {id_: QuestionScore(percent(exact_match, id_), percent(f1, id_)) for id_ in golds}
 
 
 def summarize(cells: Mapping[tuple[str, str], CellScore]) -> dict[str, float | None]:

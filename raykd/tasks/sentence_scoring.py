@@ -9,10 +9,11 @@ import torch
 
 from raykd.data.examples import LabelledPair
 from raykd.objectives.multilevel import sentence_health
+from raykd.tasks.outcomes import Scored, record_outcomes
 from raykd.tasks.parallel_data import PairItems, ZeroShotItems
-from raykd.tasks.retrieval import retrieval_scores
+from raykd.tasks.retrieval import retrieval_scores, retrieve
 from raykd.tasks.sentence_features import SentenceFeatures, sentence_features
-from raykd.tasks.zero_shot import classification_scores
+from raykd.tasks.zero_shot import classification_scores, classify
 
 Prediction = tuple[int, np.ndarray]
 """Row of a sentence, and its vector [H], float32."""
@@ -81,9 +82,10 @@ def sentence_dev_set(
     return SentenceDevSet(texts, np.arange(len(texts)), features, pairs, probed, pivot, tuple(trained))
 
 
-def score_sentences(predictions: Iterable[Prediction], dev: SentenceDevSet) -> dict[str, Any]:
+def score_sentences(predictions: Iterable[Prediction], dev: SentenceDevSet) -> Scored:
     """Top-1 retrieval in percent, the mean over both ways and over the trained languages (the others are zero-shot),
-    accuracy of each probe over the languages that it was not fitted in, and how far the vectors have collapsed.
+    accuracy of each probe over the languages that it was not fitted in, and how far the vectors have collapsed; and
+    what was hit.
     """
     found = {int(dev.rows[index]): vector for index, vector in predictions}
     pairs = {
@@ -93,18 +95,58 @@ def score_sentences(predictions: Iterable[Prediction], dev: SentenceDevSet) -> d
     texts = {
         language: tuple([dev.texts[row] for row in side] for side in sides) for language, sides in dev.pairs.items()
     }
-    cells = retrieval_scores(pairs, texts=texts)
+    retrieved = retrieve(pairs, texts=texts)
     distinct = sorted({row for sides in dev.pairs.values() for side in sides for row in side})
     watched = sentence_health(torch.from_numpy(np.stack([found[row] for row in distinct])))
     probes = {
-        name: classification_scores(
+        name: classify(
             _vectors(train, found),
             {language: _vectors(rows, found) for language, rows in tests.items()},
             groups=[str(row) for row in train[0]],
         )
         for name, (train, tests) in dev.probes.items()
     }
-    return _summary(cells, probes, watched, dev)
+    scores = _summary(
+        retrieval_scores(retrieved),
+        {name: classification_scores(hits) for name, hits in probes.items()},
+        watched,
+        dev,
+    )
+    return Scored(scores, _outcomes(retrieved, probes, dev))
+
+
+def _outcomes(
+    retrieved: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    probes: Mapping[str, Mapping[str, np.ndarray]],
+    dev: SentenceDevSet,
+) -> dict[str, Any]:
+    """How many of its two ways each pair was retrieved, and whether a probe was right about it, in percent.
+
+    Pairs with one English sentence are one item, as are those of a probe with one first sentence in a language.
+    """
+    cells = {
+        language: ([dev.texts[row] for row in dev.pairs[language][0]], (50.0 * to + 50.0 * back).tolist())
+        for language, (to, back) in retrieved.items()
+    }
+    for name, of_probe in probes.items():
+        for language, hits in of_probe.items():
+            firsts = [f"{language} {dev.texts[row]}" for row in dev.probes[name][1][language][0]]
+            cells[f"{name} {language}"] = firsts, (100.0 * hits).tolist()
+    scores = {f"{prefix}retrieval": languages for prefix, languages in _groups(retrieved, dev).items()}
+    scores |= {
+        name: [f"{name} {language}" for language in of_probe if language != dev.pivot]
+        for name, of_probe in probes.items()
+    }
+    return record_outcomes(cells, statistic="mean", unit="sentence pair", scores=scores)
+
+
+def _groups(languages: Iterable[str], dev: SentenceDevSet) -> dict[str, list[str]]:
+    """The trained languages, and the zero-shot ones, by the first letters of their scores' names."""
+    languages = list(languages)
+    return {
+        "": [name for name in languages if name in dev.trained],
+        "zero_shot_": [name for name in languages if name not in dev.trained],
+    }
 
 
 def _vectors(rows: LabelledRows, found: Mapping[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -119,10 +161,7 @@ def _summary(
     dev: SentenceDevSet,
 ) -> dict[str, Any]:
     """Scores as a result holds them; `columns` says what a leaderboard shows of them, the main ones first."""
-    groups = {
-        "": [name for name in cells if name in dev.trained],
-        "zero_shot_": [name for name in cells if name not in dev.trained],
-    }
+    groups = _groups(cells, dev)
     values: dict[str, float | None] = {}
     columns: dict[str, str] = {}
     for prefix, languages in groups.items():

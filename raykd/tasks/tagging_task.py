@@ -1,6 +1,6 @@
 """Sequence labelling as a task: how sentences become windows, and how predictions are scored."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from raykd.data.examples import Sentence
 from raykd.data.tags import Scheme
 from raykd.errors import ArtifactError, DataError
 from raykd.models.tagging import TagHead, TagModel, load_head, load_tag_model, tiny_tag_model
+from raykd.tasks.outcomes import Scored, record_outcomes
 from raykd.tasks.plain import PlainTask
 from raykd.tasks.reading import Reading
 from raykd.tasks.tag_features import TagFeatures, rejoin
@@ -191,18 +192,31 @@ class TaggingTask(PlainTask):
         found = transitions_of(outputs)
         return {} if found is None else {name: values.float() for name, values in found._asdict().items()}
 
-    def of_teachers(self, scores: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
+    def of_teachers(self, scored: Mapping[str | None, Scored]) -> Scored:
         """The scores of generation 0: each language by its own teacher, a zero-shot one by the best there."""
-        if None in scores:
-            return scores[None]
-        example = next(iter(scores.values()))
-        cells = {
-            language: scores[language]["cells"][language]
-            if language in scores
-            else max((each["cells"][language] for each in scores.values()), key=lambda cell: cell[example["metric"]])
-            for language in example["cells"]
+        if None in scored:
+            return scored[None]
+        example = next(iter(scored.values())).scores
+        metric = example["metric"]
+
+        def teacher_of(language: str) -> Scored:
+            if language in scored:
+                return scored[language]
+            return max(scored.values(), key=lambda each: each.scores["cells"][language][metric])
+
+        chosen = {language: teacher_of(language) for language in example["cells"]}
+        scores = _summary(
+            {language: each.scores["cells"][language] for language, each in chosen.items()},
+            metric,
+            trained=tuple(scored),
+        )
+        # All teachers were scored on the same sentences: only the values differ.
+        outcomes = {
+            **next(iter(scored.values())).outcomes,
+            "scores": _groups(chosen, metric, trained=tuple(scored)),
+            "cells": {language: each.outcomes["cells"][language] for language, each in chosen.items()},
         }
-        return _summary(cells, example["metric"], trained=tuple(scores))
+        return Scored(scores, outcomes)
 
     def predict(
         self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: EvaluationConfig
@@ -210,36 +224,64 @@ class TaggingTask(PlainTask):
         """The best labels of every window of a batch."""
         return best_labels(outputs, batch, indices)
 
-    def score(self, predictions: Iterable[Prediction], dev: TagDevSet, evaluation: EvaluationConfig) -> dict[str, Any]:
+    def score(self, predictions: Iterable[Prediction], dev: TagDevSet, evaluation: EvaluationConfig) -> Scored:
         """Chunk F1, or accuracy where every word has a tag of its own, in percent: the mean over the trained languages,
-        over the others, and each language alone."""
+        over the others, and each language alone; and the counts of every sentence."""
         found = rejoin(dev.features, [tags for _, tags in sorted(predictions)])
-        counts: dict[str, list[TagCounts]] = {}
+        counts: dict[str, list[tuple[str, TagCounts]]] = {}
         for number, tags in found.items():
             sentence = dev.sentences[number]
-            counts.setdefault(sentence.language, []).append(count(sentence.tags, tags, scheme=dev.scheme))
+            counted = count(sentence.tags, tags, scheme=dev.scheme)
+            counts.setdefault(sentence.language, []).append((sentence.id, counted))
+        counts = {language: counts[language] for language in dev.features.languages if language in counts}
         cells = {
-            language: {**asdict(score_counts(counts[language])), "num_sentences": len(counts[language])}
-            for language in dev.features.languages
-            if language in counts
+            language: {**asdict(score_counts(each for _, each in members)), "num_sentences": len(members)}
+            for language, members in counts.items()
         }
-        return _summary(cells, "accuracy" if dev.scheme == "none" else "f1", trained=dev.trained)
+        metric = "accuracy" if dev.scheme == "none" else "f1"
+        return Scored(_summary(cells, metric, trained=dev.trained), _outcomes(counts, metric, trained=dev.trained))
+
+
+def _groups(languages: Iterable[str], metric: str, *, trained: Sequence[str]) -> dict[str, list[str]]:
+    """Score -> the languages that it is the mean of."""
+    languages = list(languages)
+    return {
+        metric: [name for name in languages if name in trained],
+        f"zero_shot_{metric}": [name for name in languages if name not in trained],
+    }
+
+
+def _outcomes(
+    counts: Mapping[str, Sequence[tuple[str, TagCounts]]], metric: str, *, trained: Sequence[str]
+) -> dict[str, Any]:
+    """Counts of every sentence, by its id. Accuracy is the F1 of words that all have a tag, in gold and prediction."""
+
+    def value(of: TagCounts) -> list[int]:
+        return [of.hit, of.predicted, of.gold] if metric == "f1" else [of.words_hit, of.words, of.words]
+
+    return record_outcomes(
+        {
+            language: ([name for name, _ in members], [value(each) for _, each in members])
+            for language, members in counts.items()
+        },
+        statistic="f1",
+        unit="sentence",
+        scores=_groups(counts, metric, trained=trained),
+    )
 
 
 def _summary(cells: dict[str, dict[str, Any]], metric: str, *, trained: Sequence[str]) -> dict[str, Any]:
     """Scores as a result holds them; `columns` says what a leaderboard shows of them, the main ones first."""
     word = {"f1": "F1", "accuracy": "accuracy"}[metric]
-    groups = {
-        "": [name for name in cells if name in trained],
-        "zero_shot_": [name for name in cells if name not in trained],
+    groups = _groups(cells, metric, trained=trained)
+    means = {
+        score: float(np.mean([cells[name][metric] for name in languages])) if languages else None
+        for score, languages in groups.items()
     }
-    means: dict[str, float | None] = {}
-    for prefix, languages in groups.items():
-        means[f"{prefix}{metric}"] = float(np.mean([cells[name][metric] for name in languages])) if languages else None
-    columns = {f"{prefix}{metric}": f"{'zero-shot ' if prefix else ''}{word}" for prefix in groups if groups[prefix]}
+    columns = {score: word if score == metric else f"zero-shot {word}" for score in groups if groups[score]}
     columns |= {f"{metric}_{name}": name if name in trained else f"{name} (zero-shot)" for name in cells}
     each = {f"{metric}_{name}": cell[metric] for name, cell in cells.items()}
-    main = metric if groups[""] else f"zero_shot_{metric}"
+    main = metric if groups[metric] else f"zero_shot_{metric}"
     return {"main": main, "metric": metric, "columns": columns, **means, **each, "cells": cells}
 
 

@@ -162,28 +162,14 @@ def choose_l2(
     return min(candidates, key=held_out_loss)
 
 
-def accuracy(predicted: np.ndarray, gold: np.ndarray) -> float:
-    """Percent of rows where both agree.
-
-    Raises:
-        DataError: if there is no row.
-        ValueError: if the shapes differ.
-    """
-    if predicted.shape != gold.shape:
-        raise ValueError(f"predicted and gold: got {list(predicted.shape)} and {list(gold.shape)}; both must be [N]")
-    if not len(gold):
-        raise DataError("no pairs to classify; a language needs at least one")
-    return 100 * float((predicted == gold).mean())
-
-
-def classification_scores(
+def classify(
     train: LabelledPairs,
     tests: Mapping[str, LabelledPairs],
     *,
     groups: Sequence[str] | None = None,
     seed: int = 0,
-) -> dict[str, dict[str, float]]:
-    """Trains a probe on one language and scores it on others, one cell for each.
+) -> dict[str, np.ndarray]:
+    """Trains a probe on one language and tries it on others.
 
     Everything about the probe comes from `train`: classes, standardisation, `l2` (see `choose_l2`) and weights.
 
@@ -194,7 +180,7 @@ def classification_scores(
         seed: see `choose_l2`.
 
     Returns:
-        language -> "accuracy" in percent and "num_pairs".
+        language -> whether it was right about each pair, [N] bool.
 
     Raises:
         DataError: if a language has no pairs, training has fewer than two classes, or labels are not among those of
@@ -217,11 +203,18 @@ def classification_scores(
     l2 = choose_l2(features, gold, len(classes), groups=groups, seed=seed)
     probe = fit_probe(features, gold, len(classes), l2=l2)
     log.info("probe with l2 %g: %d pairs, %d classes, %d features", l2, len(gold), len(classes), features.shape[1])
-    cells = {}
+    hits = {}
     for language, pairs in tests.items():
         features, gold = _numbered(pairs, number)
-        cells[language] = {"accuracy": accuracy(probe.predict(features), gold), "num_pairs": len(gold)}
-    return cells
+        hits[language] = probe.predict(features) == gold
+    return hits
+
+
+def classification_scores(hits: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """What `classify` found: language -> "accuracy" in percent and "num_pairs"."""
+    return {
+        language: {"accuracy": 100 * float(right.mean()), "num_pairs": len(right)} for language, right in hits.items()
+    }
 
 
 def _numbered(pairs: LabelledPairs, number: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -24,10 +24,11 @@ from raykd.tasks.qa import (
     model_inputs,
     positions,
     reduced,
-    score_cells,
+    score_answers,
     spans_of,
 )
 from raykd.tasks.qa_features import build_features, with_questions
+from raykd.tasks.scoring import score_cell
 
 CPU = torch.device("cpu")
 OPTIONS = {"max_length": 48, "stride": 8, "max_question_length": 24}
@@ -313,6 +314,10 @@ def test_the_spans_of_a_batch_lead_to_the_text_that_the_logits_point_at(two_wind
     assert best_answers(features, examples, spans) == {0: "a b", 1: "y z"}
 
 
+def cell_scores(*args, **options) -> dict:
+    return {cell: score_cell(of_cell.values()) for cell, of_cell in score_answers(*args, **options).items()}
+
+
 def test_cells_are_scored_in_the_language_of_their_context():
     examples = [
         QAExample("q1", "wer?", "der alte Fluss", (Answer("der alte Fluss", 0),), "en", "de"),
@@ -320,25 +325,25 @@ def test_cells_are_scored_in_the_language_of_their_context():
         QAExample("q1", "wer?", "the old river", (Answer("the old river", 0),), "en", "en"),
     ]
     answers = {0: "alte Fluss", 1: "Haus am See", 2: "river"}
-    scores = score_cells({("en", "de"): [0, 1], ("en", "en"): [2]}, answers, examples, normalization="mlqa")
+    scores = cell_scores({("en", "de"): [0, 1], ("en", "en"): [2]}, answers, examples, normalization="mlqa")
     # German articles go: `alte Fluss` is exact. `Haus am See`: precision 1/3, recall 1, F1 1/2.
     assert (scores["en", "de"].exact_match, scores["en", "de"].f1) == (50.0, pytest.approx(75.0))
     # `old river` has 2 tokens, 1 of them was given: precision 1, recall 1/2, F1 2/3.
     assert scores["en", "en"].f1 == pytest.approx(200 / 3)
-    english = score_cells({("en", "de"): [0]}, answers, examples, normalization="squad")
+    english = cell_scores({("en", "de"): [0]}, answers, examples, normalization="squad")
     assert english["en", "de"].exact_match == 0.0
     assert english["en", "de"].f1 == pytest.approx(80.0)  # 2 of 2 and 2 of 3
 
 
 def test_an_example_without_an_answer_scores_0():
     examples = [QAExample("q1", "who?", "the river", (Answer("river", 4),), "en", "en")]
-    (score,) = score_cells({("en", "en"): [0]}, {}, examples, normalization="mlqa").values()
+    (score,) = cell_scores({("en", "en"): [0]}, {}, examples, normalization="mlqa").values()
     assert dataclasses.astuple(score) == (0.0, 0.0, 1)
 
 
 def test_cells_in_a_result_are_named_question_first():
     examples = [QAExample("q1", "who?", "the river", (Answer("river", 4),), "en", "de")]
-    scores = score_cells({("en", "de"): [0]}, {0: "river"}, examples, normalization="mlqa")
+    scores = cell_scores({("en", "de"): [0]}, {0: "river"}, examples, normalization="mlqa")
     assert cells_to_json(scores) == {"en-de": {"f1": 100.0, "exact_match": 100.0, "num_questions": 1}}
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raykd.errors import DataError
-from raykd.tasks.scoring import STYLES, CellScore, exact_match, f1, score_cell, summarize
+from raykd.tasks.scoring import STYLES, CellScore, exact_match, f1, score_cell, score_questions, summarize
 
 LANGUAGES = ("en", "es", "de", "ar", "vi", "hi", "zh")
 
@@ -98,7 +98,7 @@ def test_scores_of_any_text_are_symmetric_and_in_range(first, second, language, 
 def test_a_cell_takes_the_best_gold_and_is_in_percent():
     predictions = {"q1": "red car", "q2": "dog", "unasked": "x"}
     golds = {"q1": ["blue", "red"], "q2": ["cat", "The Dog"]}
-    score = score_cell(predictions, golds, language="en", style="mlqa")
+    score = score_cell(score_questions(predictions, golds, language="en", style="mlqa").values())
     # q1: F1 2/3, EM 0; q2: 1 and 1.
     assert score.num_questions == 2
     assert score.exact_match == pytest.approx(50)
@@ -107,10 +107,10 @@ def test_a_cell_takes_the_best_gold_and_is_in_percent():
 
 def test_missing_predictions_and_golds_are_named():
     with pytest.raises(DataError) as error:
-        score_cell({"q1": "a"}, {"q1": [], "q2": ["b"], "q3": ["c"]}, language="en", style="squad")
+        score_questions({"q1": "a"}, {"q1": [], "q2": ["b"], "q3": ["c"]}, language="en", style="squad")
     assert [line.split(":")[0] for line in error.value.problems] == ["q2", "q3", "q1"]
     with pytest.raises(DataError, match="at least one"):
-        score_cell({}, {}, language="en", style="squad")
+        score_questions({}, {}, language="en", style="squad")
 
 
 def test_an_unknown_style_names_the_known_ones():

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from rebuilt import check_rebuilt
 
 from raykd.data.examples import LabelledPair, SentencePair
 from raykd.objectives.multilevel import sentence_health
+from raykd.report.examples import read_examples
 from raykd.tasks.parallel_data import PairItems, ZeroShotItems
 from raykd.tasks.sentence_scoring import SentenceDevSet, score_sentences, sentence_dev_set
 
@@ -62,7 +64,9 @@ def vectors_of(dev: SentenceDevSet, **placed: str) -> dict[str, np.ndarray]:
 def score(dev: SentenceDevSet, vectors: dict[str, np.ndarray]) -> dict:
     """Sentences as they may come in: the last one first."""
     texts = [dev.texts[row] for row in dev.rows]
-    return score_sentences([(row, vectors[texts[row]]) for row in reversed(range(len(texts)))], dev)
+    scored = score_sentences([(row, vectors[texts[row]]) for row in reversed(range(len(texts)))], dev)
+    check_rebuilt(scored.outcomes, scored.scores)
+    return scored.scores
 
 
 # Dev sets ---------------------------------------------------------------------------------------------------------
@@ -211,3 +215,14 @@ def test_a_probe_that_is_scored_in_english_alone_has_no_zero_shot_score(wordpiec
     dev = dev_set(wordpiece, probes={"same": ZeroShotItems(whole.train, {"en": whole.tests["en"]})})
     found = score(dev, vectors_of(dev))
     assert found["same"] is None and found["same_en"] == 100
+
+
+def test_pairs_that_share_their_english_sentence_are_one_item_in_all_languages(wordpiece):
+    dev = dev_set(wordpiece)
+    vectors = vectors_of(dev, donde="the river")
+    scored = score_sentences([(row, vectors[dev.texts[row]]) for row in dev.rows], dev)
+    examples = read_examples(scored.outcomes, "retrieval")
+    # Six English sentences; `the river` and `old city` have a Spanish and a Chinese translation.
+    assert sorted(examples.counts.sum(axis=1).tolist()) == [1, 1, 1, 1, 2, 2]
+    # `donde` is where `the river` is: that one is found to English alone, `where` neither way.
+    assert scored.outcomes["cells"]["es"]["values"] == [100, 50, 0, 100]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rebuilt import check_rebuilt
 from worlds import tag_point
 
 from raykd.config.keys import merged
@@ -13,6 +14,7 @@ from raykd.data.tags import label_set
 from raykd.errors import ArtifactError, DataError
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, load_head, tiny_tag_model
+from raykd.tasks.outcomes import Scored, record_outcomes
 from raykd.tasks.tag_windows import build_tag_features
 from raykd.tasks.tagging_task import TagDevSet, TaggingTask
 
@@ -55,7 +57,9 @@ def predictions(dev: TagDevSet, **tags: str) -> list[tuple[int, list[int]]]:
 
 
 def score(dev: TagDevSet, **tags: str) -> dict:
-    return TASK.score(predictions(dev, **tags), dev, EVALUATION)
+    scored = TASK.score(predictions(dev, **tags), dev, EVALUATION)
+    check_rebuilt(scored.outcomes, scored.scores)
+    return scored.scores
 
 
 # Scores -----------------------------------------------------------------------------------------------------------
@@ -133,35 +137,43 @@ def test_more_first_sentences_than_there_are_is_all_of_them(wordpiece):
 # Generation 0 -----------------------------------------------------------------------------------------------------
 
 
-def cells(metric: str = "f1", **scores: float) -> dict:
-    return {
-        "metric": metric,
-        "cells": {name: {"f1": score, "accuracy": score / 2, "num_sentences": 3} for name, score in scores.items()},
-    }
+def cells(metric: str = "f1", **scores: float) -> Scored:
+    """Three sentences a language, the third of which has all of its 100 entities."""
+    found = {name: {"f1": score, "accuracy": score / 2, "num_sentences": 3} for name, score in scores.items()}
+    values = {name: (["a", "b", "c"], [[0, 0, 0], [0, 0, 0], [score, 100, 100]]) for name, score in scores.items()}
+    outcomes = record_outcomes(values, statistic="f1", unit="sentence", scores={metric: list(scores)})
+    return Scored({"metric": metric, "cells": found}, outcomes)
 
 
 def test_generation_0_is_each_language_by_its_own_teacher_and_the_others_by_the_best():
     found = TASK.of_teachers({
         "en": cells(en=80, es=99, zh=10, de=30),
         "es": cells(en=90, es=60, zh=20, de=5),
-    })  # fmt: skip
+    }).scores  # fmt: skip
     assert {name: cell["f1"] for name, cell in found["cells"].items()} == {"en": 80, "es": 60, "zh": 20, "de": 30}
     assert (found["f1"], found["zero_shot_f1"], found["main"]) == (70, 25, "f1")
 
 
 def test_a_teacher_whose_language_is_not_scored_still_counts_for_the_others():
-    found = TASK.of_teachers({"en": cells(en=80, zh=10), "es": cells(en=90, zh=20)})
+    found = TASK.of_teachers({"en": cells(en=80, zh=10), "es": cells(en=90, zh=20)}).scores
     assert (found["f1"], found["zero_shot_f1"]) == (80, 20)
 
 
 def test_the_best_teacher_is_best_in_the_main_metric():
-    found = TASK.of_teachers({"en": cells("accuracy", en=80, zh=10), "es": cells("accuracy", en=80, zh=20)})
+    teachers = {"en": cells("accuracy", en=80, zh=10), "es": cells("accuracy", en=80, zh=20)}
+    found = TASK.of_teachers(teachers).scores
     assert (found["main"], found["accuracy"], found["zero_shot_accuracy"]) == ("accuracy", 40, 10)
 
 
 def test_one_teacher_of_all_languages_speaks_for_itself():
-    scores = cells(en=1)
-    assert TASK.of_teachers({None: scores}) is scores
+    scored = cells(en=1)
+    assert TASK.of_teachers({None: scored}) is scored
+
+
+def test_the_outcomes_of_generation_0_are_those_of_the_teachers_that_its_scores_come_from():
+    found = TASK.of_teachers({"en": cells(en=80, es=99, zh=10), "es": cells(en=90, es=60, zh=20)})
+    assert [found.outcomes["cells"][name]["values"][2][0] for name in ("en", "es", "zh")] == [80, 60, 20]
+    check_rebuilt(found.outcomes, found.scores)
 
 
 # Models and data --------------------------------------------------------------------------------------------------
@@ -210,7 +222,7 @@ def test_a_long_sentence_is_cut_and_counted(folder, small_world_tokenizer):
     assert train.features.lengths.max() <= 16
     assert train.description["windows"]["split_sentences"] > 0
     dev = TASK.dev_set(config, small_world_tokenizer, folder=folder, artifact=folder)
-    perfect = TASK.score(predictions(dev), dev, config.evaluation)
+    perfect = TASK.score(predictions(dev), dev, config.evaluation).scores
     assert perfect["f1"] == perfect["zero_shot_f1"] == 100
 
 
