@@ -111,7 +111,7 @@ def _devices(point: PointRecord) -> tuple[str, float | None]:
     workers = result.get("num_workers", 1)
     if result.get("device", "cpu") != "cpu":
         return "GPU", workers * (point.config.get("compute", {}).get("gpus_per_worker") or 1.0)
-    return "CPU", workers * result["threads"] if "threads" in result else None
+    return "CPU", workers * result["num_threads"] if "num_threads" in result else None
 
 
 def _device_seconds(point: PointRecord) -> float | None:

@@ -71,18 +71,18 @@ def significance_section(results: Results, comparisons: Sequence[Comparison]) ->
     pictures = _forests(results, made)
     if pictures:
         caption = (
-            f"Difference of {results.heading} in percent points, with its 95% bootstrap interval over examples. Right "
-            "of the dashed line the first of the two is better; an interval that crosses it may be chance."
+            f"Difference of {results.heading} in percentage points, with its 95% bootstrap interval over examples. "
+            "Right of the dashed line the first of the two is better; an interval that crosses it may be chance."
         )
         blocks.append(Figure(tuple(pictures), caption))
     if made:
-        blocks.append(_table(made))
+        blocks.append(_table(sorted(made, key=_in_order)))
     reasons: dict[str, list[str]] = {}
     for each in comparisons:
         if each.reason is not None:
             reasons.setdefault(re.sub(r"^point \w+: ", "", each.reason), []).append(f"{_pair(each)} ({_setting(each)})")
     if reasons:
-        rows = tuple((why, f"{'; '.join(pairs[:4])}{_more(pairs)}") for why, pairs in reasons.items())
+        rows = tuple((why, _some(pairs)) for why, pairs in reasons.items())
         blocks.append(Table(("why", "comparisons"), rows, "Not compared", prose=True))
     return Section("significance", "Is it more than chance?", "Significance", tuple(blocks))
 
@@ -117,30 +117,32 @@ def _against_base(results: Results, best: Configuration, comparisons: Sequence[C
         else ""
     )
     way = "above" if gain >= 0 else "below"
-    return [f"That is {number(abs(gain))} percent points {way} {GENERATION_ZERO}{said}."]
+    return [f"That is {number(abs(gain))} percentage points {way} {GENERATION_ZERO}{said}."]
 
 
 def _against_rivals(best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:
     """How the best one stands beside those that it was compared with, generation 0 left out."""
-    beaten, alike = [], []
+    beaten, alike, shared = [], [], {}
     for each in comparisons:
         if each.reason is not None or each.second == GENERATION_ZERO or not _is_about(each, best):
             continue
         other = each.second if each.first == _named(best, each) else each.first
         (beaten if _significant(each) else alike).append(other)
+        shared = each.varied
+    same = f" at the same {listed([*short_names(sorted(shared)).values()])}" if shared else ""
     lines = []
     if beaten:
-        lines.append(f"It is significantly better than {listed(beaten[:4])}{_more(beaten)}.")
+        lines.append(f"It is significantly better than {_some(beaten)}{same}.")
     if alike:
         lines.append(
-            f"Its difference to {listed(alike[:4])}{_more(alike)} is not significant: between them this sweep does not "
-            "decide."
+            f"Its difference to {_some(alike)}{same} is not significant: between them this sweep does not decide."
         )
     return lines
 
 
-def _more(names: Sequence[str]) -> str:
-    return f" and {len(names) - 4} more" if len(names) > 4 else ""
+def _some(names: Sequence[str]) -> str:
+    """The first few of them."""
+    return listed([*names[:4], f"{len(names) - 4} more"] if len(names) > 4 else list(names))
 
 
 def _beside_base(best: Configuration, comparisons: Sequence[Comparison]) -> Comparison | None:
@@ -180,7 +182,7 @@ def _equals(p_value: str) -> str:
 
 
 def _pair(comparison: Comparison) -> str:
-    return f"{comparison.first} – {comparison.second}"
+    return f"{comparison.first} vs {comparison.second}"
 
 
 def _setting(comparison: Comparison) -> str:
@@ -208,10 +210,10 @@ def _forests(results: Results, made: Sequence[Comparison]) -> list[Picture]:
         heading = title if title != MISSING else "All comparisons"
         pictures.append(
             dots(
-                [name.replace(" – ", " minus ") for name in names],
+                [name.replace(" vs ", " minus ") for name in names],
                 [line],
                 title=heading[0].upper() + heading[1:],
-                x_label="difference (percent points)",
+                x_label="difference (percentage points)",
                 alt=f"{heading}: {said}.",
                 level=("no difference", 0.0),
             )
@@ -219,10 +221,20 @@ def _forests(results: Results, made: Sequence[Comparison]) -> list[Picture]:
     return pictures
 
 
+def _in_order(each: Comparison) -> tuple[bool, str, float]:
+    """Methods before generation 0, each setting by itself, large differences first."""
+    return each.second == GENERATION_ZERO, _setting(each), -each.difference
+
+
 def _table(made: Sequence[Comparison]) -> Table:
-    headings = ("comparison", "at", "difference", "95% interval", "p bootstrap", "p Wilcoxon", "seeds", "")
+    headings = ("comparison", "at", "difference", "95% interval", "p bootstrap", "p Wilcoxon", "seeds", "verdict")
     rows = tuple(_table_row(each) for each in made)
-    return Table(headings, rows, "p-values after Holm's correction, in brackets before it", num_labels=2)
+    return Table(
+        headings,
+        rows,
+        "p-values after Holm's correction, in brackets before it; the verdict is the bootstrap's",
+        num_labels=2,
+    )
 
 
 def _table_row(each: Comparison) -> tuple[str, ...]:
@@ -237,5 +249,5 @@ def _table_row(each: Comparison) -> tuple[str, ...]:
         shown(each.holm_bootstrap, each.p_bootstrap),
         shown(each.holm_wilcoxon, each.p_wilcoxon),
         str(each.num_seeds),
-        "significant" if _significant(each) else "",
+        "significant" if _significant(each) else "not decided",
     )

@@ -64,7 +64,7 @@ def _matrices(results: Results, cells: Mapping[str, Mapping[str, float]]) -> Fig
     caption = (
         f"{results.heading.rpartition(' ')[2]} of every cell in percent, question language by context language, mean "
         "over seeds, each contender at its best budget. Bright yellow is high, dark blue low; differences are in "
-        "percent points, orange above and purple below nought, on one scale for all differences to generation 0 and "
+        "percentage points, orange above and purple below nought, on one scale for all differences to generation 0 and "
         "one for all leads of the best."
     )
     numbers = tuple(_matrix_table(name, table, languages) for name, table in tables.items())
