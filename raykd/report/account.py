@@ -19,10 +19,11 @@ def cost_section(results: Results) -> Section | None:
     ran = [each for each in results.configurations if each.finished]
     if not ran:
         return None
-    unit = device_of(results)
-    rows = tuple(_cost_row(each) for each in ran)
+    unit, total = device_of(results), device_seconds(results)
     headings = ("configuration", "time a point", "of it training", f"{unit}-seconds a point", "examples/s", "points")
-    total = device_seconds(results)
+    rows = tuple(map(_cost_row, ran))
+    if total is None:
+        headings, rows = _without(headings, 3), tuple(_without(row, 3) for row in rows)
     num = sum(len(each.finished) for each in ran)
     text = f"{counted(num, 'finished point')} took {duration(_seconds(results))} in all"
     text += f", {number(total, 0)} {unit}-seconds." if total is not None else "."
@@ -134,6 +135,10 @@ def _cost_row(each: Configuration) -> tuple[str, ...]:
         number(speed, 0),
         str(len(results)),
     )
+
+
+def _without(row: tuple[str, ...], place: int) -> tuple[str, ...]:
+    return row[:place] + row[place + 1 :]
 
 
 def _spans_decades(lines: Sequence[Curve]) -> bool:

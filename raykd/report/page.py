@@ -31,7 +31,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"prose": _prose, "plain": _plain, "cell": _cell}
+    templates.filters |= {"prose": _prose, "plain": _plain, "cell": _cell, "fenced": _fenced}
     return templates
 
 
@@ -43,6 +43,12 @@ def _prose(text: str) -> Markup:
 def _plain(text: str) -> str:
     """Text that markdown does not take for HTML."""
     return html.escape(text, quote=False)
+
+
+def _fenced(text: str) -> str:
+    """Lines of YAML inside a fence that they cannot end."""
+    fence = "~" * max([3, *(len(run) + 1 for run in re.findall("~+", text))])
+    return f"{fence}yaml\n{text.rstrip()}\n{fence}"
 
 
 def _cell(text: str) -> str:
