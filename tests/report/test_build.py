@@ -9,6 +9,11 @@ from raykd.report.build import build
 from raykd.report.document import Code, Figure, Report, Section, Table
 from raykd.report.page import as_html, as_markdown
 
+DATA = {
+    "train": {"builtin": "small-world", "num_items": 32},
+    "languages": ["en", "es"],
+    "num_target_languages": 1,
+}
 TASKS = list(QUICKSTARTS)
 SCORED = ["leaderboard", "few-shot", "significance", "languages", "training", "cost"]
 
@@ -89,12 +94,7 @@ def test_one_budget_and_one_generation_without_a_coefficient_leave_their_figures
     file = {
         "name": "plain",
         "base": {"model": "builtin:tiny"},
-        "data": {
-            "train": {"builtin": "small-world", "num_items": 32},
-            "languages": ["en", "es"],
-            "num_target_languages": 1,
-            "budget": 8,
-        },
+        "data": {**DATA, "budget": 8},
         "evaluation": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es"]},
         "lineage": {"num_generations": 1},
         "distillation": {"kd_weight": 0},

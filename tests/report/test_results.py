@@ -9,15 +9,16 @@ from raykd.report.document import Table
 from raykd.report.knobs import knobs_section
 from raykd.report.results import Results, results_of
 
+DATA = {
+    "train": {"builtin": "small-world", "num_items": 32},
+    "languages": ["en", "es"],
+    "num_target_languages": 1,
+}
 FILE = {
     "name": "knobs",
     "seeds": [1, 2],
     "base": {"model": "builtin:tiny"},
-    "data": {
-        "train": {"builtin": "small-world", "num_items": 32},
-        "languages": ["en", "es"],
-        "num_target_languages": 1,
-    },
+    "data": DATA,
     "evaluation": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es"]},
     "methods": {"ce": {"distillation": {"kd_weight": 0}}, "skd": {}},
     "search": {"space": {"data.budget": [8, "all"], "distillation.temperature": [2, 4, 8]}},
@@ -91,7 +92,7 @@ def test_a_key_s_effect_is_the_mean_over_what_has_all_its_values(tmp_path):
 def test_a_key_that_was_drawn_shows_every_point(tmp_path):
     space = {"training.learning_rate": {"log_uniform": [1e-5, 1e-2]}}
     file = {**FILE, "methods": {}, "search": {"algorithm": "random", "num_points": 15, "space": space}}
-    file["data"] = {**FILE["data"], "budget": 8}
+    file["data"] = {**DATA, "budget": 8}
     results = with_scores(tmp_path / "runs", lambda method, varied: varied["training.learning_rate"] * 1000, file)
     (figure,) = knobs_section(results).blocks
     highest = max(point.varied["training.learning_rate"] for point in results.records.points)
