@@ -58,7 +58,18 @@ ONLY_IN = {
 }
 """A library, or a part of one, and the rooms that may know it."""
 
-LIGHT = ("cli", "plan", "lineage", "journal", "records", "report.leaderboard", "config", "errors", "artifacts")
+LIGHT = (
+    "cli",
+    "plan",
+    "lineage",
+    "journal",
+    "records",
+    "report.leaderboard",
+    "report.compare",
+    "config",
+    "errors",
+    "artifacts",
+)
 """Modules that answer at once: importing them loads none of `HEAVY`."""
 
 HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors"}

@@ -153,6 +153,7 @@ def journal(tmp_path_factory) -> Journal:
         for epoch in (1, 2):
             made.write_epoch(point_id, epoch, {"epoch": epoch, "loss": 0.5 / epoch, "dev_score": 20.5})
     scores = {"main": "gxlt_f1", "columns": {"gxlt_f1": "G-XLT F1"}, "gxlt_f1": 61.5}
+    made.write_outcomes("a1", {"statistic": "mean", "cells": {"en": {"items": "0" * 16, "values": [100.0, 23.0]}}})
     made.write_result("a1", {"scores": scores, "artifact": "f" * 16, "seconds": 12.5})
     made.end("a1", "finished")
     made.end("a2", "failed", error="the loss of step 3 is not a number")
@@ -162,7 +163,10 @@ def journal(tmp_path_factory) -> Journal:
 def everything(journal: Journal) -> list[Any]:
     """All that a journal says."""
     points = [
-        [name, journal.point(name), journal.state(name), journal.result(name), list(journal.epochs(name))]
+        [
+            *(read(name) for read in (journal.point, journal.state, journal.result, journal.outcomes)),
+            *journal.epochs(name),
+        ]
         for name in journal.current_point_ids()
     ]
     board = render(leaderboard(journal.store.root), "json")

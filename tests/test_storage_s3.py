@@ -226,6 +226,6 @@ def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder
     assert (model / "config.json").is_file()
     check_model(f"{bucket}#skd seed=1", folder=tmp_path)
     kept = {path.split("/")[0] for path in second.space.store.files(f"points/{second.id}")}
-    assert kept == {"epochs", "generations.json", "point.json", "result.json", "state.json"}
+    assert kept == {"epochs", "generations.json", "outcomes.json", "point.json", "result.json", "state.json"}
     assert not list(tmp_path.glob("another-machine/**/scratch/*"))
     assert not list(tmp_path.glob(f"another-machine/**/points/{second.id}/checkpoints"))

@@ -6,6 +6,7 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -22,6 +23,7 @@ from raykd.lineage import Driver
 from raykd.pace import no_notice
 from raykd.passes import signal_store
 from raykd.prepare import prepare
+from raykd.report.examples import read_examples
 from raykd.worker import Job, PointRun, unguarded
 from raykd.workspace import Workspace
 
@@ -77,7 +79,10 @@ def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_
     assert record["generation"] == 2
     assert record["parents"] == [result["generations"][0]["artifact"]]
     assert len(result["scores"]["cells"]) == 9
-    check_rebuilt(Journal(space.store).outcomes(point_id(point())), result["scores"])
+    outcomes = Journal(space.store).outcomes(point_id(point()))
+    check_rebuilt(outcomes, result["scores"])
+    # Four questions, each asked and answered in three languages.
+    assert (read_examples(outcomes, "gxlt_f1").counts == np.ones((4, 9))).all()
     (base,) = Journal(space.store).base_scores()
     check_rebuilt(base["outcomes"], base["scores"])
     assert [epoch["generation"] for epoch in Journal(space.store).epochs(point_id(point()))] == [1, 2]

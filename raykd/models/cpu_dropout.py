@@ -105,7 +105,7 @@ class _Attention(torch.autograd.Function):
     ) -> Tensor:
         batch, heads, length, _ = query.shape
         keep = keep_mask(torch.Size((batch, heads, length, length)), probability)
-        weights = query.new_empty(keep.shape)
+        weights, kept = query.new_empty(keep.shape), query.new_empty(keep.shape)
         result = torch.empty_like(value)
         for part in _parts(batch, heads * length * length):
             scores = torch.matmul(query[part] * scale, key[part].transpose(-1, -2))
@@ -117,23 +117,23 @@ class _Attention(torch.autograd.Function):
                     else scores + allowed
                 )
             torch.softmax(scores, dim=-1, out=weights[part])
-            kept = weights[part] * keep[part]
-            torch.matmul(kept, value[part] * (1 / (1 - probability)), out=result[part])
-        ctx.save_for_backward(query, key, value, weights, keep)
+            torch.mul(weights[part], keep[part], out=kept[part])
+            torch.matmul(kept[part], value[part] * (1 / (1 - probability)), out=result[part])
+        ctx.save_for_backward(query, key, value, weights, kept)
         ctx.probability, ctx.scale = probability, scale
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, weights, keep = ctx.saved_tensors
+        query, key, value, weights, kept = ctx.saved_tensors
         batch, heads, length, _ = query.shape
         to_query, to_key, to_value = (torch.empty_like(each) for each in (query, key, value))
         for part in _parts(batch, heads * length * length):
             upstream = gradient[part] * (1 / (1 - ctx.probability))
-            kept = weights[part] * keep[part]
-            torch.matmul(kept.transpose(-1, -2), upstream, out=to_value[part])
-            to_weights = torch.matmul(upstream, value[part].transpose(-1, -2)).mul_(keep[part])
-            to_scores = torch._softmax_backward_data(to_weights, weights[part], -1, weights.dtype)
+            torch.matmul(kept[part].transpose(-1, -2), upstream, out=to_value[part])
+            # The softmax's own gradient, w * (g - sum(w * g)), where g is 0 at dropped weights: w * g is kept * g.
+            weighted = torch.matmul(upstream, value[part].transpose(-1, -2)).mul_(kept[part])
+            to_scores = weighted.addcmul_(weights[part], weighted.sum(-1, keepdim=True), value=-1)
             torch.matmul(to_scores, key[part] * ctx.scale, out=to_query[part])
             torch.matmul(to_scores.transpose(-1, -2), query[part] * ctx.scale, out=to_key[part])
         return to_query, to_key, to_value, None, None, None

@@ -106,7 +106,7 @@ def compare(
         level: of the intervals.
         num_resamples, seed: see `paired_tests`.
     """
-    configurations = _configurations(records.points)
+    configurations = _configurations(records)
     pairs, family = _pairs(configurations)
     reader = _Reader(records)
     drafts = [_draft(first, second, reader) for first, second in pairs]
@@ -116,9 +116,11 @@ def compare(
     return [replace(each, family=f"{len(made)} comparisons: {family}") for each in [*made, *left_out]]
 
 
-def _configurations(points: Sequence[PointRecord]) -> list[_Configuration]:
+def _configurations(records: SweepRecords) -> list[_Configuration]:
+    """In the order of the sweep file, where it names its points."""
+    order = {point_id: place for place, point_id in enumerate(records.description["points"])}
     groups: dict[tuple[str, str], list[PointRecord]] = {}
-    for point in points:
+    for point in sorted(records.points, key=lambda point: order.get(point.id, 0)):
         key = point.method, json.dumps(_without_seed(point.varied), sort_keys=True)
         groups.setdefault(key, []).append(point)
     return [
@@ -127,7 +129,7 @@ def _configurations(points: Sequence[PointRecord]) -> list[_Configuration]:
             _without_seed(members[0].varied),
             {point.varied.get("seed"): point for point in members if point.result is not None},
         )
-        for (method, _), members in sorted(groups.items())
+        for (method, _), members in groups.items()
     ]
 
 
@@ -166,16 +168,17 @@ class _Reader:
     def of_base(self, point: PointRecord) -> Examples:
         """The same of its generation 0, which may have been scored on others too."""
         wanted, main = self.of_point(point), point.result["scores"]["main"]
-        of_base = [base for base in self.bases if base.base == point.base]
-        found = [self._read(base.outcomes, main, GENERATION_ZERO) for base in of_base]
+        recorded = [base.outcomes for base in self.bases if base.base == point.base and base.outcomes is not None]
+        found = [self._read(outcomes, main, GENERATION_ZERO) for outcomes in recorded]
         matching = [examples for examples in found if examples.matches(wanted)]
         if not matching:
-            raise _NotComparable(f"{GENERATION_ZERO} was not scored on the same examples")
+            what = "was scored on other examples" if found else "was recorded without outcomes of single examples"
+            raise _NotComparable(f"{GENERATION_ZERO} {what}")
         return matching[0]
 
     def _read(self, outcomes: Mapping[str, Any] | None, score: str, whose: str) -> Examples:
         if outcomes is None:
-            raise _NotComparable(f"{whose}: recorded without outcomes of single examples")
+            raise _NotComparable(f"{whose} was recorded without outcomes of single examples")
         if id(outcomes) not in self.known:
             self.known[id(outcomes)] = read_examples(outcomes, score)
         return self.known[id(outcomes)]
