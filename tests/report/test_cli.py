@@ -35,8 +35,9 @@ def test_files_may_be_named_and_the_outcome_said_as_json(results, tmp_path, caps
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path, capsys):
-    assert main(["report", str(tmp_path)]) == 2
-    assert "sweep.json: missing" in capsys.readouterr().err
+    for place in (tmp_path, tmp_path / "missing"):
+        assert main(["report", str(place)]) == 2
+        assert f"{place}: no sweep was run here" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
