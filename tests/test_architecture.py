@@ -72,7 +72,19 @@ LIGHT = (
 )
 """Modules that answer at once: importing them loads none of `HEAVY`."""
 
-HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors"}
+HEAVY = {
+    "ray",
+    "torch",
+    "deepspeed",
+    "transformers",
+    "datasets",
+    "tokenizers",
+    "safetensors",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "jinja2",
+}
 
 
 def module_of(path: Path) -> str:
