@@ -147,11 +147,12 @@ def _pairs(configurations: Sequence[_Configuration]) -> tuple[list[tuple[_Config
     num_all = len(pairs) + len(configurations)
     if pairs and num_all <= MAX_COMPARISONS:
         return pairs, "each pair of methods with the same searched values, and each configuration with generation 0"
+    words = "each configuration with the best one, and with generation 0"
+    if pairs:
+        words += f" (with each pair of methods there would be {num_all})"
     scored = [each for each in configurations if each.points]
     best = max(scored, key=lambda each: each.score(list(each.points)), default=None)
-    pairs = [(best, each) for each in configurations if each is not best] if best else []
-    words = "each configuration with the best one, and with generation 0"
-    return pairs, f"{words} (all {num_all} would be too many)" if num_all > MAX_COMPARISONS else words
+    return [(best, each) for each in configurations if each is not best] if best else [], words
 
 
 class _Reader:

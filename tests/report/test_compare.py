@@ -140,7 +140,7 @@ def test_where_all_pairs_would_be_too_many_the_best_and_generation_0_are_left(sw
     found = sweep.compare()
     assert len(found) == 20 + 21
     assert all(each.first == "method 3" for each in found[:20])
-    assert found[0].family.endswith("(all 231 would be too many)")
+    assert found[0].family.endswith("(with each pair of methods there would be 231)")
 
 
 def test_only_seeds_that_both_have_finished_count(sweep):
