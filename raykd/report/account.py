@@ -60,12 +60,12 @@ def trouble_section(results: Results) -> Section | None:
             Table(("point", "attempts", "reason"), rows, counted(len(failed), "point") + " failed", 1, prose=True)
         )
     if others:
-        rows = tuple((p.label, p.state.status, _progress(p), p.state.error or "") for p in others)
+        rows = tuple((p.label, p.state.status, _progress(p), p.state.error or MISSING) for p in others)
         caption = f"{counted(len(others), 'point')} without a result"
-        blocks.append(Table(("point", "state", "epochs", ""), rows, caption, 2, prose=True))
+        blocks.append(Table(("point", "state", "epochs", "reason"), rows, caption, 2, prose=True))
     if not blocks:
         return None
-    blocks.append(Text("The same `raykd sweep` command goes on with them; add --retry-failed for those given up."))
+    blocks.append(Text("The same `raykd sweep` command goes on with them; add `--retry-failed` for those given up."))
     title = "Failed and unfinished" if failed and others else "Failed" if failed else "Unfinished"
     return Section("unfinished", title, title, tuple(blocks))
 
@@ -128,7 +128,7 @@ def _cost_row(each: Configuration) -> tuple[str, ...]:
     results = [point.result for point in each.finished]
     speed = mean_of(epoch.get("examples_per_second") for point in each.finished for epoch in point.epochs)
     return (
-        each.name,
+        each.spoken,
         duration(mean_of(result["seconds"] for result in results)),
         duration(mean_of(result.get("train_seconds") for result in results)),
         number(mean_of(map(_device_seconds, each.finished)), 0),

@@ -32,7 +32,7 @@ def build(records: SweepRecords) -> Report:
     )
     best = results.finished[0] if results.finished else None
     return Report(
-        title=records.description.get("name") or str(records.root),
+        title=records.description.get("name") or "sweep",
         subtitle=f"{_TASKS.get(results.task, 'sweep')}, begun {moment(records.description.get('started'))}",
         decision=decision(results, comparisons),
         facts=facts(results, comparisons),

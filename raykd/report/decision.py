@@ -1,11 +1,10 @@
 """What a sweep decides: its best configuration, how far that is ahead, and which differences are more than chance."""
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from raykd.report.compare import Comparison
+from raykd.report.compare import Comparison, side_name
 from raykd.report.document import MISSING, Block, Fact, Figure, Picture, Section, Table, Text
 from raykd.report.figures import Curve, dots
 from raykd.report.leaderboard import GENERATION_ZERO
@@ -14,7 +13,7 @@ from raykd.report.results import Configuration, Results, short_names
 
 LEVEL = 0.05
 """Below it a p-value, corrected for all comparisons, is called significant."""
-MOST_ROWS = 14
+MOST_ROWS, MOST_BARS = 30, 14
 MOST_PICTURES = 3
 
 
@@ -66,17 +65,16 @@ def significance_section(results: Results, comparisons: Sequence[Comparison]) ->
     """All comparisons, with intervals and corrected p-values; None where there is nothing to compare."""
     if not comparisons:
         return None
-    made = [each for each in comparisons if each.reason is None]
+    made = sorted((each for each in comparisons if each.reason is None), key=_in_order)
+    shown = _of_contenders(results, made) or made
     blocks: list[Block] = [Text(_explained(made))] if made else []
-    pictures = _forests(results, made)
-    if pictures:
+    if made:
         caption = (
             f"Difference of {results.heading} in percentage points, with its 95% bootstrap interval over examples. "
             "Right of the dashed line the first of the two is better; an interval that crosses it may be chance."
         )
-        blocks.append(Figure(tuple(pictures), caption))
-    if made:
-        blocks.append(_table(sorted(made, key=_in_order)))
+        rest = () if len(shown) == len(made) else (_table(made),)
+        blocks += [Figure(tuple(_forests(shown)), caption, rest), _table(shown[:MOST_ROWS])]
     reasons: dict[str, list[str]] = {}
     for each in comparisons:
         if each.reason is not None:
@@ -85,6 +83,16 @@ def significance_section(results: Results, comparisons: Sequence[Comparison]) ->
         rows = tuple((why, _some(pairs)) for why, pairs in reasons.items())
         blocks.append(Table(("why", "comparisons"), rows, "Not compared", prose=True))
     return Section("significance", "Is it more than chance?", "Significance", tuple(blocks))
+
+
+def _of_contenders(results: Results, made: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons between what is shown elsewhere in the report: contenders, and generation 0."""
+    shown = [each for contender in results.contenders for each in contender.configurations]
+    return [
+        each
+        for each in made
+        if sum(_is_about(each, configuration) for configuration in shown) == 1 + (each.second != GENERATION_ZERO)
+    ]
 
 
 def _explained(made: Sequence[Comparison]) -> str:
@@ -122,13 +130,13 @@ def _against_base(results: Results, best: Configuration, comparisons: Sequence[C
 
 def _against_rivals(best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:
     """How the best one stands beside those that it was compared with, generation 0 left out."""
-    beaten, alike, shared = [], [], {}
+    beaten, alike, shared = [], [], set(best.varied)
     for each in comparisons:
         if each.reason is not None or each.second == GENERATION_ZERO or not _is_about(each, best):
             continue
         other = each.second if each.first == _named(best, each) else each.first
         (beaten if _significant(each) else alike).append(other)
-        shared = each.varied
+        shared &= each.varied.keys()
     same = f" at the same {listed([*short_names(sorted(shared)).values()])}" if shared else ""
     lines = []
     if beaten:
@@ -163,9 +171,7 @@ def _is_about(comparison: Comparison, configuration: Configuration) -> bool:
 
 def _named(configuration: Configuration, comparison: Comparison) -> str:
     """What a comparison calls a configuration."""
-    own = {key: found for key, found in configuration.varied.items() if key not in comparison.varied}
-    words = [f"{key.rpartition('.')[2]}={json.dumps(own[key])}" for key in sorted(own)]
-    return " ".join([configuration.method, *words])
+    return side_name(configuration.method, configuration.varied, comparison.varied)
 
 
 def _significant(comparison: Comparison) -> bool:
@@ -190,7 +196,7 @@ def _setting(comparison: Comparison) -> str:
     return ", ".join(f"{name} {value(comparison.varied[key])}" for key, name in names.items()) or MISSING
 
 
-def _forests(results: Results, made: Sequence[Comparison]) -> list[Picture]:
+def _forests(made: Sequence[Comparison]) -> list[Picture]:
     """The differences with their intervals, a picture for each setting; generation 0 in one of its own."""
     groups: dict[str, list[Comparison]] = {}
     for each in made:
@@ -198,7 +204,7 @@ def _forests(results: Results, made: Sequence[Comparison]) -> list[Picture]:
         groups.setdefault(f"Against {GENERATION_ZERO}" if is_base else _setting(each), []).append(each)
     pictures = []
     for title, members in list(groups.items())[:MOST_PICTURES]:
-        shown = sorted(members, key=lambda each: -each.difference)[:MOST_ROWS]
+        shown = sorted(members, key=lambda each: -each.difference)[:MOST_BARS]
         is_base = shown[0].second == GENERATION_ZERO
         names = [f"{each.first}, {_setting(each)}" if is_base and each.varied else _pair(each) for each in shown]
         places = range(len(shown))
@@ -213,7 +219,7 @@ def _forests(results: Results, made: Sequence[Comparison]) -> list[Picture]:
                 [name.replace(" vs ", " minus ") for name in names],
                 [line],
                 title=heading[0].upper() + heading[1:],
-                x_label="difference (percentage points)",
+                x_label="percentage points",
                 alt=f"{heading}: {said}.",
                 level=("no difference", 0.0),
             )

@@ -88,6 +88,7 @@ def curves(
     level: tuple[str, float] | None = None,
     boundaries: Sequence[float] = (),
     joined: bool = True,
+    y_limits: tuple[float, float] | None = None,
 ) -> Picture:
     """Lines over a number.
 
@@ -96,6 +97,7 @@ def curves(
         level: name and height of a line across the picture.
         boundaries: places of vertical lines.
         joined: draw lines; else markers alone.
+        y_limits: ends of the axis, for pictures that are to be compared.
     """
     with mpl.rc_context(_STYLE):
         figure, axes = _panel(title, x_label, y_label, height=300 if len(lines) < 6 else 330)
@@ -113,6 +115,8 @@ def curves(
         if ticks is not None:
             axes.set_xticks(list(ticks), list(ticks.values()))
             axes.minorticks_off()
+        if y_limits is not None:
+            axes.set_ylim(y_limits)
         _legend(figure, axes)
         return Picture(_svg(figure), alt)
 
@@ -177,7 +181,9 @@ def dots(
     """
     with mpl.rc_context({**_STYLE, "legend.handlelength": 1.2}):
         each = max(1, len(series))
-        figure, axes = _panel(title, x_label, "", height=110 + max(24, 9 * each) * len(names))
+        labels = [_wrapped(name) for name in names]
+        most = max((label.count("\n") + 1 for label in labels), default=1)
+        figure, axes = _panel(title, x_label, "", height=110 + max(24, 9 * each, 15 * most) * len(names))
         if level is not None:
             axes.axvline(level[1], color=_INK, linewidth=1.2, dashes=(4, 3))
         for number, line in enumerate(series):
@@ -186,7 +192,7 @@ def dots(
             if line.low is not None:
                 axes.hlines(places, line.low, line.high, color=look["color"], linewidth=1.6)
             axes.plot(line.mean, places, label=_wrapped(line.name), **look)
-        axes.set_yticks(range(len(names)), [_wrapped(name) for name in names])
+        axes.set_yticks(range(len(names)), labels)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(axis="y", linewidth=0.4)
         axes.tick_params(axis="y", length=0)

@@ -1,87 +1,111 @@
 """How much each searched key matters: its main effect on the score."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from raykd.report.document import Figure, Picture, Section, Table
 from raykd.report.figures import Curve, curves
 from raykd.report.numbers import number, signed, value
-from raykd.report.results import BUDGET, Results, mean_of, short_names
+from raykd.report.results import BUDGET, Results, short_names
 
+Members = list[tuple[Mapping[str, Any], float]]
+"""Searched values, the seed among them, and main score of points."""
 MOST_VALUES = 12
 """A key with more values than this was drawn, not listed: every point is shown instead of a mean."""
+
+
+@dataclass(frozen=True)
+class _Effect:
+    """What one key does.
+
+    Attributes:
+        values: what the places of the curves stand for; None where they are numbers of the key.
+        best: the value with the highest mean, or of the best point.
+        span: how far that is above the worst.
+    """
+
+    name: str
+    curves: tuple[Curve, ...]
+    values: list[Any] | None
+    best: str
+    span: float
 
 
 def knobs_section(results: Results) -> Section | None:
     """A picture for each searched key but budget and seed; None where nothing else was searched."""
     every = {key for each in results.configurations for key in each.varied}
     names = short_names(sorted(every - {BUDGET}))
-    drawn = [(name, *found) for key, name in names.items() if (found := _effect(results, key, name))]
-    if not drawn:
+    effects = [found for key, name in names.items() if (found := _effect(results, key, name))]
+    if not effects:
         return None
     caption = (
-        f"{results.heading} by the value of one key. Lines are means over everything else that was searched, taken "
-        "only over settings of the rest for which every value has finished, so that values are compared like with "
-        "like; single marks are points of a random search, whose other keys differ too."
+        f"{results.heading} by the value of one key, all keys on one scale. Lines are means over everything else that "
+        "was searched, taken only over settings of the rest for which every value has finished, so that values are "
+        "compared like with like; single marks are points of a random search, whose other keys differ too."
     )
-    rows = tuple((name, best, span) for name, _, best, span in drawn)
+    heights = [height for effect in effects for line in effect.curves for height in line.mean]
+    # A difference of less than a percentage point shall look small.
+    margin = max(0.06 * (max(heights) - min(heights)), 0.5)
+    limits = min(heights) - margin, max(heights) + margin
+    rows = tuple((effect.name, effect.best, signed(effect.span)) for effect in effects)
     table = Table(("key", "best value", "best minus worst"), rows, "Main effects, largest over methods", num_labels=2)
-    picture = tuple(picture for _, picture, _, _ in drawn)
-    return Section("knobs", "What the knobs do", "Knobs", (Figure(picture, caption, (table,)),))
+    pictures = tuple(_drawn(results, effect, limits) for effect in effects)
+    return Section("knobs", "What the knobs do", "Knobs", (Figure(pictures, caption, (table,)),))
 
 
-def _effect(results: Results, key: str, name: str) -> tuple[Picture, str, str] | None:
-    """The picture of a key, the best of its values, and how far that is above the worst."""
+def _drawn(results: Results, effect: _Effect, limits: tuple[float, float]) -> Picture:
+    places = [x for line in effect.curves for x in line.x]
+    return curves(
+        effect.curves,
+        title=effect.name,
+        x_label=effect.name,
+        y_label=f"{results.heading} (%)",
+        alt=f"{results.heading} by {effect.name}: best at {effect.best}, {number(effect.span)} above the worst.",
+        ticks=None if effect.values is None else {place: _tick(each) for place, each in enumerate(effect.values)},
+        log=effect.values is None and min(places) > 0 and max(places) / min(places) > 30,
+        joined=effect.values is not None,
+        y_limits=limits,
+    )
+
+
+def _effect(results: Results, key: str, name: str) -> _Effect | None:
     values = _values(results, key)
     if len(values) < 2:
         return None
+    by_method = _by_method(results, key)
+    styles = {method: style for style, method in enumerate(_methods(results))}
     if len(values) > MOST_VALUES:
-        return _scatter(results, key, name) if all(isinstance(each, int | float) for each in values) else None
-    lines, spans = [], []
-    for style, (method, members) in enumerate(_by_method(results, key).items()):
-        means = _balanced_means(members, values)
-        if means:
-            lines.append(Curve(method, style, range(len(values)), means))
-            best = max(range(len(values)), key=means.__getitem__)
-            spans.append((max(means) - min(means), value(values[best])))
-    if not lines:
+        is_number = all(isinstance(each, int | float) for each in values)
+        return _of_points(by_method, styles, key, name) if is_number else None
+    means = {method: _balanced_means(members, key, values) for method, members in by_method.items()}
+    known = {method: found for method, found in means.items() if found}
+    if not known:
         return None
-    span, best = max(spans)
-    said = "; ".join(
-        f"{line.name}: "
-        + ", ".join(f"{value(at)} gives {number(mean)}" for at, mean in zip(values, line.mean, strict=True))
-        for line in lines
-    )
-    picture = curves(
-        lines,
-        title=name,
-        x_label=name,
-        y_label=f"{results.heading} (%)",
-        alt=f"{results.heading} by {name}. {said}.",
-        ticks={place: _tick(each) for place, each in enumerate(values)},
-    )
-    return picture, best, signed(span)
+    lines = tuple(Curve(method, styles[method], range(len(values)), found) for method, found in known.items())
+    widest = max(known.values(), key=lambda found: max(found) - min(found))
+    best = value(values[widest.index(max(widest))])
+    return _Effect(name, lines, values, best, max(widest) - min(widest))
 
 
-def _scatter(results: Results, key: str, name: str) -> tuple[Picture, str, str]:
-    lines, every = [], []
-    for style, (method, members) in enumerate(_by_method(results, key).items()):
-        found = sorted((varied[key], score) for varied, score in members)
-        every += found
-        lines.append(Curve(method, style, [x for x, _ in found], [score for _, score in found]))
-    low, high = (find(x for x, _ in every) for find in (min, max))
-    best, score = max(every, key=lambda one: one[1])
-    picture = curves(
-        lines,
-        title=name,
-        x_label=name,
-        y_label=f"{results.heading} (%)",
-        alt=f"{results.heading} of every point by {name}; the best, {number(score)}, is at {value(best)}.",
-        log=low > 0 and high / low > 30,
-        joined=False,
+def _of_points(by_method: Mapping[str, Members], styles: Mapping[str, int], key: str, name: str) -> _Effect:
+    """Every point by itself, of a key that was drawn."""
+    found = {method: sorted((varied[key], score) for varied, score in members) for method, members in by_method.items()}
+    lines = tuple(
+        Curve(method, styles[method], [x for x, _ in points], [score for _, score in points])
+        for method, points in found.items()
     )
-    return picture, value(best), signed(score - min(score for _, score in every))
+    every = [point for points in found.values() for point in points]
+    best, highest = max(every, key=lambda point: point[1])
+    return _Effect(name, lines, None, value(best), highest - min(score for _, score in every))
+
+
+def _methods(results: Results) -> list[str]:
+    """The methods in the order of the file, so that each looks as in other figures."""
+    named = results.records.description.get("config", {}).get("methods") or ()
+    return list(dict.fromkeys([*named, *(point.method for point in results.records.points)]))
 
 
 def _values(results: Results, key: str) -> list[Any]:
@@ -91,9 +115,9 @@ def _values(results: Results, key: str) -> list[Any]:
     return numbers + [each for each in found.values() if not isinstance(each, int | float)]
 
 
-def _by_method(results: Results, key: str) -> dict[str, list[tuple[Mapping[str, Any], float]]]:
+def _by_method(results: Results, key: str) -> dict[str, Members]:
     """Method -> searched values, the seed among them, and main score of every finished point that has the key."""
-    found: dict[str, list[tuple[Mapping[str, Any], float]]] = {}
+    found: dict[str, Members] = {}
     for point in results.records.points:
         score = point.result["scores"].get(results.main) if point.result else None
         if score is not None and key in point.varied:
@@ -101,17 +125,14 @@ def _by_method(results: Results, key: str) -> dict[str, list[tuple[Mapping[str, 
     return found
 
 
-def _balanced_means(members: Iterable[tuple[Mapping[str, Any], float]], values: list[Any]) -> list[float]:
+def _balanced_means(members: Members, key: str, values: list[Any]) -> list[float]:
     """The mean of each value over those settings of the rest that have all values; empty where none has."""
     blocks: dict[str, dict[str, float]] = {}
-    wanted = [value(each) for each in values]
     for varied, score in members:
-        for key, found in varied.items():
-            rest = json.dumps({name: each for name, each in varied.items() if name != key}, sort_keys=True)
-            if value(found) in wanted:
-                blocks.setdefault(f"{key} {rest}", {})[value(found)] = score
-    complete = [block for block in blocks.values() if len(block) == len(wanted)]
-    return [mean_of(block[each] for block in complete) for each in wanted] if complete else []
+        rest = json.dumps({name: each for name, each in varied.items() if name != key}, sort_keys=True)
+        blocks.setdefault(rest, {})[value(varied[key])] = score
+    complete = [block for block in blocks.values() if len(block) == len(values)]
+    return [fmean(block[value(each)] for block in complete) for each in values] if complete else []
 
 
 def _tick(found: Any) -> str:

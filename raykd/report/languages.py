@@ -26,7 +26,7 @@ def languages_section(results: Results) -> Section | None:
     if results.is_matrix:
         blocks.append(_matrices(results, cells))
     pictures = tuple(_language_dots(results, shown, role, table) for role, table in roles.items())
-    caption = "Each contender at its best budget, mean over seeds"
+    caption = f"Means over seeds{results.at_best}"
     caption += f"; hollow: {GENERATION_ZERO}." if results.base else "."
     numbers = tuple(_language_table(role, table) for role, table in roles.items())
     blocks.append(Figure(pictures, caption, numbers))
@@ -63,9 +63,9 @@ def _matrices(results: Results, cells: Mapping[str, Mapping[str, float]]) -> Fig
             pictures.append(_heat(title, leads[name], languages, led, signed=True))
     caption = (
         f"{results.heading.rpartition(' ')[2]} of every cell in percent, question language by context language, mean "
-        "over seeds, each contender at its best budget. Bright yellow is high, dark blue low; differences are in "
-        "percentage points, orange above and purple below nought, on one scale for all differences to generation 0 and "
-        "one for all leads of the best."
+        f"over seeds{results.at_best}. Bright yellow is high, dark blue low; differences are in percentage points, "
+        "orange above and purple below nought, on one scale for all differences to generation 0 and one for all leads "
+        "of the best."
     )
     numbers = tuple(_matrix_table(name, table, languages) for name, table in tables.items())
     if base is not None:

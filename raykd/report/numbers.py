@@ -51,9 +51,22 @@ def value(found: Any) -> str:
     """The value of a key of a sweep file."""
     if found is None:
         return MISSING
+    if isinstance(found, Mapping) and {"start", "end"} <= found.keys():
+        return _schedule(**found)
     if isinstance(found, Mapping | list | tuple | bool):
         return json.dumps(found, ensure_ascii=False)
     return f"{found:g}" if isinstance(found, float) else str(found)
+
+
+def _schedule(
+    start: float, end: float, shape: str = "linear", until: float = 1.0, num_stairs: int | None = None
+) -> str:
+    """A schedule over progress; what is at its default goes without saying."""
+    words = [f"{start:g} to {end:g}"]
+    words += [shape] if shape != "linear" else []
+    words += [f"until {until:g}"] if until != 1 else []
+    words += [f"in {counted(num_stairs, 'stair')}"] if num_stairs else []
+    return " ".join(words)
 
 
 def counted(num: int, singular: str, plural: str | None = None) -> str:

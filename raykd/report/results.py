@@ -48,11 +48,7 @@ class Configuration:
     @property
     def spoken(self) -> str:
         """Its name in a sentence."""
-        names = short_names(sorted(self.varied))
-        setting = ", ".join(f"{name} {value(self.varied[key])}" for key, name in names.items())
-        if self.method == DEFAULT_METHOD and setting:
-            return setting
-        return f"{self.method} at {setting}" if setting else self.method
+        return _name(self.method, self.varied, " at ")
 
     def cells(self, metric: str) -> dict[str, float]:
         """Cell -> mean over seeds of its score."""
@@ -146,6 +142,17 @@ class Results:
         return sorted(found, key=lambda budget: (isinstance(budget, str), budget))
 
     @property
+    def at_best(self) -> str:
+        """How a contender is shown where one budget has to stand for it."""
+        return ", each contender at its best budget" if self.budgets else ""
+
+    @property
+    def has_hand_offs(self) -> bool:
+        """Whether students become teachers."""
+        lineages = [point.config.get("lineage", {}) for point in self.records.points]
+        return any(lineage.get("num_generations", 1) > 1 for lineage in lineages)
+
+    @property
     def heading(self) -> str:
         """What the main score is called."""
         return self.columns.get(self.main, "score")
@@ -180,7 +187,7 @@ class Results:
         if len(known) > 1:
             kept.sort(key=lambda group: list(methods).index(group[0].method))
         return tuple(
-            Contender(_common_name(group, alone=len(known) == 1), style, tuple(sorted(group, key=_by_budget)))
+            Contender(_contender_name(group[0], alone=len(known) == 1), style, tuple(sorted(group, key=_by_budget)))
             for style, group in enumerate(kept)
         )
 
@@ -242,12 +249,17 @@ def _best_of_each(settings: Mapping[tuple[str, str], list[Configuration]], main:
     return list(best.values())
 
 
-def _common_name(group: list[Configuration], *, alone: bool) -> str:
-    """The name of a contender: that of its configurations without the budget, and the method only where it tells."""
-    first = group[0]
-    words = first.name.removeprefix(first.method).split()
-    setting = " ".join(word for word in words if word != f"budget={first.budget}")
-    return (setting if alone else f"{first.method} {setting}".strip()) or first.method
+def _name(method: str, varied: Mapping[str, Any], joint: str) -> str:
+    """The method, where the file has any, and its searched values."""
+    names = short_names(sorted(varied))
+    setting = ", ".join(f"{name} {value(varied[key])}" for key, name in names.items())
+    return joint.join(part for part in (method if method != DEFAULT_METHOD or not setting else "", setting) if part)
+
+
+def _contender_name(configuration: Configuration, *, alone: bool) -> str:
+    """Its name without the budget, and with the method only where that tells."""
+    rest = {key: found for key, found in configuration.varied.items() if key != BUDGET}
+    return _name(DEFAULT_METHOD if alone and rest else configuration.method, rest, ", ")
 
 
 def _by_budget(configuration: Configuration) -> tuple[bool, Any]:

@@ -7,7 +7,7 @@ from raykd.report.document import Figure, Picture, Section, Table
 from raykd.report.figures import Curve, curves
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import number, value
-from raykd.report.results import Configuration, Contender, Results, mean_of
+from raykd.report.results import Configuration, Contender, Results, mean_of, rank
 
 MOST_PANELS = 3
 _WATCHED = {"effective_rank": "effective rank", "std": "deviation", "mean_cosine": "mean cosine"}
@@ -28,8 +28,7 @@ def _generations(results: Results) -> Figure | None:
         return None
     caption = (
         "Score on the small sample that is scored after every epoch, mean over seeds, band from the lowest to the "
-        "highest; dotted lines are hand-offs: there the student becomes the teacher of the next generation. The sample "
-        "is smaller than what the leaderboard is scored on."
+        f"highest{_hand_offs(results)}. The sample is smaller than what the leaderboard is scored on."
     )
     return Figure(pictures, caption, _generation_table(results))
 
@@ -45,7 +44,7 @@ def _coefficient(results: Results) -> Figure | None:
         return None
     caption = (
         "What the KD term of an example is multiplied with, mean over the examples of an epoch: how far up the teacher "
-        "ranks the right positions. It rises as teachers get better; dotted lines are hand-offs."
+        f"ranks the right positions{_hand_offs(results)}."
     )
     return Figure(pictures, caption)
 
@@ -70,7 +69,8 @@ def _health(results: Results) -> Figure | None:
 def _losses(results: Results) -> Figure | None:
     """The terms of the loss of each contender at its best budget, a picture each."""
     pictures = []
-    for each in results.contenders[:MOST_PANELS]:
+    ranked = sorted(results.contenders, key=lambda each: -rank(each.best(results.main).mean(results.main)))
+    for each in ranked[:MOST_PANELS]:
         best = each.best(results.main)
         lines = [_curve(name, style, best, read) for style, (name, read) in enumerate(_terms(best).items())]
         drawn = [line for line in lines if line is not None]
@@ -79,8 +79,8 @@ def _losses(results: Results) -> Figure | None:
             alt = f"{title}, its terms: {_ends(drawn)}"
             pictures.append(_draw(best, drawn, title=title, y_label="loss term", alt=alt))
     caption = (
-        "Terms of the loss, mean over the steps of an epoch and over seeds, before they are weighted: how well labels "
-        "are learnt, and how closely the teacher is followed. Each contender at its best budget."
+        f"Terms of the loss, mean over the steps of an epoch and over seeds{results.at_best}, before they are "
+        "weighted: how well labels are learnt, and how closely the teacher is followed."
     )
     return Figure(tuple(pictures), caption) if pictures else None
 
@@ -93,6 +93,10 @@ def _terms(configuration: Configuration) -> dict[str, Read]:
     if parts:
         return terms | {name: lambda epoch, name=name: epoch["parts"].get(name) for name in parts}
     return terms | ({"kd": lambda epoch: epoch.get("kd")} if any(epoch.get("kd") for epoch in epochs) else {})
+
+
+def _hand_offs(results: Results) -> str:
+    return "; at dotted lines the student becomes the teacher" if results.has_hand_offs else ""
 
 
 def _watched(name: str) -> Read:

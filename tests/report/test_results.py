@@ -56,7 +56,7 @@ def test_configurations_are_means_over_seeds_best_first(tmp_path):
 
 def test_a_contender_is_a_method_at_its_best_setting_over_all_budgets(tmp_path):
     results = with_scores(tmp_path / "runs", score)
-    assert [(each.name, each.style) for each in results.contenders] == [("ce", 0), ("skd T=4", 1)]
+    assert [(each.name, each.style) for each in results.contenders] == [("ce", 0), ("skd, temperature 4", 1)]
     assert [each.budget for each in results.contenders[1].configurations] == [8, "all"]
     assert [each.num_items for each in results.contenders[1].configurations] == [8, 256]
     assert results.contenders[1].best("gxlt_f1").budget == "all"
@@ -66,7 +66,7 @@ def test_a_contender_is_a_method_at_its_best_setting_over_all_budgets(tmp_path):
 def test_with_one_method_its_settings_compete(tmp_path):
     file = {**FILE, "methods": {"skd": {}}}
     results = with_scores(tmp_path / "runs", score, file)
-    assert [each.name for each in results.contenders] == ["T=4", "T=2", "T=8"]
+    assert [each.name for each in results.contenders] == ["temperature 4", "temperature 2", "temperature 8"]
 
 
 def test_a_key_s_effect_is_the_mean_over_what_has_all_its_values(tmp_path):
@@ -80,7 +80,7 @@ def test_a_key_s_effect_is_the_mean_over_what_has_all_its_values(tmp_path):
     results = with_scores(tmp_path / "runs", score, status=status)
     (figure,) = knobs_section(results).blocks
     # Only budget 8 with seed 1 has all three temperatures: 21, 26 and 18.
-    assert figure.pictures[0].alt.endswith("skd: 2 gives 21.0, 4 gives 26.0, 8 gives 18.0.")
+    assert figure.pictures[0].alt.endswith("by temperature: best at 4, 8.0 above the worst.")
     assert figure.numbers[0] == Table(
         ("key", "best value", "best minus worst"),
         (("temperature", "4", "+8.0"),),
