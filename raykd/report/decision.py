@@ -65,7 +65,7 @@ def significance_section(results: Results, comparisons: Sequence[Comparison]) ->
     """All comparisons, with intervals and corrected p-values; None where there is nothing to compare."""
     if not comparisons:
         return None
-    made = sorted((each for each in comparisons if each.reason is None), key=_in_order)
+    made = _in_order([each for each in comparisons if each.reason is None])
     shown = _of_contenders(results, made) or made
     blocks: list[Block] = [Text(_explained(made))] if made else []
     if made:
@@ -227,9 +227,12 @@ def _forests(made: Sequence[Comparison]) -> list[Picture]:
     return pictures
 
 
-def _in_order(each: Comparison) -> tuple[bool, str, float]:
+def _in_order(made: Sequence[Comparison]) -> list[Comparison]:
     """Methods before generation 0, each setting by itself, large differences first."""
-    return each.second == GENERATION_ZERO, _setting(each), -each.difference
+    settings = list(dict.fromkeys(map(_setting, made)))
+    return sorted(
+        made, key=lambda each: (each.second == GENERATION_ZERO, settings.index(_setting(each)), -each.difference)
+    )
 
 
 def _table(made: Sequence[Comparison]) -> Table:
