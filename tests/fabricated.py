@@ -25,7 +25,7 @@ FINAL, RUNNING, FAILED = "finished", "running", "failed"
 
 
 def fabricate(
-    root: Path, file: Path | Mapping[str, Any], *, status: Callable[[Point], str] = lambda point: FINAL
+    root: Path | str, file: Path | Mapping[str, Any], *, status: Callable[[Point], str] = lambda point: FINAL
 ) -> list[Point]:
     """What a run of a sweep file would leave at `root`; the file's points.
 

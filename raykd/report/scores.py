@@ -1,4 +1,4 @@
-"""What was reached: the leaderboard, the curves over budgets, and the languages."""
+"""What was reached: the leaderboard, and the curves over budgets."""
 
 from collections.abc import Sequence
 
@@ -57,7 +57,7 @@ def few_shot_section(results: Results) -> Section | None:
     pictures = [_budget_curves(results, lines, score) for score in results.overall[:MOST_PANELS]]
     caption = (
         "Score over the budget (on a logarithmic axis): lines are means over seeds, bands reach from the lowest to the "
-        f"highest seed; the line across is {GENERATION_ZERO}, the teacher before any budget was spent."
+        f"highest seed; the line across is {GENERATION_ZERO}."
     )
     blocks: tuple[Block, ...] = (Figure(tuple(pictures), caption, (_budget_table(results, lines),)),)
     return Section("few-shot", "What more data buys", "Budgets", blocks)

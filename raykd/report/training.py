@@ -180,7 +180,7 @@ def _generation_table(results: Results) -> tuple[Table, ...]:
                     found.setdefault(record["index"], []).append(record["dev_score"])
         if found:
             most = max(most, *found)
-            rows.append((best.name, found))
+            rows.append((best.spoken, found))
     if not rows:
         return ()
     numbers = range(1, most + 1)

@@ -34,6 +34,14 @@ def test_files_may_be_named_and_the_outcome_said_as_json(results, tmp_path, caps
     assert beside.exists()
 
 
+def test_of_a_url_the_page_is_written_here(bucket, tmp_path, monkeypatch, capsys):
+    fabricate(bucket, QUICKSTARTS["qa"], status=lambda point: "pending")
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", bucket]) == 0
+    assert "report-quickstart.html" in capsys.readouterr().out
+    assert "No point of 12 is finished yet" in (tmp_path / "report-quickstart.html").read_text()
+
+
 def test_a_folder_without_a_sweep_is_refused(tmp_path, capsys):
     for place in (tmp_path, tmp_path / "missing"):
         assert main(["report", str(place)]) == 2
