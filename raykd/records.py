@@ -20,7 +20,7 @@ class PointRecord:
         config: the whole configuration, as JSON.
         result: scores, generations and cost; None while it is not finished.
         epochs: the reports of its epochs so far, in order.
-        outcomes: cell -> what became of every example, see `Journal.write_outcomes`; None where there are none.
+        outcomes: what became of every example, see `Journal.write_outcomes`; None where there are none.
     """
 
     id: str
