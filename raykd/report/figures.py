@@ -5,6 +5,7 @@ Lines differ in colour, marker and dash, so that they can be told apart in grey 
 
 import hashlib
 import io
+import math
 import re
 import textwrap
 import warnings
@@ -21,6 +22,8 @@ from raykd.report.document import Picture
 
 WIDTH = 360
 """Of a picture, in CSS pixels: on a phone it is shown at about this width, elsewhere larger."""
+LEGEND_LETTERS = 42
+"""That fit beside the line of a legend."""
 _INK, _FAINT = "#31343a", "#d3d6db"
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7a1f", "#7b2d5b")
 """Okabe and Ito's palette for colour-blind readers, and two more; the page may lighten them."""
@@ -100,18 +103,19 @@ def curves(
         y_limits: ends of the axis, for pictures that are to be compared.
     """
     with mpl.rc_context(_STYLE):
-        figure, axes = _panel(title, x_label, y_label, height=300 if len(lines) < 6 else 330)
+        named = [line.name for line in lines] + ([level[0]] if level else [])
+        figure, axes = _panel(title, x_label, y_label, height=260 + _legend_height(named))
         if log:
             axes.set_xscale("log")
         for x in boundaries:
             axes.axvline(x, color=_INK, linewidth=0.9, dashes=(2, 3))
         if level is not None:
-            axes.axhline(level[1], color=_INK, linewidth=1.4, dashes=(6, 3), label=_wrapped(level[0]))
+            axes.axhline(level[1], color=_INK, linewidth=1.4, dashes=(6, 3), label=_wrapped(level[0], LEGEND_LETTERS))
         for line in lines:
             look = _look(line.style, joined=joined)
             if line.low is not None:
                 axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.16, linewidth=0)
-            axes.plot(line.x, line.mean, label=_wrapped(line.name), **look)
+            axes.plot(line.x, line.mean, label=_wrapped(line.name, LEGEND_LETTERS), **look)
         if ticks is not None:
             axes.set_xticks(list(ticks), list(ticks.values()))
             axes.minorticks_off()
@@ -181,9 +185,10 @@ def dots(
     """
     with mpl.rc_context({**_STYLE, "legend.handlelength": 1.2}):
         each = max(1, len(series))
-        labels = [_wrapped(name) for name in names]
-        most = max((label.count("\n") + 1 for label in labels), default=1)
-        figure, axes = _panel(title, x_label, "", height=110 + max(24, 9 * each, 15 * most) * len(names))
+        labels = [_wrapped(name, 26) for name in names]
+        row = max([24, 9 * each, *(15 * (label.count("\n") + 1) for label in labels)])
+        legend = _legend_height([line.name for line in series]) if len(series) > 1 else 0
+        figure, axes = _panel(title, x_label, "", height=75 + row * len(names) + legend)
         if level is not None:
             axes.axvline(level[1], color=_INK, linewidth=1.2, dashes=(4, 3))
         for number, line in enumerate(series):
@@ -191,7 +196,7 @@ def dots(
             look = _look(line.style, joined=False) if line.style >= 0 else _REFERENCE
             if line.low is not None:
                 axes.hlines(places, line.low, line.high, color=look["color"], linewidth=1.6)
-            axes.plot(line.mean, places, label=_wrapped(line.name), **look)
+            axes.plot(line.mean, places, label=_wrapped(line.name, LEGEND_LETTERS), **look)
         axes.set_yticks(range(len(names)), labels)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(axis="y", linewidth=0.4)
@@ -202,10 +207,12 @@ def dots(
 
 
 def _panel(title: str, x_label: str, y_label: str, *, height: float) -> tuple[Figure, Axes]:
+    heading = textwrap.fill(_plain(title), 36)
+    height += 17 * heading.count("\n")
     # At 72 dots an inch a point is a pixel of the picture.
     figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(textwrap.fill(_plain(title), 44))
+    axes.set_title(heading)
     axes.set_xlabel(_plain(x_label))
     axes.set_ylabel(_plain(y_label))
     return figure, axes
@@ -221,14 +228,23 @@ def _look(style: int, *, joined: bool) -> dict[str, Any]:
 
 def _legend(figure: Figure, axes: Axes) -> None:
     handles, names = axes.get_legend_handles_labels()
-    if len(names) > 1 or any(not name.startswith("_") for name in names):
-        longest = max(len(line) for name in names for line in name.split("\n"))
-        columns = 3 if longest <= 9 else 2 if longest <= 17 else 1
-        figure.legend(handles, names, loc="outside lower left", ncols=min(columns, len(names)), columnspacing=1.2)
+    columns = _legend_columns(names)
+    figure.legend(handles, names, loc="outside lower left", ncols=columns, columnspacing=1.2)
 
 
-def _wrapped(name: str) -> str:
-    return textwrap.fill(_plain(name), 30)
+def _legend_columns(names: Sequence[str]) -> int:
+    longest = max(map(len, names))
+    return min(len(names), 3 if longest <= 9 else 2 if longest <= 17 else 1)
+
+
+def _legend_height(names: Sequence[str]) -> int:
+    """Pixels that a legend takes: what it needs may not be taken from the axes."""
+    lines = sum(_wrapped(name, LEGEND_LETTERS).count("\n") + 1 for name in names)
+    return 18 * math.ceil(lines / _legend_columns(names))
+
+
+def _wrapped(name: str, letters: int) -> str:
+    return textwrap.fill(_plain(name), letters)
 
 
 def _plain(text: str) -> str:

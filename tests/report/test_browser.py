@@ -22,6 +22,27 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+LONG_NAMES = {
+    "name": "a-sweep-with-a-name-that-goes-on-and-on-without-a-place-to-break-it",
+    "base": {"model": "builtin:tiny"},
+    "data": {
+        "train": {"builtin": "small-world", "num_items": 32},
+        "languages": ["en", "es"],
+        "num_target_languages": 1,
+    },
+    "evaluation": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es", "zh"]},
+    "methods": {
+        "self-distillation with coefficients": {},
+        "self-distillation_the_other_way_round_<b>": {"distillation": {"direction": "reverse_kl"}},
+    },
+    "search": {
+        "space": {
+            "data.budget": [8, 16],
+            "distillation.kd_weight": [1, {"start": 1, "end": 0.25, "shape": "cosine", "num_stairs": 3}],
+            "distillation.temperature": [2, 4],
+        }
+    },
+}
 PHONE, DESKTOP = (390, 844), (1440, 900)
 LARGEST = 5 * 2**20
 
@@ -40,11 +61,11 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture(scope="module", params=list(QUICKSTARTS))
+@pytest.fixture(scope="module", params=[*QUICKSTARTS, "long-names"])
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a sweep of each task."""
+    """The page of a sweep of each task, and of one whose names are long."""
     root = tmp_path_factory.mktemp(request.param) / "results"
-    fabricate(root, QUICKSTARTS[request.param])
+    fabricate(root, QUICKSTARTS.get(request.param, LONG_NAMES))
     page = root / "report.html"
     page.write_text(as_html(build(read_records(root))), encoding="utf-8")
     return page
