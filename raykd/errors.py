@@ -78,3 +78,7 @@ class ProcessLostError(TrainingError):
 
 class StorageError(RaykdError):
     """The storage of the results did not answer for a while, or refuses what is asked of it."""
+
+
+class HubError(RaykdError):
+    """The Hugging Face Hub does not answer, or refuses what is asked of it."""

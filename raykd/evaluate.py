@@ -1,6 +1,5 @@
 """Score a QA model folder on a data set, without a sweep."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from raykd.config.base import Source
 from raykd.config.point import EvaluationConfig
 from raykd.data.sources import locate_model
 from raykd.loop import batches_for_inference
+from raykd.models.accelerator import settle_accelerator
 from raykd.models.qa import load_qa_model, load_tokenizer
 from raykd.tasks.qa_data import load_cells
 from raykd.tasks.qa_task import answer_rows, collect_ranked, dev_set
@@ -44,9 +44,7 @@ def evaluate(
     Raises:
         DataError: if model or data cannot be found or read.
     """
-    if not torch.cuda.is_available():
-        # transformers loads DeepSpeed where accelerate is installed, and its guess at the accelerator goes to stdout.
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    settle_accelerator()
     here = Path.cwd()
     name = locate_model(model, folder=here)
     config = EvaluationConfig(

@@ -11,6 +11,7 @@ from raykd.artifacts import Store
 SWEEP = "sweep.json"
 PULSE = "pulse.json"
 OUTCOMES = "outcomes.json"
+ACTIVITY = "activity.json"
 Status = Literal["pending", "running", "interrupted", "finished", "failed", "stopped"]
 
 
@@ -75,6 +76,19 @@ class Journal:
         """
         return self.store.read_json(SWEEP)
 
+    def activity(self) -> dict[str, Any] | None:
+        """What `write_activity` recorded last; None before."""
+        return self.store.find_json(ACTIVITY)
+
+    def write_activity(self, activity: Mapping[str, Any]) -> None:
+        """Record what a run does beside its points, which tell of themselves.
+
+        Args:
+            activity: `run`, its number; `doing`, what it makes for all points, or None; `at_once`, how many points it
+                runs at a time, or None; `waiting`, a reason for each thing that it needs and has not got.
+        """
+        self.store.write_json(ACTIVITY, activity)
+
     def add(self, point_id: str, description: Mapping[str, Any]) -> None:
         """Record a point's configuration; the same point again changes nothing but its label and method."""
         self.store.write_json(self._file(point_id, "point.json"), description)
@@ -82,6 +96,10 @@ class Journal:
     def point(self, point_id: str) -> dict[str, Any]:
         """What `add` recorded."""
         return self.store.read_json(self._file(point_id, "point.json"))
+
+    def find_point(self, point_id: str) -> dict[str, Any] | None:
+        """What `add` recorded; None before."""
+        return self.store.find_json(self._file(point_id, "point.json"))
 
     def point_ids(self) -> list[str]:
         """Every point that was ever added, sorted."""
@@ -167,9 +185,17 @@ class Journal:
         for name in self.store.children(self._file(point_id, "epochs")):
             yield self.store.read_json(self._file(point_id, "epochs") / name)
 
+    def last_epoch(self, point_id: str) -> int:
+        """The highest number of an epoch that was reported; 0 before the first."""
+        return int(max(self.store.children(self._file(point_id, "epochs")), default="0").partition(".")[0])
+
+    def epoch(self, point_id: str, epoch: int) -> dict[str, Any] | None:
+        """The report of one epoch, None where there is none."""
+        return self.store.find_json(self._file(point_id, "epochs") / _epoch_file(epoch))
+
     def write_epoch(self, point_id: str, epoch: int, report: Mapping[str, Any]) -> None:
         """Record one epoch, counted from 1 over the whole lineage; a repeated epoch replaces its report."""
-        self.store.write_json(self._file(point_id, "epochs") / f"{epoch:04d}.json", report)
+        self.store.write_json(self._file(point_id, "epochs") / _epoch_file(epoch), report)
 
     def pulse(self, point_id: str) -> dict[str, Any] | None:
         """The last sign of life of a point that runs, or ran."""
@@ -188,3 +214,7 @@ class Journal:
 
     def _file(self, point_id: str, name: str) -> PurePosixPath:
         return self.store.point(point_id) / name
+
+
+def _epoch_file(epoch: int) -> str:
+    return f"{epoch:04d}.json"

@@ -133,11 +133,33 @@ def holder(store: Store) -> dict[str, Any] | None:
     return store.read_json(_record(number))
 
 
+def living(store: Store) -> dict[str, Any] | None:
+    """The record of the run that is alive, judged at once; None where there is none. Only reads.
+
+    A process of this machine is looked up. One elsewhere counts as alive for `PATIENCE` seconds after its last beat, by
+    this machine's clock and that of the storage.
+    """
+    while number := _newest(store):
+        held = store.find_json(_record(number))
+        if held is None:
+            # The next run has cleared it away.
+            continue
+        if _pulse(store, number).get("released") or _is_gone(held):
+            return None
+        beat = store.files(_beat(number)).get("")
+        recent = time.time() - (beat.changed if beat else held["since"]) < PATIENCE
+        return held if recent or _is_here(held) else None
+    return None
+
+
+def _is_here(held: dict[str, Any]) -> bool:
+    """Whether the holder is, or was, a process of this machine."""
+    return (held["host"], held["boot"]) == (socket.gethostname(), _boot_id())
+
+
 def _is_gone(held: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that is no more."""
-    if (held["host"], held["boot"]) != (socket.gethostname(), _boot_id()):
-        return False
-    return _started(held["pid"]) != held["process_started"]
+    return _is_here(held) and _started(held["pid"]) != held["process_started"]
 
 
 def _watch(store: Store, held: dict[str, Any]) -> None:
@@ -188,7 +210,7 @@ def _beat(number: int) -> str:
 
 
 def _pulse(store: Store, number: int) -> dict[str, Any]:
-    return store.read_json(_beat(number)) if store.exists(_beat(number)) else {}
+    return store.find_json(_beat(number)) or {}
 
 
 def _numbers(store: Store) -> list[int]:

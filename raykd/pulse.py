@@ -33,18 +33,29 @@ class Pulse:
         self.write = write
         self.kind: Kind = "starting"
         self.doing, self.count = "starting", 0
+        self.epoch: int | None = None
+        self.step, self.num_steps, self.first, self.begun = 0, 0, 0, time.monotonic()
         self.longest: dict[Kind, float] = {}
         self.last, self.written, self.promised = time.monotonic(), 0.0, 0.0
 
-    def begin(self, kind: Kind, doing: str) -> None:
-        """Other work is done from now on, described by `doing`."""
+    def begin(self, kind: Kind, doing: str, *, epoch: int | None = None, steps: tuple[int, int] | None = None) -> None:
+        """Other work is done from now on, described by `doing`.
+
+        Args:
+            epoch: epochs of the point that are done; told at once where it changes.
+            steps: of the epoch under way, how many are done and how many there are.
+        """
         self._sign()
-        self.kind, self.doing = kind, doing
-        self._tell()
+        got_on = epoch is not None and epoch != self.epoch
+        self.kind, self.doing, self.epoch = kind, doing, self.epoch if epoch is None else epoch
+        self.first, self.num_steps = steps or (0, 0)
+        self.step, self.begun = self.first, self.last
+        self._tell(at_once=got_on)
 
     def moved(self) -> None:
         """A step, or a batch, is behind us."""
         self._sign()
+        self.step += 1
         self._tell()
 
     def _sign(self) -> None:
@@ -53,15 +64,23 @@ class Pulse:
         self.longest[self.kind] = max(self.longest.get(self.kind, 0.0), now - self.last)
         self.last = now
 
-    def _tell(self) -> None:
+    def _tell(self, *, at_once: bool = False) -> None:
         longest = self.longest.get(self.kind)
         patience = UNKNOWN if longest is None else max(PATIENCE, SLOW_STEPS * longest)
-        if self.last - self.written < WRITE_SECONDS and patience == self.promised:
+        if not at_once and self.last - self.written < WRITE_SECONDS and patience == self.promised:
             return
         self.written, self.promised = self.last, patience
         process = f"process {os.getpid()} on {socket.gethostname()}"
         record = {"doing": self.doing, "count": self.count, "patience": patience, "process": process}
-        self.write({**record, "written": time.time()})
+        self.write({**record, **self._progress(), "written": time.time()})
+
+    def _progress(self) -> dict[str, Any]:
+        """Epochs done, None while that is not known, and how far the one under way is: share, seconds left."""
+        if not self.num_steps:
+            return {"epoch": self.epoch, "share": 0.0, "seconds_left": None}
+        done, left = self.step - self.first, max(self.num_steps - self.step, 0)
+        seconds = (self.last - self.begun) / done * left if done else None
+        return {"epoch": self.epoch, "share": 1 - left / self.num_steps, "seconds_left": seconds}
 
 
 @dataclass

@@ -36,7 +36,11 @@ class Waiting:
 
 
 class Patience:
-    """Watches what this job waits for: says it after a while, and ends the wait where it is hopeless."""
+    """Watches what this job waits for: says it after a while, and ends the wait where it is hopeless.
+
+    Attributes:
+        reasons: why it waits, as of the last look.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """
@@ -45,6 +49,7 @@ class Patience:
         """
         self.say, self.told = say, 0.0
         self.since: float | None = None
+        self.reasons: tuple[str, ...] = ()
 
     def look(self, *, is_running: bool) -> None:
         """Look at what is waited for; to be called every few seconds.
@@ -62,19 +67,20 @@ class Patience:
             # A control store that is busy, or in the middle of a change, is no reason to end a run.
             log.warning("Ray did not say what is waited for: %s", error)
             return
+        self.reasons = tuple(dict.fromkeys(each.reason for each in waiting))
         hopeless = any(each.hopeless for each in waiting)
         if not waiting or (is_running and not hopeless):
             self.since = None
             return
         self.since = self.since or now
-        waited, reasons = now - self.since, list(dict.fromkeys(each.reason for each in waiting))
+        waited = now - self.since
         if waited > STALL_SECONDS and hopeless:
             raise StallError(
-                [*(f"nothing starts for {waited:.0f} s: {reason}" for reason in reasons), *actors_of_job()]
+                [*(f"nothing starts for {waited:.0f} s: {reason}" for reason in self.reasons), *actors_of_job()]
             )
         if waited > TELL_SECONDS and now - self.told > 60:
             self.told = now
-            for reason in reasons:
+            for reason in self.reasons:
                 self.say(f"waiting: {reason}")
 
 

@@ -86,6 +86,7 @@ class PointRun:
         self.engine: Engine | None = None
         self.in_memory: str | None = None
         self.live: list[Engine] = []
+        self.reported = 0
         self.checkpoints = Checkpoints(space, job.point_id, self.config.compute, guard=job.guard, notice=notice)
 
     def run(self, ask: Ask) -> Iterator[dict[str, Any]]:
@@ -99,6 +100,7 @@ class PointRun:
         if self.space.rank == 0:
             self.space.pulse = Pulse(lambda record: self.journal.write_pulse(self.job.point_id, record))
         self.space.pulse.begin("starting", "starting")
+        self.space.begin_gpu_memory()
         found = load_progress(self.checkpoints, self.config.lineage) if self.space.rank == 0 else None
         progress = self.space.from_rank_0(found)
         records, saved = progress.records, progress.saved
@@ -130,18 +132,22 @@ class PointRun:
         self, spec: GenerationSpec, records: list[GenerationRecord], saved: Saved | None, started: float
     ) -> Iterator[dict[str, Any]]:
         per_generation = self.config.lineage.epochs_per_generation
-        self._start(spec, saved)
         here = saved.position if saved is not None and saved.position.generation == spec.index else None
         at = here or Position(spec.index, 0, (spec.index - 1) * per_generation)
+        self._start(spec, saved, at)
         teacher = self._teacher(spec) if at.generation_epochs < per_generation else None
         dev_score = None
         while at.generation_epochs < per_generation:
             which = f"epoch {at.epochs + 1} of {len(self.steps)}"
-            self.space.pulse.begin("training", f"generation {spec.index}, training, {which}")
+            steps = len(at.begun.losses), len(self.steps[at.epochs])
+            doing = f"generation {spec.index}, training, {which}"
+            self.space.pulse.begin("training", doing, epoch=at.epochs, steps=steps)
             stats = self._train_epoch(at, teacher, spec)
             self._refuse_nan(stats.losses, at)
             self.in_memory = None
-            self.space.pulse.begin("scoring", f"generation {spec.index}, scoring after {which}")
+            self.space.pulse.begin(
+                "scoring", f"generation {spec.index}, scoring after {which}", steps=(steps[1], steps[1])
+            )
             dev_score, watched = self._dev_scores()
             at = self._advance(at, spec, records, dev_score)
             scores = {"dev_score": dev_score, "watched": watched}
@@ -149,17 +155,17 @@ class PointRun:
         self._free_live()
         if here is at and self.config.evaluation.epoch_max_items != 0:
             dev_score, _ = self._dev_scores()
-        self.space.pulse.begin("exporting", f"generation {spec.index}, exporting")
+        self.space.pulse.begin("exporting", f"generation {spec.index}, exporting", epoch=at.epochs)
         name, made = self._export(self._recipe(spec, records), spec, dev_score)
         # An artifact of an earlier try need not have the bits of this one.
         self.in_memory = name if made else None
         return GenerationRecord(spec.index, name, dev_score, at.best_artifact, at.best_score)
 
-    def _start(self, spec: GenerationSpec, saved: Saved | None) -> None:
+    def _start(self, spec: GenerationSpec, saved: Saved | None, at: Position) -> None:
         """Put the student of a generation into memory: it is there, in the checkpoint, or in an artifact."""
         if spec.start == "continue" and self.engine is not None:
             return
-        self.space.pulse.begin("loading", f"generation {spec.index}, loading the student")
+        self.space.pulse.begin("loading", f"generation {spec.index}, loading the student", epoch=at.epochs)
         self._free_student()
         if spec.start_from:
             model = load(self.space, self.config, spec.start_from, dropout=self.config.training.dropout)
@@ -262,6 +268,8 @@ class PointRun:
     ) -> dict[str, Any]:
         label, kd, *parts = np.mean([row[1:] for row in stats.losses], axis=0).tolist()
         progress, weights = (at.epochs - 0.5) / len(self.steps), self.config.distillation.weights
+        self.reported += 1
+        elapsed = time.time() - started
         report = {
             "epoch": at.epochs,
             "num_epochs": len(self.steps),
@@ -277,11 +285,14 @@ class PointRun:
             "examples_per_second": stats.num_examples / stats.seconds,
             "tokens_per_second": stats.num_tokens / stats.seconds,
             "train_seconds": stats.seconds,
-            "elapsed_seconds": time.time() - started,
+            "elapsed_seconds": elapsed,
+            # Of those that this process did: it may have gone on from another one's.
+            "seconds_left": elapsed / self.reported * (len(self.steps) - at.epochs),
+            "gpu_memory_bytes": self.space.gpu_memory_bytes(),
         }
         self._guard()
         if self.space.rank == 0:
-            kept = {**report, "teachers": list(spec.teachers), "losses": stats.losses}
+            kept = {**report, "teachers": list(spec.teachers), "losses": stats.losses, "written": time.time()}
             self.journal.write_epoch(self.job.point_id, at.epochs, kept)
         return report
 

@@ -64,6 +64,15 @@ class Workspace:
         self.cache.move_to_end(key)
         return self.cache[key]
 
+    def gpu_memory_bytes(self) -> int | None:
+        """The most that this process held on its GPU since `begin_gpu_memory`; None on a CPU. Waits for nothing."""
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
+
+    def begin_gpu_memory(self) -> None:
+        """Forget what earlier work held at most."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.world_size > 1:

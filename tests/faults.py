@@ -1,7 +1,6 @@
 """A sweep that runs as a job on a local cluster, what disturbs it, and what must come out all the same."""
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -18,7 +17,7 @@ from nodes import ENDED, LocalCluster, Worker, until
 from worlds import sweep
 
 from raykd.journal import Journal
-from raykd.report.leaderboard import GENERATION_ZERO, leaderboard, render
+from raykd.report.leaderboard import GENERATION_ZERO, leaderboard
 
 
 def small_quickstart(**changes: Any) -> dict[str, Any]:
@@ -115,7 +114,7 @@ class SweepJob:
 
     def outcome(self) -> Outcome:
         """What the sweep ended with."""
-        rows = [{**row, "seconds": None} for row in json.loads(render(leaderboard(self.results), "json"))]
+        rows = [{**row, "seconds": None} for row in leaderboard(self.results).to_json()["rows"]]
         journal, weights = Journal.at(self.results), {}
         for name in journal.point_ids():
             point, artifact = journal.point(name), journal.result(name)["artifact"]

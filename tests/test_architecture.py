@@ -13,10 +13,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     {"__main__"},
     {"cli"},
+    {"api"},
+    {"export"},
     {
         "sweep",
         "report",
+        "status",
         "evaluate",
+        "predict",
         "preview",
         "submit",
         "gc",
@@ -30,7 +34,11 @@ ROWS = (
     {"loop", "engine", "signals"},
     {"tasks"},
     {"objectives", "models", "data"},
-    {"changes", "lease"},
+    {
+        "changes",
+        "lease",
+        "trackers",
+    },
     {"records"},
     {"journal"},
     {"artifacts", "plan", "lineage"},
@@ -49,20 +57,37 @@ ONLY_IN = {
     "transformers": {"models", "tasks", "data"},
     "datasets": {"data"},
     "tokenizers": {"data"},
-    "huggingface_hub": {"data"},
+    "huggingface_hub": {"data", "export"},
+    "onnxruntime": {"export"},
     "fsspec": {"storage", "reasons"},
     "rich": {"cli"},
     "yaml": {"config"},
+    "mlflow": {"trackers"},
+    "wandb": {"trackers"},
+    "tensorboardX": {"trackers"},
+    "pandas": {"api", "report"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
 }
 """A library, or a part of one, and the rooms that may know it."""
 
-HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors"}
-DRAWING = {"scipy", "pandas", "matplotlib", "jinja2"}
+HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors", "pandas"}
+DRAWING = {"scipy", "matplotlib", "jinja2"}
 
 LIGHT = dict.fromkeys(
-    ("cli", "plan", "lineage", "journal", "records", "report.leaderboard", "config", "errors", "artifacts"),
+    (
+        "cli",
+        "api",
+        "plan",
+        "lineage",
+        "journal",
+        "records",
+        "report.leaderboard",
+        "status",
+        "config",
+        "errors",
+        "artifacts",
+    ),
     HEAVY | DRAWING,
 ) | {"report.build": HEAVY, "report.page": HEAVY}
 """Modules that answer at once, and what importing them does not load."""

@@ -27,7 +27,7 @@ from raykd.journal import Journal
 from raykd.lineage import GenerationRecord
 from raykd.loop import Begun
 from raykd.pace import no_notice
-from raykd.report.leaderboard import failures, leaderboard, render
+from raykd.report.leaderboard import failures, leaderboard
 from raykd.signals import SignalStore
 from raykd.workspace import Workspace
 
@@ -169,7 +169,7 @@ def everything(journal: Journal) -> list[Any]:
         ]
         for name in journal.current_point_ids()
     ]
-    board = render(leaderboard(journal.store.root), "json")
+    board = leaderboard(journal.store.root)
     return [journal.sweep(), points, board, failures(journal.store.root)]
 
 

@@ -55,6 +55,31 @@ def test_many_quick_steps_are_told_every_few_seconds(clock):
     assert said[-1]["count"] > 750
 
 
+def test_an_epochs_steps_tell_how_far_it_is_and_what_it_still_takes(clock):
+    said = []
+    pulse = Pulse(said.append)
+    pulse.begin("starting", "starting")
+    assert (said[-1]["epoch"], said[-1]["share"], said[-1]["seconds_left"]) == (None, 0.0, None)
+    pulse.begin("training", "epoch 3", epoch=2, steps=(4, 10))
+    assert (said[-1]["epoch"], said[-1]["share"], said[-1]["seconds_left"]) == (2, 0.4, None)
+    clock.now += 5.0
+    pulse.moved()
+    # Half of the steps are done; the one that this process did took 5 s.
+    assert (said[-1]["share"], said[-1]["seconds_left"]) == (0.5, 25.0)
+    pulse.begin("scoring", "scoring", steps=(10, 10))
+    clock.now += 5.0
+    pulse.moved()
+    assert (said[-1]["epoch"], said[-1]["share"], said[-1]["seconds_left"]) == (2, 1.0, 0.0)
+
+
+def test_that_the_point_got_on_is_told_at_once(clock):
+    said = []
+    pulse = Pulse(said.append)
+    for epoch in range(5):
+        pulse.begin("training", "training", epoch=epoch)
+        assert said[-1]["epoch"] == epoch
+
+
 def test_a_listener_waits_as_long_as_the_record_allows(clock):
     said = []
     train(Pulse(said.append), clock, steps=10, seconds=0.1)

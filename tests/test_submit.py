@@ -291,6 +291,21 @@ class TestAJob:
             assert "POST /api/jobs/other/stop" not in api.calls
             assert "no job nothing" in refused(capsys, "stop", "nothing", "--address", api.address)[0]
 
+    def test_is_told_in_one_json_document_with_its_log_apart(self, capsys):
+        name = submission_id(load_sweep(Path("tiny.yaml")), "/shared/tiny")
+        with JobsApi() as api:
+            api.log = "at work\n"
+            assert main([*SUBMIT, "--json", "--address", api.address]) == 0
+            said = capsys.readouterr()
+            told = json.loads(said.out)
+            assert told["num_points"] > 0
+            assert told == {**told, "job": name, "address": api.address, "submitted": True, "status": "SUCCEEDED"}
+            assert "at work" in said.err
+            assert main([*SUBMIT, "--json", "--no-follow", "--address", api.address]) == 0
+            assert json.loads(capsys.readouterr().out)["status"] is None
+            assert main(["stop", name, "--json", "--address", api.address]) == 0
+            assert json.loads(capsys.readouterr().out) == {"job": name, "address": api.address, "status": "SUCCEEDED"}
+
     def test_says_nothing_but_what_the_user_needs(self):
         with JobsApi() as api:
             command = [sys.executable, "-m", "raykd", *SUBMIT, "--address", api.address]

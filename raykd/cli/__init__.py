@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from raykd import __version__
-from raykd.cli import evaluate, gc, leaderboard, plan, report, schema, submit, sweep
+from raykd.cli import evaluate, export, gc, leaderboard, logs, plan, predict, report, schema, status, submit, sweep
 from raykd.cli.common import INTERRUPTED
 from raykd.errors import RaykdError
 
-COMMANDS = (plan, sweep, submit, leaderboard, report, evaluate, gc, schema)
+COMMANDS = (plan, sweep, status, logs, submit, leaderboard, report, export, predict, evaluate, gc, schema)
 """Modules that add one command each, or two that belong together, in the order of the help text."""
 
 

@@ -1,11 +1,8 @@
 """What several commands share."""
 
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from raykd.storage import location
 
 if TYPE_CHECKING:
     from raykd.config.sweep import SweepConfig
@@ -23,13 +20,10 @@ def load(file: Path) -> "SweepConfig":
 
 def place_of(sweep: "SweepConfig", storage: str | None = None) -> Path | str:
     """Where a sweep's results go: folder or URL."""
-    return location(storage or sweep.storage or Path("runs") / sweep.name)
+    return sweep.place(storage)
 
 
 def silence_libraries() -> None:
     """Keep what libraries say about themselves off the terminal."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "1")
-    # Tune logs a failed trial's traceback; raykd says the reason in a line.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

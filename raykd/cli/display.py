@@ -1,69 +1,148 @@
-"""What a sweep looks like on a terminal while it runs."""
+"""What a sweep shows while it runs: lines, a live picture below them on a terminal, or events as JSON."""
 
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from raykd.cli.text import epoch_line
+from raykd.errors import RaykdError
 
-class Display:
-    """Draws the progress of a sweep: a line for each epoch, and a bar below them on a terminal."""
+DRAW_SECONDS = 1.0
+SHARE_OF_READING = 0.1
+"""Reading the status takes at most this share of the time, however slow the storage is."""
 
-    def __init__(self, plan: Any) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
 
-        self.console = Console(highlight=False, soft_wrap=True)
-        columns = (
-            TextColumn("epochs"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        self.bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        epochs = {
-            point.id: point.config.lineage.num_generations * point.config.lineage.epochs_per_generation
-            for point in plan.points
-        }
-        self.left = dict(epochs)
-        self.task = self.bar.add_task("epochs", total=sum(epochs.values()) or None)
-        self.done = 0
+class Lines:
+    """Tells the progress of a sweep in lines, one for whatever happens."""
 
-    def __enter__(self) -> "Display":
-        self.bar.start()
+    def __init__(self, *, quiet: bool = False) -> None:
+        """
+        Args:
+            quiet: tell of failures alone.
+        """
+        self.quiet = quiet
+
+    def __enter__(self) -> "Lines":
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self.bar.stop()
+        """Nothing was begun."""
+
+    def write(self, text: str) -> None:
+        """Put a line where the user sees it."""
+        print(text, flush=True)
+
+    def begin(self, name: str, num_points: int, root: Any) -> None:
+        """A sweep begins, with results in a folder or at a URL."""
+        self.line(f"{name}: {num_points} point(s), results in {root}")
 
     def line(self, text: str) -> None:
         """Something happened."""
-        self.console.print(text, markup=False)
+        if not self.quiet:
+            self.write(text)
 
-    def epoch(self, point: Any, report: Any) -> None:
+    def epoch(self, point: Any, report: Mapping[str, Any]) -> None:
         """A point did an epoch."""
-        score = f"  dev {report['dev_score']:.1f}" if report["dev_score"] is not None else ""
-        coefficient = f"  coefficient {report['coefficient']:.2f}" if report["coefficient"] not in (None, 1.0) else ""
-        parts = "".join(f", {name} {value:.3f}" for name, value in report["parts"].items())
-        watched = "".join(f", {name.replace('_', ' ')} {value:.2f}" for name, value in report["watched"].items())
-        left = report["elapsed_seconds"] / report["epoch"] * (report["num_epochs"] - report["epoch"])
-        self.line(
-            f"{point.label}: generation {report['generation']}, epoch {report['epoch']}/{report['num_epochs']}  "
-            f"loss {report['loss']:.3f} (label {report['label']:.3f}, kd {report['kd']:.3f}{parts}){coefficient}{score}"
-            f"{watched}  "
-            f"{report['examples_per_second']:.0f} examples/s  {left:.0f} s left"
-        )
-        if self.left.get(point.id, 0) > 0:
-            self.left[point.id] -= 1
-            self.bar.advance(self.task)
+        self.line(f"{point.label}: {epoch_line(report)}")
+
+    def waiting(self, reasons: Sequence[str]) -> None:
+        """What the run waits for has changed; it is said by a line once that takes long."""
 
     def ended(self, point: Any, status: str, detail: str) -> None:
-        """A point is done: what it did not do is no longer waited for."""
-        self.bar.advance(self.task, self.left.pop(point.id, 0))
-        self.line(f"{point.label}: {status}, {detail}")
+        """A point is done."""
+        if status == "failed" or not self.quiet:
+            self.write(f"{point.label}: {status}, {detail}")
+
+
+class Events(Lines):
+    """Tells the progress of a sweep as one JSON object a line, alone on standard output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out, self.others = sys.stdout, contextlib.redirect_stdout(sys.stderr)
+
+    def __enter__(self) -> "Events":
+        self.others.__enter__()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.others.__exit__(*failure)
+
+    def event(self, event: str, **content: Any) -> None:
+        """Write an event."""
+        print(json.dumps({"event": event, **content}, ensure_ascii=False), file=self.out, flush=True)
+
+    def begin(self, name: str, num_points: int, root: Any) -> None:
+        self.event("begin", name=name, num_points=num_points, root=str(root))
+
+    def line(self, text: str) -> None:
+        self.event("line", text=text)
+
+    def epoch(self, point: Any, report: Mapping[str, Any]) -> None:
+        self.event("epoch", id=point.id, label=point.label, report=report)
+
+    def waiting(self, reasons: Sequence[str]) -> None:
+        self.event("waiting", reasons=list(reasons))
+
+    def ended(self, point: Any, status: str, detail: str) -> None:
+        self.event("ended", id=point.id, label=point.label, status=status, detail=detail)
+
+
+class Picture(Lines):
+    """Lines that scroll above a picture of how the sweep stands, drawn from what its folder tells."""
+
+    def __init__(self, root: Any, *, brief: bool) -> None:
+        """
+        Args:
+            root: folder or URL of the results.
+            brief: leave out of the lines what is not worth a terminal's width.
+        """
+        super().__init__()
+        from rich.console import Console
+        from rich.live import Live
+
+        from raykd.status import StatusReader
+
+        self.brief, self.reader = brief, StatusReader(root)
+        self.console = Console(highlight=False)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self._draw, name="picture", daemon=True)
+
+    def __enter__(self) -> "Picture":
+        self.live.start()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.ending.set()
+        self.thread.join(timeout=5)
+        self.live.stop()
+
+    def write(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    def epoch(self, point: Any, report: Mapping[str, Any]) -> None:
+        self.line(f"{point.label}: {epoch_line(report, brief=self.brief)}")
+
+    def _draw(self) -> None:
+        from raykd.cli.view import View
+
+        pause = 0.0
+        while not self.ending.wait(pause):
+            begun = time.monotonic()
+            # What cannot be read is no reason to end a run; the next look may succeed.
+            with contextlib.suppress(RaykdError, OSError):
+                self.live.update(View(self.reader.read()), refresh=True)
+            pause = max(DRAW_SECONDS, (time.monotonic() - begun) / SHARE_OF_READING)
+
+
+def display(root: Any, *, as_json: bool, quiet: bool, verbose: bool) -> Lines:
+    """What shows a sweep to whoever started it; a context manager."""
+    if as_json:
+        return Events()
+    return Picture(root, brief=not verbose) if sys.stdout.isatty() and not quiet else Lines(quiet=quiet)

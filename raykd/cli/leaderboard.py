@@ -1,50 +1,109 @@
 """`raykd leaderboard`: what a sweep showed, as a table."""
 
 import argparse
+import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raykd.errors import ConfigError
 from raykd.storage import location
+
+if TYPE_CHECKING:
+    from raykd.report.leaderboard import Leaderboard
 
 
 def add(commands: Any) -> None:
     """The parser of `raykd leaderboard`."""
     board = commands.add_parser("leaderboard", help="mean and deviation over seeds of every configuration of a sweep")
     board.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
-    board.add_argument("--format", choices=("markdown", "csv", "json"), default="markdown")
+    board.add_argument(
+        "--format", choices=("table", "markdown", "csv"), help="default: a table on a terminal, else markdown"
+    )
     board.add_argument("--cells", action="store_true", help="add the G-XLT matrix of the best point")
+    board.add_argument("--json", action="store_true", help="print it as JSON, failures and with --cells cells too")
     board.set_defaults(run=_leaderboard)
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
     root = location(options.root)
+    if options.json:
+        cells = {"best": _best(root)} if options.cells else {}
+        print(json.dumps({**board_document(root), **cells}, indent=1, ensure_ascii=False))
+        return 0
     print_board(root, options.format)
     if options.cells:
         _print_cells(root)
     return 0
 
 
-def print_board(root: Path | str, style: str) -> None:
+def board_document(root: Path | str) -> dict[str, Any]:
+    """The leaderboard as JSON holds it, with a line for each failure."""
+    from raykd.report.leaderboard import failures, leaderboard
+
+    return {**leaderboard(root).to_json(), "failures": failures(root)}
+
+
+def print_board(root: Path | str, style: str | None = None) -> None:
+    """Print the leaderboard, with the failures below it unless it is CSV.
+
+    Args:
+        style: `table`, `markdown` or `csv`; by default a table on a terminal, and markdown elsewhere.
+    """
     from raykd.report.leaderboard import failures, leaderboard, render
 
-    print(render(leaderboard(root), style))
-    if style == "markdown":
-        for line in failures(root):
-            print(f"failed: {line}")
+    style = style or ("table" if sys.stdout.isatty() else "markdown")
+    board = leaderboard(root)
+    failed = [f"failed: {line}" for line in failures(root)] if style != "csv" else []
+    if style == "table":
+        _print_table(board, failed)
+    else:
+        print(render(board, style), *failed, sep="\n")
 
 
-def _print_cells(root: Path | str) -> None:
+def _print_table(board: "Leaderboard", failed: Sequence[str]) -> None:
+    """The leaderboard in columns that keep to the width of the terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from raykd.report.leaderboard import table
+
+    heads, *rows = table(board)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for number, head in enumerate(heads):
+        drawn.add_column(head, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*map(escape, row))
+    console = Console(highlight=False)
+    console.print(drawn)
+    for line in failed:
+        console.print(line, markup=False)
+
+
+def _best(root: Path | str) -> dict[str, Any]:
+    """Id, label and scores of the finished point with the highest main score.
+
+    Raises:
+        ConfigError: if no point is finished.
+    """
     from raykd.journal import Journal
-    from raykd.report.leaderboard import matrix
 
     journal = Journal.at(root)
     results = {point_id: journal.result(point_id) for point_id in journal.current_point_ids()}
-    done = {point_id: result for point_id, result in results.items() if result is not None}
+    done = {point_id: result["scores"] for point_id, result in results.items() if result is not None}
     if not done:
         raise ConfigError(f"{root}: no point is finished yet")
-    best = max(done, key=lambda point_id: done[point_id]["scores"][done[point_id]["scores"]["main"]])
-    scores = done[best]["scores"]
-    metric = {"accuracy": "accuracy", "retrieval": "Top-1 retrieval"}.get(scores.get("metric"), "F1")
-    print(f"\n{metric} of {journal.point(best)['label']} ({best}):\n")
-    print(matrix(scores))
+    best = max(done, key=lambda point_id: done[point_id][done[point_id]["main"]])
+    return {"id": best, "label": journal.point(best)["label"], "scores": done[best]}
+
+
+def _print_cells(root: Path | str) -> None:
+    from raykd.report.leaderboard import matrix
+
+    best = _best(root)
+    metric = {"accuracy": "accuracy", "retrieval": "Top-1 retrieval"}.get(best["scores"].get("metric"), "F1")
+    print(f"\n{metric} of {best['label']} ({best['id']}):\n")
+    print(matrix(best["scores"]))

@@ -39,6 +39,7 @@ def add(commands: Any) -> None:
         command.add_argument(
             "--storage", metavar="DIR", help="folder of the results that every node sees, in place of the file's"
         )
+        command.add_argument("--json", action="store_true", help="print the job as JSON; its log goes to stderr")
 
 
 def _submit(options: argparse.Namespace) -> int:
@@ -67,20 +68,27 @@ def _submit(options: argparse.Namespace) -> int:
         print(f"raykd: env_vars.{name}: Ray shows it with the job; rather set it on the nodes", file=sys.stderr)
     cluster = Cluster(address, token)
     name, status = cluster.newest(job.submission_id) or ("", None)
-    if status and not status.is_terminal():
-        print(f"{name}: {status} already on {cluster.address}; nothing else was submitted", flush=True)
+    # As JSON there is one document, at the end; until then what is said is for people.
+    log = sys.stderr if options.json else sys.stdout
+    is_there = status is not None and not status.is_terminal()
+    if is_there:
+        print(f"{name}: {status} already on {cluster.address}; nothing else was submitted", file=log, flush=True)
     else:
         name = cluster.submit(job.submission_id, entrypoint=job.entrypoint, runtime_env=job.runtime_env)
         size = f"{len(job.files)} file(s), {job.upload_bytes / 2**20:.1f} MiB"
-        print(f"{name}: {len(plan.points)} point(s), submitted with {size} to {cluster.address}", flush=True)
+        said = f"{name}: {len(plan.points)} point(s), submitted with {size} to {cluster.address}"
+        print(said, file=log, flush=True)
+    described = {"job": name, "address": cluster.address, "submitted": not is_there, "num_points": len(plan.points)}
     if options.no_follow:
+        if options.json:
+            print(json.dumps({**described, "status": status if is_there else None}, indent=1))
         return 0
     try:
-        status, code = cluster.follow(name, write=lambda text: print(text, end="", flush=True))
+        status, code = cluster.follow(name, write=lambda text: print(text, end="", file=log, flush=True))
     except KeyboardInterrupt:
         print(f"\nraykd: {name} goes on without being followed; `raykd stop {name}` ends it", file=sys.stderr)
         return INTERRUPTED
-    print(f"{name}: {status}")
+    print(json.dumps({**described, "status": status}, indent=1) if options.json else f"{name}: {status}")
     return code
 
 
@@ -92,7 +100,9 @@ def _stop(options: argparse.Namespace) -> int:
         sweep = load(Path(name))
         name = submission_id(sweep, shared_storage(sweep, options.storage))
         name, _ = cluster.newest(name) or (name, None)
-    print(f"{name}: {cluster.stop(name)}")
+    status = cluster.stop(name)
+    described = {"job": name, "address": cluster.address, "status": status}
+    print(json.dumps(described, indent=1) if options.json else f"{name}: {status}")
     return 0
 
 

@@ -1,14 +1,21 @@
 """`raykd sweep`: run a sweep file."""
 
 import argparse
+import shlex
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raykd.cli.common import load, place_of, silence_libraries
-from raykd.cli.display import Display
-from raykd.cli.leaderboard import print_board
+from raykd.cli.display import Events, display
+from raykd.cli.leaderboard import board_document, print_board
+from raykd.cli.text import duration
 from raykd.errors import RaykdError
+
+if TYPE_CHECKING:
+    from raykd.sweep import Outcome
 
 
 def add(commands: Any) -> None:
@@ -28,7 +35,10 @@ def sweep_arguments(sweep: argparse.ArgumentParser) -> None:
         "--keep-going", dest="fail_fast", action="store_false", help="run the other points all the same (the default)"
     )
     sweep.add_argument("--retry-failed", action="store_true", help="try points again that failed too often")
-    sweep.add_argument("--verbose", "-v", action="store_true", help="log what workers and Ray say")
+    telling = sweep.add_mutually_exclusive_group()
+    telling.add_argument("--quiet", "-q", action="store_true", help="show failures and the end alone")
+    telling.add_argument("--verbose", "-v", action="store_true", help="show all of an epoch, what workers and Ray say")
+    sweep.add_argument("--json", action="store_true", help="print a JSON object a line for whatever happens")
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -44,25 +54,54 @@ def _sweep(options: argparse.Namespace) -> int:
     from raykd.sweep import run_sweep
 
     started = time.time()
-    print(f"{sweep.name}: {len(plan.points)} point(s), results in {root}", flush=True)
-    with Display(plan) as display:
+    shown = display(root, as_json=options.json, quiet=options.quiet, verbose=options.verbose)
+    with shown:
+        shown.begin(sweep.name, len(plan.points), root)
         outcome = run_sweep(
             plan,
             root=root,
             folder=options.file.parent,
-            progress=display,
+            progress=shown,
             data=data,
             fail_fast=options.fail_fast,
             retry_failed=options.retry_failed,
             verbose=options.verbose,
         )
-    print_board(root, "markdown")
-    counts = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early"
-    print(f"\n{counts}, {outcome.failed} failed; {time.time() - started:.0f} s. Again: raykd leaderboard {root}")
-    if outcome.given_up:
-        print(
-            f"{outcome.given_up} given up after {sweep.search.max_attempts} failures; --retry-failed tries them again"
-        )
+    seconds = time.time() - started
+    if isinstance(shown, Events):
+        shown.event("outcome", **asdict(outcome), seconds=seconds, leaderboard=board_document(root))
+    else:
+        _print_end(outcome, root, seconds, options)
     if outcome.missing and not options.fail_fast:
         raise RaykdError(f"{outcome.missing} point(s) did not run; run the same command again")
     return 1 if outcome.failed or outcome.given_up else 0
+
+
+def _print_end(outcome: "Outcome", root: Path | str, seconds: float, options: argparse.Namespace) -> None:
+    """The leaderboard, what became of the points, and the commands that are useful now."""
+    print_board(root)
+    counts = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early"
+    given_up = f", {outcome.given_up} given up after too many failures" if outcome.given_up else ""
+    print(f"\n{counts}, {outcome.failed} failed{given_up}; {duration(seconds)}")
+    print("next:")
+    for command, what in _next_commands(outcome, root, options):
+        print(f"  {shlex.join(command)}  # {what}")
+
+
+def _next_commands(
+    outcome: "Outcome", root: Path | str, options: argparse.Namespace
+) -> Iterator[tuple[list[str], str]]:
+    from raykd.status import read_status
+
+    status, place = read_status(root), str(root)
+    if status.best is not None:
+        yield ["raykd", "report", place], "everything it showed, in one HTML file"
+        yield ["raykd", "export", place, f"{status.name}-best"], f"take {status.best.label} home"
+    failed = [point for point in status.points if point.state == "failed"]
+    if failed:
+        more = f", one of {len(failed)} that failed" if len(failed) > 1 else ", which failed"
+        yield ["raykd", "logs", place, failed[0].id], f"{failed[0].label}{more}"
+    if failed or outcome.missing or outcome.given_up:
+        storage = ["--storage", options.storage] if options.storage else []
+        retry = ["--retry-failed"] if outcome.given_up else []
+        yield ["raykd", "sweep", str(options.file), *storage, *retry], "go on with what is left"

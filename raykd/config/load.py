@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -130,6 +131,31 @@ def load_sweep(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Swe
     raw = _read(path)
     for key, value in (overrides or {}).items():
         raw = with_path(raw, split_key(key), value)
+    return _checked(raw, where=str(path))
+
+
+def sweep_of(keys: Mapping[str, Any]) -> SweepConfig:
+    """The sweep of a file with these keys, for those that come from Python. Tuples are lists, and paths are text.
+
+    Raises:
+        ConfigError: as `load_sweep` does, and for values that no file can hold.
+    """
+    try:
+        raw = json.loads(json.dumps(keys, default=os.fspath, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"sweep: {error}; use text, numbers, true, false, None, lists and mappings") from error
+    return _checked(raw, where="sweep")
+
+
+def _checked(raw: dict[str, Any], *, where: str) -> SweepConfig:
+    """The sweep that the keys of a file make.
+
+    Args:
+        where: the file, for the problems.
+
+    Raises:
+        ConfigError: with one line for every wrong thing.
+    """
     preset = raw.get("preset")
     known = isinstance(preset, str) and raw.get("task", "qa") == "qa"
     raw = without_shorthand(merged(PRESETS.get(preset, {}) if known else {}, raw))
@@ -141,7 +167,7 @@ def load_sweep(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Swe
     ignored = {problem.path[:depth] for problem in (*shape, *found) for depth in range(4)}
     problems = dict.fromkeys([*shape, *found, *point_problems(raw, ignored)])
     if sweep is None or problems:
-        raise ConfigError(f"{path}: {problem.line()}" for problem in problems)
+        raise ConfigError(f"{where}: {problem.line()}" for problem in problems)
     return sweep
 
 

@@ -1,11 +1,13 @@
 """The sweep file: a base point, methods that change it, and a search space over its keys."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from raykd.config.base import Config
 from raykd.config.point import PointConfig
+from raykd.config.trackers import TrackersConfig
 from raykd.errors import ConfigError
 from raykd.storage.location import location
 
@@ -118,6 +120,11 @@ class SweepConfig(PointConfig):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
     """Seeds to repeat every configuration with; the leaderboard gives mean and deviation over them."""
     search: SearchConfig = SearchConfig()
+    trackers: TrackersConfig = TrackersConfig()
+
+    def place(self, storage: str | Path | None = None) -> Path | str:
+        """Where results go, folder or URL: `storage`, the file's own, or `runs/NAME` in the current folder."""
+        return location(storage or self.storage or Path("runs") / self.name)
 
     @model_validator(mode="after")
     def _one_seed_key(self) -> Self:

@@ -46,6 +46,17 @@ def delivered_by(results: Path | str, wanted: str) -> Path:
         DataError: if there is no such point, there are several, it is not finished, or its weights are gone.
         ArtifactError: if a record cannot be read.
     """
+    point_id, artifact = find_delivered(results, wanted)
+    log.info("%s of %s: artifact %s", point_id, results, artifact)
+    return Store(results).artifact(artifact)
+
+
+def find_delivered(results: Path | str, wanted: str) -> tuple[str, str]:
+    """Id of a point of a sweep, named as for `delivered_by`, and fingerprint of the artifact that it delivered.
+
+    Raises:
+        DataError, ArtifactError: as `delivered_by`.
+    """
     journal = Journal.at(results)
     points = [_read(journal, point_id) for point_id in journal.current_point_ids()]
     point = _best(points, results) if wanted in ("", BEST) else _named(points, wanted, results)
@@ -57,8 +68,7 @@ def delivered_by(results: Path | str, wanted: str) -> Path:
         raise DataError(
             f"the weights of {_shown(point)} {why}; run its sweep with lineage.keep: last into another storage"
         )
-    log.info("%s of %s: artifact %s, main score %s", _shown(point), results, artifact, point.main_score)
-    return store.artifact(artifact)
+    return point.id, artifact
 
 
 def verify_delivered(folder: Path) -> None:

@@ -22,6 +22,7 @@ DATA_VARIABLE = "RAYKD_DATA"
 _POINT_MARK = "#"
 _PROBE_SECONDS = 5
 _PACKAGE = "package:"
+_MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -222,11 +223,33 @@ def check_model(name: str, *, folder: Path) -> None:
     try:
         HfApi().model_info(name, timeout=_PROBE_SECONDS)
     except (HTTPError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"model {name}: no such folder, and the Hub does not give it ({type(error).__name__}: {reason}). To do: "
-            "give a model folder, or connect to the Hub and check the id"
-        ) from error
+        raise _not_given(name, error) from error
+
+
+def fetch_model(name: str, *, folder: Path) -> Path:
+    """The local folder of a model named as for `locate_model`; what the Hub has is downloaded, weights and all.
+
+    Raises:
+        DataError: if it cannot be had; the line says why and what to do.
+    """
+    located = Path(locate_model(name, folder=folder))
+    if located.is_dir():
+        return located
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_MODEL_FILES))
+    except (HTTPError, OSError, ValueError) as error:
+        raise _not_given(name, error) from error
+
+
+def _not_given(name: str, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200]
+    return DataError(
+        f"model {name}: no such folder, and the Hub does not give it ({type(error).__name__}: {reason}). To do: "
+        "give a model folder, or connect to the Hub and check the id"
+    )
 
 
 # Once per data set: 49 cells must not wait 49 times for a Hub that does not answer.

@@ -23,8 +23,13 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _KINDS = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
 
 
-def read_squad(path: Path, *, question_language: str, context_language: str) -> list[QAExample]:
+def read_squad(
+    path: Path, *, question_language: str, context_language: str, with_answers: bool = True
+) -> list[QAExample]:
     """The questions of one SQuAD v1.1 JSON file (UTF-8), in file order, with all their answers.
+
+    Args:
+        with_answers: False leaves answers out, and needs none.
 
     Raises:
         DataError: if the file cannot be read, is not JSON (line and column), lacks a key, repeats an id, or holds a
@@ -32,7 +37,7 @@ def read_squad(path: Path, *, question_language: str, context_language: str) -> 
             answer stands). All problems at once, at most 10 lines.
     """
     with all_at_once() as problems:
-        return _read_file(path, (question_language, context_language), problems)
+        return _read_file(path, (question_language, context_language), problems, with_answers=with_answers)
 
 
 def from_hub_rows(
@@ -131,7 +136,9 @@ def _read_source(
         return []
 
 
-def _read_file(path: Path, languages: tuple[str, str], problems: list[str]) -> list[QAExample]:
+def _read_file(
+    path: Path, languages: tuple[str, str], problems: list[str], *, with_answers: bool = True
+) -> list[QAExample]:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -139,7 +146,7 @@ def _read_file(path: Path, languages: tuple[str, str], problems: list[str]) -> l
     except (OSError, ValueError, RecursionError) as error:
         problems.append(f"{path}: cannot be read: {error}")
     else:
-        reader = _Reader(str(path), languages, problems)
+        reader = _Reader(str(path), languages, problems, with_answers=with_answers)
         for article_at, article in reader.entries(document, "data", ""):
             for paragraph_at, paragraph in reader.entries(article, "paragraphs", article_at):
                 context = reader.value(paragraph, "context", str, paragraph_at)
@@ -170,8 +177,11 @@ def _read_rows(
 class _Reader:
     """Collects the examples and the problems of one source."""
 
-    def __init__(self, source: str, languages: tuple[str, str], problems: list[str]) -> None:
+    def __init__(
+        self, source: str, languages: tuple[str, str], problems: list[str], *, with_answers: bool = True
+    ) -> None:
         self._source, self._languages, self._problems = source, languages, problems
+        self._with_answers = with_answers
         self._examples: dict[str, QAExample] = {}
         self._num_noted_before = len(problems)
 
@@ -205,7 +215,7 @@ class _Reader:
             return
         label = where if qa_id is None else f"id {qa_id}"
         question = self.value(qa, "question", str, label)
-        answers = tuple(self._answers(qa, context, label))
+        answers = tuple(self._answers(qa, context, label)) if self._with_answers else ()
         if qa_id in self._examples:
             self.note(where, f"id {qa_id} is there twice")
         elif context is not None and None not in (qa_id, question):

@@ -146,7 +146,7 @@ class TagModel(nn.Module):
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.head.frozen_encoder):
             hidden = self.encoder(**inputs).last_hidden_state
-        words = self.dropout(_pool(hidden, first, last, self.head.pooling))
+        words = self.dropout(pool_words(hidden, first, last, self.head.pooling))
         if self.lstm is not None:
             words = self.dropout(self.lstm(words, word_mask))
         emissions = self.emissions(words).float()
@@ -164,7 +164,7 @@ class TagModel(nn.Module):
         (Path(folder) / HEAD_CONFIG).write_text(json.dumps(asdict(self.head), ensure_ascii=False), encoding="utf-8")
 
 
-def _pool(hidden: Tensor, first: Tensor, last: Tensor, pooling: str) -> Tensor:
+def pool_words(hidden: Tensor, first: Tensor, last: Tensor, pooling: str) -> Tensor:
     """[B, W, H] of words out of [B, L, H] of pieces."""
     if pooling == "first":
         return hidden.gather(1, first[..., None].expand(-1, -1, hidden.shape[-1]))

@@ -5,7 +5,7 @@ import io
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,10 @@ class Leaderboard:
     columns: Mapping[str, str]
     rows: list[Row]
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
 
 def leaderboard(root: Path | str) -> Leaderboard:
     """Rows of a sweep's results, best mean of the main score first, configurations without a result last.
@@ -90,20 +94,28 @@ def failures(root: Path | str) -> list[str]:
 
 
 def render(board: Leaderboard, style: str) -> str:
-    """The leaderboard as `markdown`, `csv` or `json`."""
-    rows, scores = board.rows, list(board.columns)
-    if style == "json":
-        return json.dumps([vars(row) for row in rows], indent=1, ensure_ascii=False)
-    keys = sorted({key for row in rows for key in row.varied})
+    """The leaderboard as `markdown` or `csv`."""
+    if style == "csv":
+        return _csv(board.rows, *_varied(board), list(board.columns))
+    heads, *rows = table(board)
+    lines = ["| " + " | ".join(heads) + " |", "|" + "|".join("---" for _ in heads) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def table(board: Leaderboard) -> list[list[str]]:
+    """The leaderboard as text in cells, the headings first."""
+    keys, names = _varied(board)
+    heads = ["method", *names, *board.columns.values(), "seeds", "s/point"]
+    return [heads, *(_cells(row, keys, board.columns) for row in board.rows)]
+
+
+def _varied(board: Leaderboard) -> tuple[list[str], list[str]]:
+    """The searched keys, and what they are called."""
+    keys = sorted({key for row in board.rows for key in row.varied})
     # The last part of a key names it well enough unless two keys share it.
     last = [key.rpartition(".")[2] for key in keys]
     names = [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
-    if style == "csv":
-        return _csv(rows, keys, names, scores)
-    heads = ["method", *names, *board.columns.values(), "seeds", "s/point"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "|".join("---" for _ in heads) + "|"]
-    lines += ["| " + " | ".join(_cells(row, keys, scores)) + " |" for row in rows]
-    return "\n".join(lines)
+    return keys, names
 
 
 def _row(method: str, members: Sequence[tuple[dict, dict | None, str]], scores: Iterable[str]) -> Row:

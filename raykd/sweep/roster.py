@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from raykd.config.sweep import SweepConfig
@@ -25,6 +25,9 @@ class Progress:
     def epoch(self, point: Point, report: Mapping[str, Any]) -> None:
         """A point did an epoch."""
 
+    def waiting(self, reasons: Sequence[str]) -> None:
+        """What the run waits for has changed; nothing any more where there are no reasons."""
+
     def ended(self, point: Point, status: str, detail: str) -> None:
         """A point is done."""
 
@@ -36,8 +39,24 @@ class Roster:
         counts: finished, failed and stopped points of this run.
     """
 
-    def __init__(self, sweep: SweepConfig, journal: Journal, progress: Progress, guard: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        journal: Journal,
+        progress: Progress,
+        guard: Callable[[], None],
+        run: int,
+        changed: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            guard: called before the journal is written; raises if the sweep is another run's by now.
+            run: number of this run.
+            changed: told the id of a point that did an epoch, or ended; it must return at once.
+        """
         self.sweep, self.journal, self.progress, self.guard = sweep, journal, progress, guard
+        self.activity = {"run": run, "doing": None, "at_once": None, "waiting": []}
+        self.changed = changed
         self.points: dict[str, Point] = {}
         self.counts: Counter[str] = Counter()
         self.listeners: dict[str, Listener] = {}
@@ -60,10 +79,23 @@ class Roster:
     def reported(self, point: Point, report: Mapping[str, Any]) -> None:
         """A point did an epoch."""
         self.progress.epoch(point, report)
+        self.changed(point.id)
 
     def waits(self, text: str) -> None:
         """Something that the run needs is not there."""
         self.progress.line(text)
+
+    def does(self, **changes: Any) -> None:
+        """What the run does beside its points has changed; the keys are those of `Journal.write_activity`."""
+        before, self.activity = self.activity, {**self.activity, **changes}
+        if self.activity == before:
+            return
+        if self.activity["waiting"] != before["waiting"]:
+            self.progress.waiting(self.activity["waiting"])
+        # What cannot be written costs those who look, not the run.
+        with contextlib.suppress(OSError, RaykdError):
+            self.guard()
+            self.journal.write_activity(self.activity)
 
     def silent(self, point: Point) -> str | None:
         """Why a running point is taken to have stalled: no sign of life for longer than what it does can take."""
@@ -113,6 +145,7 @@ class Roster:
             for point_id in self.points:
                 if self.journal.state(point_id).status == "running":
                     self.journal.end(point_id, "interrupted")
+                    self.changed(point_id)
 
     def _reason(self, error: str) -> str:
         silent = DISK_FULL if self.journal.store.is_full() else "its process was killed, or ran out of memory"
@@ -121,3 +154,4 @@ class Roster:
     def _count(self, point: Point, status: str, detail: str) -> None:
         self.counts[status] += 1
         self.progress.ended(point, status, detail)
+        self.changed(point.id)

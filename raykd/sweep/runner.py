@@ -2,10 +2,12 @@
 
 import contextlib
 import importlib.metadata
+import logging
 import os
 import platform
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from raykd.sweep.roster import Progress, Roster
 from raykd.sweep.searcher import METRIC, early_stopping, history, tpe
 from raykd.sweep.trial import PointTrial, Shared, group_trial, point_description
 from raykd.sweep.watch import Watch
+from raykd.trackers import Trackers, check_trackers
 from raykd.waiting import reap_all, reap_orphans
 
 
@@ -74,13 +77,20 @@ def run_sweep(
 
     Raises:
         LeaseHeldError: if another run of this folder is alive.
-        ConfigError: if points mean something else than under the file that the folder was begun with.
+        ConfigError: if points mean something else than under the file that the folder was begun with, or a tracker
+            cannot be used.
         DataError: if data changed.
         CapacityError: if a point can never fit, or the disk is too full to begin.
         StallError: if the run waits for what the cluster cannot give, or a worker has stopped moving.
-        KeyboardInterrupt: at SIGINT and SIGTERM, with everything recorded that the next run needs.
+        KeyboardInterrupt: at SIGINT and SIGTERM, with everything recorded that the next run needs. A thread other than
+            the main one gets neither.
     """
+    if not verbose:
+        # Tune draws tables, and logs a failed trial's traceback; raykd says the reason in a line.
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     journal = Journal.at(root)
+    check_trackers(plan.sweep.trackers)
     check_storage(journal.store)
     # Workers ask its guard from folders of their own.
     with Lease.take(Store(resolved(root)), say=progress.line) as lease:
@@ -91,10 +101,11 @@ def run_sweep(
         check_storage_of_nodes(journal.store)
         capacity = Capacity.of_cluster()
         place = Place(resolved(root), folder.resolve(), lease.guard, lease.number)
-        runner = _Runner(plan, journal, place, capacity, progress, fail_fast)
+        trackers = Trackers(plan.sweep, journal, guard=lease.guard, say=progress.line)
+        runner = _Runner(plan, journal, place, capacity, progress, fail_fast, trackers)
         runner.check()
         journal.write_sweep({**_description(plan, folder), "data": data})
-        with _interruptible(runner.roster):
+        with trackers, _interruptible(runner.roster):
             runner.add_points(retry_failed=retry_failed)
             runner.prepare()
             runner.run()
@@ -111,7 +122,10 @@ def _interruptible(roster: Roster) -> Iterator[None]:
 
     # Ray has handlers of its own since it was started, and Tune would wait for its trials.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Signals reach the main thread alone; whoever calls from another one must see to them.
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     except BaseException:
@@ -126,11 +140,18 @@ class _Runner:
     """One run of a sweep: the points that are left, and what happened to them."""
 
     def __init__(
-        self, plan: Plan, journal: Journal, place: Place, capacity: Capacity, progress: Progress, fail_fast: bool
+        self,
+        plan: Plan,
+        journal: Journal,
+        place: Place,
+        capacity: Capacity,
+        progress: Progress,
+        fail_fast: bool,
+        trackers: Trackers,
     ) -> None:
         self.plan, self.sweep, self.journal, self.place = plan, plan.sweep, journal, place
         self.capacity, self.progress, self.fail_fast = capacity, progress, fail_fast
-        self.roster = Roster(plan.sweep, journal, progress, place.guard)
+        self.roster = Roster(plan.sweep, journal, progress, place.guard, place.run, trackers.changed)
         self.left: list[Point] = []
         self.due = self.skipped = self.given_up = 0
 
@@ -179,9 +200,11 @@ class _Runner:
         for point in wanted:
             groups.setdefault(base_fingerprint(point.config), []).append(point.config)
         for base, configs in groups.items():
+            self.roster.does(doing=f"generation 0 ({configs[0].base.model})")
             worker = self.capacity.worker(configs[0], wanted=1)
             run = prepare_inline if configs[0].compute.resolved_executor == "inline" else prepare_in_group
             for line in run(self.place, base, configs, resources=worker):
+                self.roster.does(doing=line)
                 self.progress.line(line)
 
     def run(self) -> None:
@@ -212,6 +235,7 @@ class _Runner:
         shared = Shared(self.place, worker, searched, self.sweep.search.max_attempts, self.fail_fast)
         trainable: Any = tune.with_parameters(PointTrial if inline else group_trial, shared=shared)
         needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
+        self.roster.does(doing=None, at_once=concurrent)
         self.progress.line(
             f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker"
         )

@@ -48,7 +48,7 @@ def word_pieces(sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokeniz
     """
     if not tokenizer.is_fast:
         raise DataError(f"tokenizer {name_of(tokenizer)}: is not a fast one; only those tell the pieces of a word")
-    space = " " if _needs_spaces(tokenizer) else ""
+    space = " " if needs_spaces(tokenizer) else ""
     for start in range(0, len(sentences), _AT_ONCE):
         some = sentences[start : start + _AT_ONCE]
         encoded = tokenizer(
@@ -66,7 +66,7 @@ def word_pieces(sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokeniz
             yield pieces
 
 
-def _needs_spaces(tokenizer: PreTrainedTokenizerFast) -> bool:
+def needs_spaces(tokenizer: PreTrainedTokenizerFast) -> bool:
     """Whether words become the pieces of a text only if each brings its space (byte-level BPE, Gemma)."""
     text = tokenizer("a a")["input_ids"]
     plain, spaced = (tokenizer(words, is_split_into_words=True)["input_ids"] for words in (["a", "a"], ["a", " a"]))

@@ -31,5 +31,5 @@ def test_a_sweep_on_an_object_store_is_finished_read_and_cleaned_by_url(bucket, 
     assert main(["gc", bucket, "--delete", "--json"]) == 0
     deleted = {each["name"].split("/")[0] for each in json.loads(capsys.readouterr().out)}
     assert deleted == {"signals"}
-    assert main(["leaderboard", bucket, "--format", "json"]) == 0
-    assert [row["num_seeds"] for row in json.loads(capsys.readouterr().out)] == [1, 1, 1]
+    assert main(["leaderboard", bucket, "--json"]) == 0
+    assert [row["num_seeds"] for row in json.loads(capsys.readouterr().out)["rows"]] == [1, 1, 1]

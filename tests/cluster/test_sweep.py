@@ -43,7 +43,7 @@ def test_a_sweep_ends_in_a_leaderboard_and_the_same_command_skips_what_is_finish
     assert "0 finished, 8 were done before" in capsys.readouterr().out
     assert time.perf_counter() - started < 10
 
-    assert main(["leaderboard", "runs/tiny", "--format", "json", "--cells"]) == 0
+    assert main(["leaderboard", "runs/tiny", "--cells"]) == 0
     assert "question \\ context" in capsys.readouterr().out
 
     described = Journal.at(Path("runs/tiny")).sweep()

@@ -1,0 +1,231 @@
+"""The model card of an exported point, out of its records."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from raykd import __version__
+from raykd.config.base import Source
+from raykd.config.point import PointConfig
+from raykd.export.lineage import lineage_table
+from raykd.export.method import counted, knobs, method
+from raykd.records import PointRecord, SweepRecords
+from raykd.report.leaderboard import matrix
+
+_PIPELINES = {"qa": "question-answering", "tagging": "token-classification", "parallel": "feature-extraction"}
+_KINDS = {
+    "qa": "Answers questions with a span of a given text",
+    "tagging": "Gives every word of a sentence a label",
+    "parallel": "Turns sentences of several languages into vectors that lie near each other where they mean the same",
+}
+_NO_SCORES = ("effective_rank",)
+"""Columns of a leaderboard that say how a model is, not how good."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a card is about.
+
+    Attributes:
+        record: of the artifact that the point delivered.
+        model: the plain model.
+        usage: Python that uses it.
+    """
+
+    records: SweepRecords
+    point: PointRecord
+    config: PointConfig
+    record: Mapping[str, Any]
+    model: Any
+    usage: str
+    has_onnx: bool
+
+    @property
+    def title(self) -> str:
+        """Sweep and point."""
+        return f"{self.records.description['config']['name']}: {self.point.label}"
+
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        """Of the point."""
+        return self.point.result["scores"]
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Languages of its training."""
+        pivot = (self.config.data.pivot,) if self.config.task == "parallel" else ()
+        return tuple(dict.fromkeys((*pivot, *self.config.data.languages)))
+
+    @property
+    def zero_shot(self) -> tuple[str, ...]:
+        """Languages that it was only scored on."""
+        return tuple(each for each in self.config.evaluation.languages if each not in self.trained)
+
+
+def model_card(subject: Subject) -> str:
+    """`README.md` of a Hugging Face folder: YAML front matter and markdown."""
+    front = _front_matter(subject).to_yaml()
+    return f"---\n{front}\n---\n\n" + "\n\n".join(_sections(subject)) + "\n"
+
+
+def _front_matter(subject: Subject) -> ModelCardData:
+    config, scores = subject.config, subject.scores
+    task, data = _PIPELINES[config.task], _source(config.evaluation.source)
+    results = [
+        EvalResult(
+            task_type=task,
+            dataset_type=config.evaluation.source.hub or "other",
+            dataset_name=data,
+            metric_type=_metric(name),
+            metric_name=heading,
+            metric_value=round(scores[name], 2),
+        )
+        for name, heading in scores["columns"].items()
+        if scores[name] is not None and name not in _NO_SCORES
+    ]
+    base = config.base.model
+    return ModelCardData(
+        language=list(subject.trained),
+        library_name="transformers",
+        pipeline_tag=task,
+        tags=["raykd", "knowledge-distillation", "multilingual", subject.point.method],
+        base_model=base if _is_hub_id(base) else None,
+        metrics=sorted({result.metric_type for result in results}),
+        model_name=subject.title,
+        eval_results=results,
+    )
+
+
+def _sections(subject: Subject) -> Iterator[str]:
+    config, point = subject.config, subject.point
+    size = sum(parameter.numel() for parameter in subject.model.parameters())
+    kind = type(subject.model).__name__
+    yield f"# {subject.title}"
+    yield (
+        f"{_KINDS[config.task]}. A `{kind}` of {size / 1e6:.1f} million parameters, made by raykd {__version__} and "
+        "loaded by transformers alone."
+    )
+    yield f"## Use\n\n```python\n{subject.usage}\n```"
+    if subject.has_onnx:
+        names = "`model.onnx` holds the same model for onnxruntime, for batches of any size and length."
+        yield f"{names} It was compared with this one on examples of several sizes before this folder was written."
+    yield from _scores(subject)
+    yield f"## Method\n\n{method(config)}\n\n" + "\n".join(f"- {line}" for line in knobs(config))
+    yield "## Data\n\n" + "\n".join(f"- {line}" for line in _data(subject))
+    yield f"## Lineage\n\n{lineage_table(subject.records, point, config)}"
+    yield f"## Cost\n\n{_cost(subject)}"
+    yield "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(subject))
+    yield (
+        "## Licence\n\nNot set. It is up to whoever publishes this model, within the licences of "
+        f"`{config.base.model}` and of the data above; write it into `license:` at the top of this file."
+    )
+    yield "All of the configuration that determined this model is in `raykd.json`."
+
+
+def _scores(subject: Subject) -> Iterator[str]:
+    scores, first = subject.scores, _generation_zero(subject)
+    heads = ["", "this model", *(["generation 0"] if first else [])]
+    lines = ["## Scores", "", _row(heads), _row(["---"] * len(heads))]
+    for name, heading in scores["columns"].items():
+        sides = [scores, *([first] if first else [])]
+        lines.append(_row([heading, *(_percent(side.get(name)) for side in sides)]))
+    yield "\n".join(lines)
+    evaluation = subject.config.evaluation
+    what = {"qa": "questions of each cell", "tagging": "sentences of each language", "parallel": "pairs"}
+    sample = f"a fixed sample of {evaluation.max_items} {what[subject.config.task]}" if evaluation.max_items else "all"
+    yield f"In percent, on {sample} of {_source(evaluation.source)}."
+    if subject.config.task == "qa":
+        yield f"F1 by languages of question and context:\n\n{matrix(scores)}"
+        yield (
+            "XLT is the mean over cells whose question and context have the same language, G-XLT the mean over all "
+            "cells. Answers are normalised by the rules of "
+            + ("the context's language (MLQA)." if evaluation.normalization == "mlqa" else "English (SQuAD).")
+        )
+
+
+def _data(subject: Subject) -> Iterator[str]:
+    config, data = subject.config, subject.point.result["data"]
+    count = {"qa": "parallel questions", "tagging": "sentences of each language", "parallel": "pairs of each language"}
+    yield f"Distilled on {_source(config.data.train)}, budget {config.data.budget} {count[config.task]}"
+    if digest := data.get("sha256") or subject.record.get("data"):
+        yield f"SHA-256 of these examples: `{digest}`"
+    if config.base.train:
+        train = config.base.train
+        language = train.language if config.task == "qa" else ", ".join(config.data.languages)
+        labels = f"{_source(train.source)} ({language}), {counted(train.epochs, 'epoch')}"
+        yield f"Generation 0 learned from the labels of {labels}"
+    yield f"Languages of training: {', '.join(subject.trained)}"
+    if subject.zero_shot:
+        yield f"Zero-shot, never trained on: {', '.join(subject.zero_shot)}"
+
+
+def _cost(subject: Subject) -> str:
+    result = subject.point.result
+    versions = subject.records.description.get("versions", {})
+    used = ", ".join(f"{name} {version}" for name, version in versions.items())
+    busy = result["train_seconds"] * result["num_workers"]
+    return (
+        f"{result['train_seconds']:.0f} s of training on {counted(result['num_workers'], 'worker')}, {busy:.0f} "
+        "worker-seconds; "
+        f"{result['seconds']:.0f} s with scoring and hand-offs. Generation 0 and its signals are shared with other "
+        f"points of the sweep and are not counted. Versions: {used}."
+    )
+
+
+def _limits(subject: Subject) -> Iterator[str]:
+    config = subject.config
+    most = config.data.max_length
+    if config.task == "qa":
+        yield "It always answers: it does not know that a text may hold no answer."
+        yield (
+            f"It reads windows of {most} tokens that overlap by {config.data.stride}, and answers with at most "
+            f"{config.evaluation.max_answer_tokens} tokens."
+        )
+    if config.task == "tagging":
+        yield f"It was trained on sentences of at most {most} pieces, split into words as its data is."
+        if config.head.kind == "crf":
+            yield (
+                "Its labels are the best path of a CRF, whose transitions are in `tag_head.safetensors`: the "
+                "token-classification pipeline of transformers does not read them, and labels every piece for itself."
+            )
+    if config.task == "parallel":
+        pooling = config.distillation.multilevel.pooling
+        what = {"cls": "the hidden state of the first token", "mean": "the mean of all hidden states"}[pooling]
+        yield f"Its sentence vector is {what}; other poolings were not trained."
+    yield "The scores are those of one seed on a fixed sample; other texts, and other languages, were not tried."
+    if any(source.builtin for source in (config.data.train, config.evaluation.source)):
+        yield "It saw sentences that raykd invents, and is of no use beyond trying things out."
+
+
+def _generation_zero(subject: Subject) -> Mapping[str, Any] | None:
+    return next((base.scores for base in subject.records.bases if base.base == subject.point.base), None)
+
+
+def _metric(name: str) -> str:
+    """What the Hub calls a score: those that are neither F1 nor exact match are shares of hits."""
+    if "exact_match" in name:
+        return "exact_match"
+    return "f1" if "f1" in name.split("_") else "accuracy"
+
+
+def _source(source: Source) -> str:
+    if source.builtin:
+        return f"raykd's own {source.builtin} ({source.num_items} items)"
+    return f"`{source.hub}`" if source.hub else f"`{source.path}`"
+
+
+def _is_hub_id(name: str) -> bool:
+    """Whether a base model is named as `owner/model` of the Hub; a folder of two names looks the same."""
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)) and not Path(name).is_dir()
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

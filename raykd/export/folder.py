@@ -1,0 +1,164 @@
+"""Writes a point's model as a Hugging Face folder that loads with plain transformers."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from raykd import __version__
+from raykd.artifacts import Store
+from raykd.config.identity import canonical
+from raykd.config.point import PointConfig
+from raykd.errors import ArtifactError, ConfigError, DataError
+from raykd.export.card import Subject, model_card
+from raykd.export.checks import Check, Probe
+from raykd.export.choice import chosen_point
+from raykd.export.forms import FORMS
+from raykd.export.onnx import require_onnx, write_onnx
+from raykd.export.usage import usage
+from raykd.models.accelerator import settle_accelerator
+from raykd.models.plain import load_options, load_plain
+from raykd.models.qa import load_tokenizer
+from raykd.records import PointRecord, SweepRecords, read_records
+from raykd.tasks.task import TASKS
+from raykd.tasks.word_pieces import needs_spaces
+
+ORIGIN = "raykd.json"
+"""In an exported folder: which point of which sweep it is, and its configuration."""
+
+TOLERANCE = 1e-5
+_HEADS = ("tag_head.json", "tag_head.safetensors", "sentence.json")
+"""What a plain model has no place for; raykd, and the card's examples, read it from its own files."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A folder that was written.
+
+    Attributes:
+        check: of the reloaded folder against the model in the sweep.
+        onnx: of `model.onnx` against it; None without one.
+    """
+
+    folder: Path
+    point: PointRecord
+    check: Check
+    onnx: Check | None
+
+
+def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx: bool = False) -> Exported:
+    """Write the model that a point delivered, with a card; it gets its name when it was reloaded and compared.
+
+    Args:
+        root: the sweep's results, a folder or a URL.
+        out: a folder that is not there, or empty.
+        wanted: the point, as `chosen_point` takes it.
+        onnx: write `model.onnx` too.
+
+    Raises:
+        ConfigError: if `out` is taken, or ONNX is wanted and not installed.
+        DataError: if no such point can be had, or no class of transformers can hold its model.
+        ArtifactError: if a record or a file is damaged, or what was written answers differently.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out}: is there already; name a folder that is not, or empty it")
+    if onnx:
+        require_onnx()
+    settle_accelerator()
+    records = read_records(root)
+    point = chosen_point(records, wanted)
+    config = _config(records.root, point)
+    store = Store(records.root)
+    record = store.verify(point.result["artifact"])
+    source = store.artifact(record["fingerprint"])
+    form, model = FORMS[config.task], TASKS[config.task].load_model(str(source)).eval()
+    tokenizer = load_tokenizer(str(source))
+    _limit(tokenizer, model)
+    with _becoming(out) as folder:
+        plain = _named(point, lambda: form.plain(model))
+        plain.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        for name in _HEADS:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
+        probe = Probe(form, model, form.batches(tokenizer, model, config))
+        options = load_options(config.task, type(plain))
+        again = load_plain(config.task, folder, **options).eval()
+        check = probe.check(
+            lambda batch: [getattr(again(**batch), name) for name in form.outputs],
+            tolerance=TOLERANCE,
+            what=f"{out}: the model as transformers loads it",
+        )
+        onnx_check = write_onnx(again, probe, folder) if onnx else None
+        (folder / ORIGIN).write_text(_origin(records, point, config), encoding="utf-8")
+        code = usage(
+            config,
+            name=out.resolve().name,
+            pooling=_pooling(config, model),
+            words_bring_spaces=needs_spaces(tokenizer),
+            options=options,
+        )
+        subject = Subject(records, point, config, record, plain, code, has_onnx=onnx)
+        (folder / "README.md").write_text(model_card(subject), encoding="utf-8")
+    return Exported(out, point, check, onnx_check)
+
+
+def _origin(records: SweepRecords, point: PointRecord, config: PointConfig) -> str:
+    """Where a model is from, and how it came about, as JSON."""
+    origin = {
+        "raykd": __version__,
+        "sweep": records.description["config"]["name"],
+        "id": point.id,
+        "label": point.label,
+        "artifact": point.result["artifact"],
+        "point": canonical(config),
+    }
+    return json.dumps(origin, ensure_ascii=False, indent=1) + "\n"
+
+
+def _config(root: Path | str, point: PointRecord) -> PointConfig:
+    try:
+        return PointConfig.model_validate(point.config)
+    except ValidationError as error:
+        raise ArtifactError(f"{root}: {point.label} is of another version of raykd; export it with that one") from error
+
+
+def _pooling(config: PointConfig, model: Any) -> str:
+    if config.task == "tagging":
+        return model.head.pooling
+    return model.pooling if config.task == "parallel" else ""
+
+
+def _limit(tokenizer: Any, model: Any) -> None:
+    """Let the tokenizer cut where the model's positions end, for those who do not know the model."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if positions:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+
+
+def _named(point: PointRecord, make: Any) -> Any:
+    try:
+        return make()
+    except DataError as error:
+        raise DataError(f"{point.label}: {problem}" for problem in error.problems) from error
+
+
+@contextmanager
+def _becoming(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its name when the block ends without an error, and is gone otherwise."""
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
+    staging.mkdir()
+    try:
+        yield staging
+        # Also takes the place of a folder that is there and empty.
+        staging.replace(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
