@@ -248,9 +248,9 @@ def _wrapped(name: str, letters: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text of the user's as it is: a dollar sign begins no formula, a leading underscore hides no legend."""
+    """Text of the user's as it is: a dollar sign begins no formula, no name is left out of a legend."""
     text = text.replace("$", r"\$")
-    return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
+    return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") or not text.strip() else text
 
 
 def _on(background: tuple[float, float, float, float]) -> str:

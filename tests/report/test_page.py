@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from raykd.report.document import Code, Fact, Figure, Report, Section, Table, Text
@@ -64,6 +64,8 @@ def test_a_label_with_markup_is_shown_and_does_nothing():
 
 @settings(deadline=None, max_examples=25)
 @given(LABELS)
+@example("_hidden")
+@example("\n")
 def test_any_label_leaves_the_structure_of_the_page_as_it_is(label):
     # Backticks in prose are code; how many ticks and lines of text a picture has depends on how long its labels are.
     free = {"code", "text", "g", "path", "use", "defs"}
