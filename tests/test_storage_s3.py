@@ -219,8 +219,8 @@ def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder
 
     rows = [(row.method, row.num_seeds, row.mean) for row in leaderboard(bucket).rows]
     assert rows == [(row.method, row.num_seeds, row.mean) for row in leaderboard(tmp_path / "local").rows]
-    assert cli.main(["leaderboard", bucket, "--format", "json"]) == 0
-    assert [row["method"] for row in json.loads(capsys.readouterr().out)] == [method for method, _, _ in rows]
+    assert cli.main(["leaderboard", bucket, "--json"]) == 0
+    assert [row["method"] for row in json.loads(capsys.readouterr().out)["rows"]] == [method for method, _, _ in rows]
 
     model = Path(locate_model(f"{bucket}#best", folder=tmp_path))
     assert (model / "config.json").is_file()
