@@ -339,6 +339,8 @@ class PointRun:
             "data": self.train.description,
             "num_windows": len(self.train.features),
             "num_workers": self.space.world_size,
+            "device": self.space.device.type,
+            "num_threads": self.space.num_threads,
             "train_seconds": sum(epoch["train_seconds"] for epoch in epochs),
             "seconds": seconds,
         }

@@ -50,6 +50,11 @@ class Workspace:
         device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         return cls(store, folder, torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
 
+    @property
+    def num_threads(self) -> int:
+        """Threads of this worker's tensor operations on the CPU."""
+        return torch.get_num_threads()
+
     def remember(self, key: Hashable, make: Callable[[], T]) -> T:
         """The cached value of a key, or a fresh one; the least recently used are forgotten."""
         if key not in self.cache:

@@ -17,6 +17,7 @@ from raykd.cli import (
     logs,
     plan,
     predict,
+    report,
     schema,
     status,
     submit,
@@ -27,7 +28,7 @@ from raykd.errors import RaykdError
 
 COMMANDS = (
     *(doctor, init, plan, sweep, status, logs, submit),
-    *(leaderboard, export, predict, evaluate, gc, schema),
+    *(leaderboard, report, export, predict, evaluate, gc, schema),
 )
 """Modules that add one command each, or two that belong together, in the order of the help text."""
 

@@ -76,6 +76,11 @@ _Loader.add_constructor(f"{_TAG}seq", lambda loader, node: loader.construct_sequ
 _Loader.add_constructor(f"{_TAG}map", lambda loader, node: loader.construct_mapping(node))
 
 
+def as_yaml(raw: Mapping[str, Any]) -> str:
+    """Keys of a sweep file as the text of one, in their order."""
+    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=100)
+
+
 def parse_value(text: str) -> Any:
     """A value as it would be read from a sweep file, for values that come from a command line.
 

@@ -10,6 +10,7 @@ from typing import Any
 from raykd.records import PointRecord, SweepRecords
 from raykd.report.examples import Examples, read_examples
 from raykd.report.leaderboard import GENERATION_ZERO
+from raykd.report.numbers import value
 from raykd.report.statistics import NUM_RESAMPLES, holm, paired_tests
 
 MAX_COMPARISONS = 200
@@ -50,6 +51,12 @@ class Comparison:
     family: str = ""
 
 
+def side_name(method: str, varied: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
+    """What a comparison calls a configuration: its method, with the searched values that are not shared."""
+    own = sorted(key for key in varied if key not in shared)
+    return " ".join([method, *(f"{key.rpartition('.')[2]}={value(varied[key])}" for key in own)])
+
+
 @dataclass(frozen=True)
 class _Configuration:
     """What differs in nothing but its seed.
@@ -72,8 +79,7 @@ class _Configuration:
 
     def named(self, shared: Mapping[str, Any]) -> str:
         """The method with what is not shared."""
-        own = {key: value for key, value in self.varied.items() if key not in shared}
-        return " ".join([self.method, *(f"{key.rpartition('.')[2]}={json.dumps(own[key])}" for key in sorted(own))])
+        return side_name(self.method, self.varied, shared)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from raykd.lease import Lease
 from raykd.plan import Plan, Point, base_fingerprint, typical_points
 from raykd.reasons import DISK_FULL, plain_reason
 from raykd.storage import resolved
+from raykd.sweep.provenance import commit, hardware
 from raykd.sweep.roster import Progress, Roster
 from raykd.sweep.searcher import METRIC, early_stopping, history, tpe
 from raykd.sweep.trial import PointTrial, Shared, group_trial, point_description
@@ -103,7 +104,7 @@ def run_sweep(
         trackers = Trackers(plan.sweep, journal, guard=lease.guard, say=progress.line)
         runner = _Runner(plan, journal, place, capacity, progress, fail_fast, trackers)
         runner.check()
-        journal.write_sweep({**_description(plan), "data": data})
+        journal.write_sweep({**_description(plan, folder), "data": data})
         with trackers, _interruptible(runner.roster):
             runner.add_points(retry_failed=retry_failed)
             runner.prepare()
@@ -274,7 +275,7 @@ def _unchanged(journal: Journal, data: Mapping[str, str]) -> dict[str, str]:
     return {**recorded, **data}
 
 
-def _description(plan: Plan) -> dict[str, Any]:
+def _description(plan: Plan, folder: Path) -> dict[str, Any]:
     packages = ("ray", "torch", "transformers", "deepspeed", "datasets")
     return {
         "name": plan.sweep.name,
@@ -282,5 +283,7 @@ def _description(plan: Plan) -> dict[str, Any]:
         "points": [point.id for point in plan.points] if plan.is_exact else [],
         "versions": {"raykd": raykd.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
+        "hardware": hardware(),
+        "source": commit(folder),
         "started": time.time(),
     }

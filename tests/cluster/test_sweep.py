@@ -46,6 +46,15 @@ def test_a_sweep_ends_in_a_leaderboard_and_the_same_command_skips_what_is_finish
     assert main(["leaderboard", "runs/tiny", "--cells"]) == 0
     assert "question \\ context" in capsys.readouterr().out
 
+    described = Journal.at(Path("runs/tiny")).sweep()
+    (node,) = described["hardware"]["nodes"]
+    assert (node["count"], node["cpus"], node["gpus"]) == (1, 2.0, 0.0)
+    assert described["source"] is None
+    assert {(each["device"], each["num_threads"]) for each in results().values()} == {("cpu", 1)}
+    assert main(["report", "runs/tiny"]) == 0
+    assert "scores best: G-XLT F1" in capsys.readouterr().out
+    assert "2 CPUs" in Path("runs/tiny/report.md").read_text()
+
 
 def test_two_workers_under_every_zero_stage_give_the_losses_and_scores_of_one(capsys):
     """50 steps and more in float32: within 1e-4 a step."""

@@ -115,8 +115,8 @@ def test_a_method_without_a_knob_is_compared_at_each_of_its_values(sweep):
         sweep.add("skd", 1, 5.0 + temperature, data__budget=16, distillation__temperature=temperature)
     pairs = [each for each in sweep.compare() if each.second != GENERATION_ZERO]
     assert named(pairs) == [
-        ("skd temperature=1.0", "ce", {BUDGET: 16}),
-        ("skd temperature=4.0", "ce", {BUDGET: 16}),
+        ("skd temperature=1", "ce", {BUDGET: 16}),
+        ("skd temperature=4", "ce", {BUDGET: 16}),
     ]
 
 
@@ -126,8 +126,8 @@ def test_values_of_one_method_are_compared_with_the_best(sweep):
     sweep.add_generation_zero()
     found = sweep.compare()
     assert named(found)[:2] == [
-        ("default temperature=2.0", "default temperature=1.0", {}),
-        ("default temperature=2.0", "default temperature=4.0", {}),
+        ("default temperature=2", "default temperature=1", {}),
+        ("default temperature=2", "default temperature=4", {}),
     ]
     assert len(found) == 5
     assert found[0].family == "5 comparisons: each configuration with the best one, and with generation 0"

@@ -1,0 +1,47 @@
+"""`raykd report`: what a sweep showed, as a page to look at and as markdown."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from raykd.errors import ConfigError
+from raykd.storage import location
+
+
+def add(commands: Any) -> None:
+    """The parser of `raykd report`."""
+    report = commands.add_parser("report", help="one HTML page about a sweep, with figures, and markdown beside it")
+    report.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
+    report.add_argument("--output", type=Path, metavar="FILE", help="the page; DIR/report.html, of a URL one here")
+    report.add_argument("--markdown", type=Path, metavar="FILE", help="the markdown; beside the page")
+    report.add_argument("--json", action="store_true", help="say what was written, and the outcome, as JSON")
+    report.set_defaults(run=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from raykd.journal import Journal
+    from raykd.records import read_records
+    from raykd.report.build import build
+    from raykd.report.page import as_html, as_markdown
+
+    root = location(options.root)
+    if not Journal.at(root).has_sweep():
+        raise ConfigError(f"{root}: no sweep was run here, there is no sweep.json; name the place of its results")
+    report = build(read_records(root))
+    page = options.output or (root / "report.html" if isinstance(root, Path) else Path(f"report-{report.title}.html"))
+    texts = {page: as_html(report), options.markdown or page.with_suffix(".md"): as_markdown(report)}
+    for path, text in texts.items():
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+    written, beside = map(str, texts)
+    if options.json:
+        said = {"html": written, "markdown": beside, "decision": report.decision, "best": report.best}
+        print(json.dumps(said, indent=1, ensure_ascii=False))
+        return 0
+    for line in report.decision:
+        print(line)
+    print(f"\n{written}\n{beside}")
+    return 0

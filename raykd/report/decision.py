@@ -1,0 +1,262 @@
+"""What a sweep decides: its best configuration, how far that is ahead, and which differences are more than chance."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from raykd.report.compare import Comparison, side_name
+from raykd.report.document import MISSING, Block, Fact, Figure, Picture, Section, Table, Text
+from raykd.report.figures import Curve, dots
+from raykd.report.leaderboard import GENERATION_ZERO
+from raykd.report.numbers import counted, duration, interval, listed, number, probability, signed, value
+from raykd.report.results import Configuration, Results, short_names
+
+LEVEL = 0.05
+"""Below it a p-value, corrected for all comparisons, is called significant."""
+MOST_ROWS, MOST_BARS = 30, 14
+MOST_PICTURES = 3
+
+
+def decision(results: Results, comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """The outcome in a few sentences, the best configuration first."""
+    if not results.finished:
+        return _nothing_yet(results)
+    best = results.finished[0]
+    found = results.interval(best)
+    certain = (
+        f" (95% interval over {found.num} seeds: {interval(found.low, found.high)})" if found.low is not None else ""
+    )
+    with_one = " with its one seed so far" if found.num == 1 else ""
+    lines = [f"{best.spoken} scores best: {results.heading} {number(found.mean)}{certain}{with_one}."]
+    lines += _against_base(results, best, comparisons)
+    lines += _against_rivals(best, comparisons)
+    missing = [point for point in results.records.points if point.result is None]
+    if missing:
+        num = len(results.records.points)
+        lines.append(f"{len(missing)} of {num} points have no result yet: what is said here may change.")
+    return tuple(lines)
+
+
+def facts(results: Results, comparisons: Sequence[Comparison]) -> tuple[Fact, ...]:
+    """The numbers of the headline."""
+    points = results.records.points
+    states: dict[str, int] = {}
+    for point in points:
+        status = "finished" if point.result is not None else point.state.status
+        states[status] = states.get(status, 0) + 1
+    others = ", ".join(f"{num} {status}" for status, num in sorted(states.items()) if status != "finished")
+    done = Fact(f"{states.get('finished', 0)} of {len(points)}", "points finished", others)
+    if not results.finished:
+        return (done,)
+    best = results.finished[0]
+    found = results.interval(best)
+    note = f"95% interval {interval(found.low, found.high)}" if found.low is not None else counted(found.num, "seed")
+    shown = [Fact(number(found.mean), f"{results.heading}, {best.spoken}", note)]
+    base = results.base_of(best)
+    if base is not None and base.scores.get(results.main) is not None:
+        gain = best.mean(results.main) - base.scores[results.main]
+        compared = _beside_base(best, comparisons)
+        shown.append(Fact(signed(gain), f"over {GENERATION_ZERO}", _verdict(compared) if compared else ""))
+    spent = sum(point.result["seconds"] for point in points if point.result)
+    return (*shown, done, Fact(duration(spent), "of training and scoring", "all finished points together"))
+
+
+def significance_section(results: Results, comparisons: Sequence[Comparison]) -> Section | None:
+    """All comparisons, with intervals and corrected p-values; None where there is nothing to compare."""
+    if not comparisons:
+        return None
+    made = _in_order([each for each in comparisons if each.reason is None])
+    shown = _of_contenders(results, made) or made
+    blocks: list[Block] = [Text(_explained(made))] if made else []
+    if made:
+        caption = (
+            f"Difference of {results.heading} in percentage points, with its 95% bootstrap interval over examples. "
+            "Right of the dashed line the first of the two is better; an interval that crosses it may be chance."
+        )
+        rest = () if len(shown) == len(made) else (_table(made),)
+        blocks += [Figure(tuple(_forests(shown)), caption, rest), _table(shown[:MOST_ROWS])]
+    reasons: dict[str, list[str]] = {}
+    for each in comparisons:
+        if each.reason is not None:
+            reasons.setdefault(re.sub(r"^point \w+: ", "", each.reason), []).append(f"{_pair(each)} ({_setting(each)})")
+    if reasons:
+        rows = tuple((why, _some(pairs)) for why, pairs in reasons.items())
+        blocks.append(Table(("why", "comparisons"), rows, "Not compared", prose=True))
+    return Section("significance", "Is it more than chance?", "Significance", tuple(blocks))
+
+
+def _of_contenders(results: Results, made: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons between what is shown elsewhere in the report: contenders, and generation 0."""
+    shown = [each for contender in results.contenders for each in contender.configurations]
+    return [
+        each
+        for each in made
+        if sum(_is_about(each, configuration) for configuration in shown) == 1 + (each.second != GENERATION_ZERO)
+    ]
+
+
+def _explained(made: Sequence[Comparison]) -> str:
+    return (
+        "Both sides are scored on the same examples; an example's outcome is the mean over the seeds that both have. "
+        f"Two tests: a paired bootstrap over {counted(max(each.num_items for each in made), 'item')}, and Wilcoxon's "
+        f"signed-rank test over the same. p-values are corrected by Holm's method over {made[0].family}; below {LEVEL} "
+        "they are called significant. They speak of examples, not of seeds: with other seeds a small lead may turn."
+    )
+
+
+def _nothing_yet(results: Results) -> tuple[str, ...]:
+    num = len(results.records.points)
+    if not num:
+        return ("The sweep has no point yet.", "Run `raykd sweep` with its file: the report grows with the results.")
+    failed = sum(point.state.status == "failed" for point in results.records.points)
+    lines = [f"No point of {num} is finished yet" + (f"; {failed} failed, see below." if failed else ".")]
+    return (*lines, "The same `raykd sweep` command goes on where it stopped; then write the report again.")
+
+
+def _against_base(results: Results, best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:
+    base = results.base_of(best)
+    if base is None or base.scores.get(results.main) is None:
+        return []
+    gain = best.mean(results.main) - base.scores[results.main]
+    compared = _beside_base(best, comparisons)
+    said = (
+        f" ({_verdict(compared)}; 95% interval over examples {interval(compared.low, compared.high)})"
+        if compared
+        else ""
+    )
+    way = "above" if gain >= 0 else "below"
+    return [f"That is {number(abs(gain))} percentage points {way} {GENERATION_ZERO}{said}."]
+
+
+def _against_rivals(best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:
+    """How the best one stands beside those that it was compared with, generation 0 left out."""
+    beaten, alike, shared = [], [], set(best.varied)
+    for each in comparisons:
+        if each.reason is not None or each.second == GENERATION_ZERO or not _is_about(each, best):
+            continue
+        other = each.second if each.first == _named(best, each) else each.first
+        (beaten if _significant(each) else alike).append(other)
+        shared &= each.varied.keys()
+    same = f" at the same {listed([*short_names(sorted(shared)).values()])}" if shared else ""
+    lines = []
+    if beaten:
+        lines.append(f"It is significantly better than {_some(beaten)}{same}.")
+    if alike:
+        lines.append(
+            f"Its difference to {_some(alike)}{same} is not significant: between them this sweep does not decide."
+        )
+    return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of them."""
+    return listed([*names[:4], f"{len(names) - 4} more"] if len(names) > 4 else list(names))
+
+
+def _beside_base(best: Configuration, comparisons: Sequence[Comparison]) -> Comparison | None:
+    found = (
+        each
+        for each in comparisons
+        if each.reason is None
+        and (each.first, each.second) == (best.method, GENERATION_ZERO)
+        and dict(each.varied) == dict(best.varied)
+    )
+    return next(found, None)
+
+
+def _is_about(comparison: Comparison, configuration: Configuration) -> bool:
+    shares = all(configuration.varied.get(key) == found for key, found in comparison.varied.items())
+    return shares and _named(configuration, comparison) in (comparison.first, comparison.second)
+
+
+def _named(configuration: Configuration, comparison: Comparison) -> str:
+    """What a comparison calls a configuration."""
+    return side_name(configuration.method, configuration.varied, comparison.varied)
+
+
+def _significant(comparison: Comparison) -> bool:
+    return comparison.holm_bootstrap is not None and comparison.holm_bootstrap < LEVEL
+
+
+def _verdict(comparison: Comparison) -> str:
+    word = "significant" if _significant(comparison) else "not significant"
+    return f"{word}, p {_equals(probability(comparison.holm_bootstrap))}"
+
+
+def _equals(p_value: str) -> str:
+    return p_value if p_value.startswith("<") else f"= {p_value}"
+
+
+def _pair(comparison: Comparison) -> str:
+    return f"{comparison.first} vs {comparison.second}"
+
+
+def _setting(comparison: Comparison) -> str:
+    names = short_names(sorted(comparison.varied))
+    return ", ".join(f"{name} {value(comparison.varied[key])}" for key, name in names.items()) or MISSING
+
+
+def _forests(made: Sequence[Comparison]) -> list[Picture]:
+    """The differences with their intervals, a picture for each setting; generation 0 in one of its own."""
+    groups: dict[str, list[Comparison]] = {}
+    for each in made:
+        is_base = each.second == GENERATION_ZERO
+        groups.setdefault(f"Against {GENERATION_ZERO}" if is_base else _setting(each), []).append(each)
+    pictures = []
+    for title, members in list(groups.items())[:MOST_PICTURES]:
+        shown = sorted(members, key=lambda each: -each.difference)[:MOST_BARS]
+        is_base = shown[0].second == GENERATION_ZERO
+        names = [f"{each.first}, {_setting(each)}" if is_base and each.varied else _pair(each) for each in shown]
+        places = range(len(shown))
+        line = Curve("", 0, places, *([getattr(each, at) for each in shown] for at in ("difference", "low", "high")))
+        said = "; ".join(
+            f"{name} {signed(each.difference)} ({interval(each.low, each.high)})"
+            for name, each in zip(names, shown, strict=True)
+        )
+        heading = title if title != MISSING else "All comparisons"
+        pictures.append(
+            dots(
+                [name.replace(" vs ", " minus ") for name in names],
+                [line],
+                title=heading[0].upper() + heading[1:],
+                x_label="percentage points",
+                alt=f"{heading}: {said}.",
+                level=("no difference", 0.0),
+            )
+        )
+    return pictures
+
+
+def _in_order(made: Sequence[Comparison]) -> list[Comparison]:
+    """Methods before generation 0, each setting by itself, large differences first."""
+    settings = list(dict.fromkeys(map(_setting, made)))
+    return sorted(
+        made, key=lambda each: (each.second == GENERATION_ZERO, settings.index(_setting(each)), -each.difference)
+    )
+
+
+def _table(made: Sequence[Comparison]) -> Table:
+    headings = ("comparison", "at", "difference", "95% interval", "p bootstrap", "p Wilcoxon", "seeds", "verdict")
+    rows = tuple(_table_row(each) for each in made)
+    return Table(
+        headings,
+        rows,
+        "p-values after Holm's correction, in brackets before it; the verdict is the bootstrap's",
+        num_labels=2,
+    )
+
+
+def _table_row(each: Comparison) -> tuple[str, ...]:
+    def shown(corrected: Any, raw: Any) -> str:
+        return f"{probability(corrected)} ({probability(raw)})"
+
+    return (
+        _pair(each),
+        _setting(each),
+        signed(each.difference),
+        interval(each.low, each.high),
+        shown(each.holm_bootstrap, each.p_bootstrap),
+        shown(each.holm_wilcoxon, each.p_wilcoxon),
+        str(each.num_seeds),
+        "significant" if _significant(each) else "not decided",
+    )

@@ -1,0 +1,275 @@
+"""A sweep's points as configurations and contenders: what tables and figures are drawn from."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from raykd.plan import DEFAULT_METHOD
+from raykd.records import BaseRecord, PointRecord, SweepRecords
+from raykd.report.leaderboard import GENERATION_ZERO
+from raykd.report.numbers import value
+from raykd.report.statistics import Interval, confidence_interval
+
+BUDGET = "data.budget"
+MOST_CONTENDERS = 8
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Points that differ in their seed alone.
+
+    Attributes:
+        name: what progress lines call its points, without the seed.
+        varied: searched key -> value, the seed left out.
+    """
+
+    method: str
+    name: str
+    varied: Mapping[str, Any]
+    points: tuple[PointRecord, ...]
+
+    @property
+    def finished(self) -> list[PointRecord]:
+        """The points that have a result."""
+        return [point for point in self.points if point.result is not None]
+
+    def values(self, score: str) -> list[float]:
+        """A score of every seed that has it, in the order of the points."""
+        found = [point.result["scores"].get(score) for point in self.finished]
+        return [value for value in found if value is not None]
+
+    def mean(self, score: str) -> float | None:
+        """The mean of a score over seeds; None without one."""
+        return mean_of(self.values(score))
+
+    @property
+    def spoken(self) -> str:
+        """Its name in a sentence."""
+        return _name(self.method, self.varied, " at ")
+
+    def cells(self, metric: str) -> dict[str, float]:
+        """Cell -> mean over seeds of its score."""
+        found: dict[str, list[float]] = {}
+        for point in self.finished:
+            for name, cell in point.result["scores"].get("cells", {}).items():
+                found.setdefault(name, []).append(cell[metric])
+        return {name: fmean(values) for name, values in found.items()}
+
+    @property
+    def budget(self) -> Any:
+        """The searched budget; None where there is none."""
+        return self.varied.get(BUDGET)
+
+    @property
+    def num_items(self) -> int | None:
+        """The budget as a number; what `all` stands for is known once a point is finished."""
+        if isinstance(self.budget, int):
+            return self.budget
+        sizes = [point.result.get("data", {}).get("budget", {}).get("size") for point in self.finished]
+        return next(iter(sizes), None)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What competes in figures: a method with one setting of all that is searched beside the budget.
+
+    Attributes:
+        style: which colour, marker and dash it has in every figure.
+        configurations: one for each budget, smallest first.
+    """
+
+    name: str
+    style: int
+    configurations: tuple[Configuration, ...]
+
+    def best(self, score: str) -> Configuration:
+        """The budget at which it does best."""
+        return max(self.configurations, key=lambda each: rank(each.mean(score)))
+
+
+@dataclass(frozen=True)
+class Results:
+    """A sweep, seen as results.
+
+    Attributes:
+        main: the score that decides; None while nothing was scored.
+        columns: score -> its heading.
+        metric: the score of a cell, like `f1`.
+        is_matrix: cells are pairs of question and context language, else languages.
+        configurations: best mean of the main score first, those without a result last.
+    """
+
+    records: SweepRecords
+    main: str | None
+    columns: Mapping[str, str]
+    metric: str
+    is_matrix: bool
+    configurations: tuple[Configuration, ...]
+
+    @property
+    def task(self) -> str:
+        """The task of the sweep; empty where nobody recorded it."""
+        described = self.records.description.get("config", {}).get("task")
+        return described or next((point.config.get("task", "") for point in self.records.points), "")
+
+    @property
+    def base(self) -> BaseRecord | None:
+        """Generation 0 where all points share one."""
+        return self.records.bases[0] if len(self.records.bases) == 1 else None
+
+    def base_of(self, configuration: Configuration) -> BaseRecord | None:
+        """The generation 0 of a configuration; None where it was not scored."""
+        bases = {point.base for point in configuration.points}
+        return next((base for base in self.records.bases if base.base in bases), None)
+
+    @property
+    def finished(self) -> list[Configuration]:
+        """Configurations with a mean of the main score, best first."""
+        return [each for each in self.configurations if each.values(self.main)]
+
+    def interval(self, configuration: Configuration) -> Interval:
+        """The main score over seeds; its interval ends where the percents do."""
+        found = confidence_interval(configuration.values(self.main))
+        return found if found.low is None else replace(found, low=max(found.low, 0.0), high=min(found.high, 100.0))
+
+    @property
+    def budgets(self) -> list[Any]:
+        """All searched budgets, smallest first, `all` last."""
+        found = {each.budget for each in self.configurations if each.budget is not None}
+        return sorted(found, key=lambda budget: (isinstance(budget, str), budget))
+
+    @property
+    def at_best(self) -> str:
+        """How a contender is shown where one budget has to stand for it."""
+        return ", each contender at its best budget" if self.budgets else ""
+
+    @property
+    def has_hand_offs(self) -> bool:
+        """Whether students become teachers."""
+        lineages = [point.config.get("lineage", {}) for point in self.records.points]
+        return any(lineage.get("num_generations", 1) > 1 for lineage in lineages)
+
+    @property
+    def heading(self) -> str:
+        """What the main score is called."""
+        return self.columns.get(self.main, "score")
+
+    @cached_property
+    def overall(self) -> list[str]:
+        """Scores over several languages, the main one first: those that curves are drawn of."""
+        by_language = {f"{self.metric}_{cell}" for each in self.finished for cell in each.cells(self.metric)}
+        by_language |= {f"{name}_{language}" for name, language in self._probed()}
+        watched = {name for point in self.records.points if point.result for name in _watched(point)}
+        names = [
+            name for name in self.columns if name not in by_language | watched and not name.endswith("exact_match")
+        ]
+        return sorted(names, key=lambda name: name != self.main)
+
+    @cached_property
+    def contenders(self) -> tuple[Contender, ...]:
+        """One for each method, at the setting that does best over all budgets; where there is one method, its settings.
+
+        The order is that of the file, so that a method looks the same in the reports of all sweeps that share it.
+        """
+        settings: dict[tuple[str, str], list[Configuration]] = {}
+        for each in self.finished:
+            rest = {key: value for key, value in each.varied.items() if key != BUDGET}
+            settings.setdefault((each.method, json.dumps(rest, sort_keys=True)), []).append(each)
+        methods = dict.fromkeys(self.records.description.get("config", {}).get("methods") or ())
+        methods |= dict.fromkeys(point.method for point in self.records.points)
+        known = {method for method, _ in settings}
+        chosen = list(settings.values()) if len(known) == 1 else _best_of_each(settings, self.main)
+        ranked = sorted(chosen, key=lambda group: max(rank(each.mean(self.main)) for each in group), reverse=True)
+        kept = ranked[:MOST_CONTENDERS]
+        if len(known) > 1:
+            kept.sort(key=lambda group: list(methods).index(group[0].method))
+        return tuple(
+            Contender(_contender_name(group[0], alone=len(known) == 1), style, tuple(sorted(group, key=_by_budget)))
+            for style, group in enumerate(kept)
+        )
+
+    def _probed(self) -> Iterable[tuple[str, str]]:
+        for point in self.records.points:
+            for name, languages in (point.result or {}).get("scores", {}).get("probes", {}).items():
+                yield from ((name, language) for language in languages)
+
+
+def results_of(records: SweepRecords) -> Results:
+    """The points of a sweep by configuration."""
+    groups: dict[tuple[str, str], list[PointRecord]] = {}
+    for point in records.points:
+        varied = {key: value for key, value in point.varied.items() if key != "seed"}
+        groups.setdefault((point.method, json.dumps(varied, sort_keys=True)), []).append(point)
+    scored = [point.result["scores"] for point in records.points if point.result]
+    scored += [base.scores for base in records.bases]
+    described = scored[0] if scored else {"main": None, "columns": {}}
+    main = described["main"]
+    found = [_configuration(points) for points in groups.values()]
+    found.sort(key=lambda each: (-rank(each.mean(main)), each.name))
+    # A language such as pt-BR is no pair of languages: scores by language name their metric.
+    metric, is_matrix = described.get("metric", "f1"), "metric" not in described
+    return Results(records, main, described["columns"], metric, is_matrix, tuple(found))
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that there are; None without one."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Dotted key -> its last part, or all of it where two keys share that."""
+    keys = list(keys)
+    last = [key.rpartition(".")[2] for key in keys]
+    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}
+
+
+def base_name(results: Results, base: BaseRecord) -> str:
+    """What a generation 0 is called."""
+    return GENERATION_ZERO if results.base else f"{GENERATION_ZERO} of {base.model}"
+
+
+def _configuration(points: list[PointRecord]) -> Configuration:
+    first = points[0]
+    name = first.label.removesuffix(f" seed={first.varied.get('seed')}")
+    varied = {key: value for key, value in first.varied.items() if key != "seed"}
+    return Configuration(first.method, name, varied, tuple(points))
+
+
+def _best_of_each(settings: Mapping[tuple[str, str], list[Configuration]], main: str) -> list[list[Configuration]]:
+    """The setting of each method that has most budgets and, among those, the highest mean over them."""
+    best: dict[str, list[Configuration]] = {}
+    for (method, _), group in settings.items():
+        key = len(group), fmean(each.mean(main) for each in group)
+        if method not in best or key > (len(best[method]), fmean(each.mean(main) for each in best[method])):
+            best[method] = group
+    return list(best.values())
+
+
+def _name(method: str, varied: Mapping[str, Any], joint: str) -> str:
+    """The method, where the file has any, and its searched values."""
+    names = short_names(sorted(varied))
+    setting = ", ".join(f"{name} {value(varied[key])}" for key, name in names.items())
+    return joint.join(part for part in (method if method != DEFAULT_METHOD or not setting else "", setting) if part)
+
+
+def _contender_name(configuration: Configuration, *, alone: bool) -> str:
+    """Its name without the budget, and with the method only where that tells."""
+    rest = {key: found for key, found in configuration.varied.items() if key != BUDGET}
+    return _name(DEFAULT_METHOD if alone and rest else configuration.method, rest, ", ")
+
+
+def _by_budget(configuration: Configuration) -> tuple[bool, Any]:
+    return isinstance(configuration.budget, str), configuration.budget or 0
+
+
+def rank(mean: float | None) -> float:
+    """A mean to sort by: what has none comes last."""
+    return float("-inf") if mean is None else mean
+
+
+def _watched(point: PointRecord) -> Mapping[str, float]:
+    return point.result["scores"].get("watched", {})

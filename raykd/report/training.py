@@ -1,0 +1,193 @@
+"""What happened while points trained, epoch by epoch: scores of generations, coefficient, losses, signs of collapse."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from raykd.report.document import Figure, Picture, Section, Table
+from raykd.report.figures import Curve, curves
+from raykd.report.leaderboard import GENERATION_ZERO
+from raykd.report.numbers import number, value
+from raykd.report.results import Configuration, Contender, Results, mean_of, rank
+
+MOST_PANELS = 3
+_WATCHED = {"effective_rank": "effective rank", "std": "deviation", "mean_cosine": "mean cosine"}
+Read = Callable[[Mapping[str, Any]], float | None]
+"""From the report of an epoch to a number; None where it has none."""
+
+
+def training_section(results: Results) -> Section | None:
+    """Figures over the epochs; None where no epoch was recorded."""
+    figures = [_generations(results), _coefficient(results), _health(results), _losses(results)]
+    found = tuple(figure for figure in figures if figure is not None)
+    return Section("training", "While it trained", "Training", found) if found else None
+
+
+def _generations(results: Results) -> Figure | None:
+    pictures = _by_budget(results, lambda epoch: epoch.get("dev_score"), "dev score", f"dev {results.heading} (%)")
+    if not pictures:
+        return None
+    caption = (
+        "Score on the small sample that is scored after every epoch, mean over seeds, band from the lowest to the "
+        f"highest{_hand_offs(results)}. The sample is smaller than what the leaderboard is scored on."
+    )
+    return Figure(pictures, caption, _generation_table(results))
+
+
+def _coefficient(results: Results) -> Figure | None:
+    def moves(each: Contender) -> bool:
+        found = {epoch.get("coefficient") for point in each.best(results.main).finished for epoch in point.epochs}
+        return bool(found - {None, 1.0})
+
+    lines = [each for each in results.contenders if moves(each)]
+    pictures = _by_budget(results, lambda epoch: epoch.get("coefficient"), "coefficient", "mean coefficient", lines)
+    if not pictures:
+        return None
+    caption = (
+        "What the KD term of an example is multiplied with, mean over the examples of an epoch: how far up the teacher "
+        f"ranks the right positions{_hand_offs(results)}."
+    )
+    return Figure(pictures, caption)
+
+
+def _health(results: Results) -> Figure | None:
+    names = [name for name in _WATCHED if any(name in epoch.get("watched", {}) for epoch in _epochs(results))]
+    if not names or not results.contenders:
+        return None
+    budget = results.budgets[-1] if results.budgets else None
+    found = [
+        _panel(results, results.contenders, budget, _watched(name), _WATCHED[name], _WATCHED[name]) for name in names
+    ]
+    caption = (
+        "Whether sentence vectors collapse, on the sample scored after every epoch"
+        + (f", budget {value(budget)}" if budget is not None else "")
+        + ": an effective rank or a deviation that falls towards 0, or a mean cosine that rises towards 1, says that "
+        "all sentences become alike."
+    )
+    return Figure(tuple(picture for picture in found if picture), caption)
+
+
+def _losses(results: Results) -> Figure | None:
+    """The terms of the loss of each contender at its best budget, a picture each."""
+    pictures = []
+    ranked = sorted(results.contenders, key=lambda each: -rank(each.best(results.main).mean(results.main)))
+    for each in ranked[:MOST_PANELS]:
+        best = each.best(results.main)
+        lines = [_curve(name, style, best, read) for style, (name, read) in enumerate(_terms(best).items())]
+        drawn = [line for line in lines if line is not None]
+        if drawn:
+            title = f"Loss of {each.name}"
+            alt = f"{title}, its terms: {_ends(drawn)}"
+            pictures.append(_draw(best, drawn, title=title, y_label="loss term", alt=alt))
+    caption = (
+        f"Terms of the loss, mean over the steps of an epoch and over seeds{results.at_best}, before they are "
+        "weighted: how well labels are learnt, and how closely the teacher is followed."
+    )
+    return Figure(tuple(pictures), caption) if pictures else None
+
+
+def _terms(configuration: Configuration) -> dict[str, Read]:
+    """The label term, and the parts of the KD term, or all of it where it has none; what is always 0 is left out."""
+    epochs = [epoch for point in configuration.finished for epoch in point.epochs]
+    parts = dict.fromkeys(name for epoch in epochs for name, size in epoch.get("parts", {}).items() if size)
+    terms: dict[str, Read] = {"label": lambda epoch: epoch.get("label")}
+    if parts:
+        return terms | {name: lambda epoch, name=name: epoch["parts"].get(name) for name in parts}
+    return terms | ({"kd": lambda epoch: epoch.get("kd")} if any(epoch.get("kd") for epoch in epochs) else {})
+
+
+def _hand_offs(results: Results) -> str:
+    return "; at dotted lines the student becomes the teacher" if results.has_hand_offs else ""
+
+
+def _watched(name: str) -> Read:
+    return lambda epoch: epoch.get("watched", {}).get(name)
+
+
+def _by_budget(
+    results: Results, read: Read, what: str, y_label: str, lines: Sequence[Contender] | None = None
+) -> tuple[Picture, ...]:
+    """A picture for the smallest, a middle and the largest budget, or one where there are no budgets."""
+    lines = results.contenders if lines is None else lines
+    budgets = results.budgets or [None]
+    if len(budgets) > MOST_PANELS:
+        budgets = [budgets[0], budgets[len(budgets) // 2], budgets[-1]]
+    names = [what if budget is None else f"{what}, budget {value(budget)}" for budget in budgets]
+    found = [_panel(results, lines, budget, read, name, y_label) for budget, name in zip(budgets, names, strict=True)]
+    return tuple(picture for picture in found if picture is not None)
+
+
+def _panel(
+    results: Results, lines: Sequence[Contender], budget: Any, read: Read, what: str, y_label: str
+) -> Picture | None:
+    drawn, example = [], None
+    for line in lines:
+        for each in line.configurations:
+            curve = _curve(line.name, line.style, each, read) if each.budget == budget else None
+            if curve is not None:
+                drawn.append(curve)
+                example = each
+    if example is None:
+        return None
+    title = f"{what[0].upper()}{what[1:]}"
+    return _draw(example, drawn, title=title, y_label=y_label, alt=f"{title}: {_ends(drawn)}")
+
+
+def _draw(example: Configuration, drawn: Sequence[Curve], *, title: str, y_label: str, alt: str) -> Picture:
+    last = int(max(max(curve.x) for curve in drawn))
+    per_generation = example.points[0].config.get("lineage", {}).get("epochs_per_generation", 1)
+    ticks = {epoch: str(epoch) for epoch in range(1, last + 1)} if last <= 12 else None
+    return curves(
+        drawn,
+        title=title,
+        x_label="generation" if per_generation == 1 else "epoch",
+        y_label=y_label,
+        alt=alt,
+        ticks=ticks,
+        boundaries=[each + 0.5 for each in range(per_generation, last, per_generation)],
+    )
+
+
+def _curve(name: str, style: int, configuration: Configuration, read: Read) -> Curve | None:
+    found: dict[int, list[float]] = {}
+    for point in configuration.finished:
+        for epoch in point.epochs:
+            if (height := read(epoch)) is not None:
+                found.setdefault(epoch["epoch"], []).append(height)
+    if not found:
+        return None
+    x = sorted(found)
+    mean = [sum(found[epoch]) / len(found[epoch]) for epoch in x]
+    return Curve(name, style, x, mean, [min(found[epoch]) for epoch in x], [max(found[epoch]) for epoch in x])
+
+
+def _ends(drawn: Sequence[Curve]) -> str:
+    return "; ".join(f"{line.name} from {_short(line.mean[0])} to {_short(line.mean[-1])}" for line in drawn) + "."
+
+
+def _short(found: float) -> str:
+    return number(found, 1 if abs(found) >= 10 else 3)
+
+
+def _generation_table(results: Results) -> tuple[Table, ...]:
+    """Dev score at the end of every generation, of each contender at its best budget."""
+    rows, most = [], 0
+    for each in results.contenders:
+        best = each.best(results.main)
+        found: dict[int, list[float]] = {}
+        for point in best.finished:
+            for record in point.result.get("generations", ()):
+                if record.get("dev_score") is not None:
+                    found.setdefault(record["index"], []).append(record["dev_score"])
+        if found:
+            most = max(most, *found)
+            rows.append((best.spoken, found))
+    if not rows:
+        return ()
+    numbers = range(1, most + 1)
+    shown = tuple((name, *(number(mean_of(found.get(index, ()))) for index in numbers)) for name, found in rows)
+    headings = ("configuration", *(f"generation {index}" for index in numbers))
+    return (Table(headings, shown, f"Dev score at each hand-off ({GENERATION_ZERO} is not scored on this sample)"),)
+
+
+def _epochs(results: Results) -> list[Mapping[str, Any]]:
+    return [epoch for point in results.records.points for epoch in point.epochs]

@@ -1,0 +1,156 @@
+"""The page in a real browser, from a file and without a network."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fabricated import QUICKSTARTS, fabricate
+
+from raykd.records import read_records
+from raykd.report.build import build
+from raykd.report.page import as_html
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LONG_NAMES = {
+    "name": "a-sweep-with-a-name-that-goes-on-and-on-without-a-place-to-break-it",
+    "base": {"model": "builtin:tiny"},
+    "data": {
+        "train": {"builtin": "small-world", "num_items": 32},
+        "languages": ["en", "es"],
+        "num_target_languages": 1,
+    },
+    "evaluation": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es", "zh"]},
+    "methods": {
+        "self-distillation with coefficients": {},
+        "self-distillation_the_other_way_round_<b>": {"distillation": {"direction": "reverse_kl"}},
+    },
+    "search": {
+        "space": {
+            "data.budget": [8, 16],
+            "distillation.kd_weight": [1, {"start": 1, "end": 0.25, "shape": "cosine", "num_stairs": 3}],
+            "distillation.temperature": [2, 4],
+        }
+    },
+}
+PHONE, DESKTOP = (390, 844), (1440, 900)
+LARGEST = 5 * 2**20
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The installed Chromium; skipped by name where there is none."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no chromium on the path; `apt-get install chromium` brings it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module", params=[*QUICKSTARTS, "long-names"])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a sweep of each task, and of one whose names are long."""
+    root = tmp_path_factory.mktemp(request.param) / "results"
+    fabricate(root, QUICKSTARTS.get(request.param, LONG_NAMES))
+    page = root / "report.html"
+    page.write_text(as_html(build(read_records(root))), encoding="utf-8")
+    return page
+
+
+@pytest.fixture(params=[PHONE, DESKTOP], ids=["phone", "desktop"])
+def opened(browser: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page as it was opened, with what it asked for in `page.asked` and what it complained of in `page.said`."""
+    width, height = request.param
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.asked, page.said = [], []
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+
+    def refuse(route: Any) -> None:
+        if route.request.url == report.as_uri() or route.request.url.startswith("data:"):
+            route.continue_()
+        else:
+            page.asked.append(route.request.url)
+            route.abort()
+
+    page.route("**/*", refuse)
+    page.goto(report.as_uri())
+    yield page
+    context.close()
+
+
+def test_the_page_stands_alone(opened, report):
+    assert opened.said == []
+    assert opened.asked == []
+    assert report.stat().st_size < LARGEST
+
+
+def test_the_page_is_no_wider_than_the_screen(opened):
+    for summary in opened.locator("summary").all():
+        summary.click()
+    assert opened.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_every_picture_is_there_and_fits(opened):
+    width = opened.viewport_size["width"]
+    pictures = opened.locator(".picture svg").all()
+    assert len(pictures) >= 8
+    for picture in pictures:
+        box = picture.bounding_box()
+        assert box["width"] > 250
+        assert box["height"] > 60
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+
+
+def test_no_text_of_a_picture_is_cut_off_or_too_small(opened):
+    """Pictures are laid out with another font than the page's: names must still be inside them."""
+    cut = opened.evaluate(
+        """() => [...document.querySelectorAll('.picture svg')].flatMap(svg => {
+            const frame = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll('text')].filter(text => {
+                const box = text.getBoundingClientRect();
+                return box.left < frame.left - 1 || box.right > frame.right + 1
+                    || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
+            }).map(text => text.textContent);
+        })"""
+    )
+    assert cut == []
+    smallest = opened.evaluate(
+        """() => Math.min(...[...document.querySelectorAll('.picture svg text')].map(
+            text => parseFloat(text.style.fontSize) * text.ownerSVGElement.getBoundingClientRect().width
+                / text.ownerSVGElement.viewBox.baseVal.width))"""
+    )
+    assert smallest >= 10
+
+
+def test_links_of_the_contents_lead_to_their_sections(opened):
+    links = opened.locator("nav a").all()
+    assert len(links) >= 5
+    for link in links:
+        name = link.get_attribute("href").removeprefix("#")
+        link.click()
+        opened.wait_for_function(
+            """name => {
+                const top = document.getElementById(name).getBoundingClientRect().top;
+                const isEnd = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2;
+                return top >= -1 && (top < 60 || isEnd);
+            }""",
+            arg=name,
+            timeout=5000,
+        )

@@ -1,0 +1,216 @@
+"""What a report says of sweeps in every state, before anybody renders it."""
+
+import pytest
+from fabricated import FAILED, FINAL, QUICKSTARTS, RUNNING, fabricate
+
+from raykd.journal import Journal
+from raykd.records import read_records
+from raykd.report.build import build
+from raykd.report.document import Code, Figure, Report, Section, Table
+from raykd.report.page import as_html, as_markdown
+
+DATA = {
+    "train": {"builtin": "small-world", "num_items": 32},
+    "languages": ["en", "es"],
+    "num_target_languages": 1,
+}
+TASKS = list(QUICKSTARTS)
+SCORED = ["leaderboard", "few-shot", "significance", "languages", "training", "cost"]
+
+
+def report_of(root) -> Report:
+    report = build(read_records(root))
+    # Whatever is said can be rendered.
+    assert report.title in as_html(report)
+    assert as_markdown(report).startswith("# ")
+    return report
+
+
+def names(report: Report) -> list[str]:
+    return [section.name for section in report.sections]
+
+
+def section(report: Report, name: str) -> Section:
+    return next(each for each in report.sections if each.name == name)
+
+
+def tables(found: Section) -> list[Table]:
+    shown = [block for block in found.blocks if isinstance(block, Table)]
+    return shown + [table for block in found.blocks if isinstance(block, Figure) for table in block.numbers]
+
+
+def alts(found: Section) -> list[str]:
+    return [picture.alt for block in found.blocks if isinstance(block, Figure) for picture in block.pictures]
+
+
+def column(table: Table, heading: str) -> list[str]:
+    return [row[table.headings.index(heading)] for row in table.rows]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_finished_sweep_has_all_that_its_task_can_show(tmp_path, task):
+    fabricate(tmp_path / "runs", QUICKSTARTS[task])
+    report = report_of(tmp_path / "runs")
+    assert names(report) == [*SCORED, "provenance"]
+    assert "scores best" in report.decision[0]
+    assert "above generation 0 (significant" in report.decision[1]
+    assert [fact.value for fact in report.facts][2] == "12 of 12"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_unfinished_and_partly_failed_sweep_shows_what_there_is_and_why_not_the_rest(tmp_path, task):
+    states = iter([FINAL, FAILED, RUNNING, FINAL, FINAL, "pending", *[FINAL] * 6])
+    points = fabricate(tmp_path / "runs", QUICKSTARTS[task], status=lambda point: next(states))
+    report = report_of(tmp_path / "runs")
+    assert names(report) == [*SCORED, "unfinished", "provenance"]
+    assert "3 of 12 points have no result yet" in report.decision[-1]
+    failed, others = tables(section(report, "unfinished"))
+    assert failed.rows == ((points[1].label, "1", "CUDA out of memory"),)
+    assert {row[:2] for row in others.rows} == {(points[2].label, "running"), (points[5].label, "pending")}
+    done = {row[0]: row[2] for row in others.rows}
+    assert done[points[2].label].startswith("1 of ")
+    assert done[points[5].label] == "–"
+    assert "1 failed, 1 pending, 1 running" in [fact.note for fact in report.facts]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_sweep_without_a_finished_point_says_which_command_goes_on(tmp_path, task):
+    fabricate(tmp_path / "runs", QUICKSTARTS[task], status=lambda point: "pending")
+    report = report_of(tmp_path / "runs")
+    assert names(report) == ["leaderboard", "significance", "unfinished", "provenance"]
+    assert report.best is None
+    assert "No point of 12 is finished yet" in report.decision[0]
+    assert "raykd sweep" in report.decision[1]
+
+
+def test_a_sweep_without_a_point_says_so(tmp_path):
+    Journal.at(tmp_path).write_sweep({"name": "nothing", "points": []})
+    report = report_of(tmp_path)
+    assert names(report) == ["provenance"]
+    assert report.decision[0] == "The sweep has no point yet."
+
+
+def test_one_budget_and_one_generation_without_a_coefficient_leave_their_figures_out(tmp_path):
+    file = {
+        "name": "plain",
+        "base": {"model": "builtin:tiny"},
+        "data": {**DATA, "budget": 8},
+        "evaluation": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es"]},
+        "lineage": {"num_generations": 1},
+        "distillation": {"kd_weight": 0},
+    }
+    fabricate(tmp_path / "runs", file)
+    report = report_of(tmp_path / "runs")
+    assert names(report) == ["leaderboard", "significance", "languages", "training", "cost", "provenance"]
+    captions = [block.caption for block in section(report, "training").blocks]
+    assert not any("multiplied" in caption for caption in captions)
+    assert "with its one seed so far" in report.decision[0]
+
+
+def test_the_leaderboard_is_sorted_by_the_main_score_with_deviation_and_interval(tmp_path):
+    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
+    (table,) = tables(section(report_of(tmp_path / "runs"), "leaderboard"))
+    means = [float(cell.split(" ")[0]) for cell in column(table, "G-XLT F1")]
+    assert means == sorted(means, reverse=True)
+    assert len(means) == 7
+    assert table.headings[2:4] == ("G-XLT F1", "95% interval")
+    best = table.rows[0]
+    low, high = map(float, best[3].split(" to "))
+    assert low <= means[0] <= high
+    assert " ± " in best[2]
+    assert best[-2] == "2"
+
+
+def test_cells_are_shown_as_numbers_and_as_differences_to_generation_0(tmp_path):
+    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
+    found = section(report_of(tmp_path / "runs"), "languages")
+    matrices, by_language = found.blocks
+    assert len(matrices.pictures) == 9  # generation 0, the best and its gain; each rival, its gain and its distance
+    assert [table.caption for table in matrices.numbers] == ["generation 0", "skd-map", "skd", "ce"]
+    best, base = matrices.numbers[1], matrices.numbers[0]
+    assert len(best.rows) == len(best.headings) - 1 == 6
+    both = by_language.numbers[0]
+    # On the diagonal of the matrix: the same number, with the difference to generation 0 behind it.
+    gain = float(best.rows[1][2]) - float(base.rows[1][2])
+    shown = both.rows[0][2]
+    assert shown.startswith(best.rows[1][2])
+    assert float(shown.split("(")[1].strip(")")) == pytest.approx(gain, abs=0.11)
+
+
+@pytest.mark.parametrize("task", ["tagging", "parallel"])
+def test_trained_and_zero_shot_languages_are_apart(tmp_path, task):
+    points = fabricate(tmp_path / "runs", QUICKSTARTS[task])
+    shown = tables(section(report_of(tmp_path / "runs"), "languages"))
+    trained, scored = points[0].config.data.languages, points[0].config.evaluation.languages
+    assert shown[0].headings == ("method", *(name for name in scored if name in trained))
+    assert shown[1].headings == ("method", *(name for name in scored if name not in trained))
+    if task == "parallel":
+        assert shown[2].caption.startswith("same-subject (accuracy)")
+
+
+def test_parallel_text_shows_signs_of_collapse_and_the_parts_that_were_trained(tmp_path):
+    fabricate(tmp_path / "runs", QUICKSTARTS["parallel"])
+    said = [
+        picture.alt for block in section(report_of(tmp_path / "runs"), "training").blocks for picture in block.pictures
+    ]
+    assert any(text.startswith("Effective rank: ") and "from 46.7 to 40.0" in text for text in said)
+    losses = [text for text in said if text.startswith("Loss of all")]
+    assert "word from 0.500 to 0.500" in losses[0]
+    assert "sentence" in losses[0]
+    assert not any("word" in text for text in said if text.startswith("Loss of tlm-alone"))
+
+
+def test_the_coefficient_is_drawn_for_methods_in_which_it_moves(tmp_path):
+    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
+    said = [
+        picture.alt for block in section(report_of(tmp_path / "runs"), "training").blocks for picture in block.pictures
+    ]
+    found = [text for text in said if text.startswith("Coefficient")]
+    assert found == [f"Coefficient, budget {budget}: skd-map from 0.133 to 0.200." for budget in (16, 128)]
+
+
+def test_the_cost_counts_the_cpus_that_a_point_held(tmp_path):
+    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
+    found = section(report_of(tmp_path / "runs"), "cost")
+    table = tables(found)[0]
+    # 2 workers with 4 threads for 5 seconds.
+    assert column(table, "CPU-seconds a point") == ["40"] * 6
+    assert column(table, "examples/s") == ["500"] * 6
+    assert "480 CPU-seconds" in found.blocks[0].text
+
+
+def test_what_was_run_names_file_commit_versions_hardware_and_data(tmp_path):
+    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
+    found = section(report_of(tmp_path / "runs"), "provenance")
+    rows = dict(tables(found)[0].rows)
+    assert rows["commit of the file's folder"] == "0123456789abcdef, with changes that are not committed"
+    assert rows["2 nodes"] == "8 CPUs, 1 GPU (H100), 64 GiB"
+    assert rows["data: data"] == "ab" * 32
+    assert rows["torch"] == "2.13.0"
+    short, whole = (block.text for block in found.blocks if isinstance(block, Code))
+    assert "skd-map:" in short
+    assert "\nevaluation:" in short
+    assert "checkpoint_seconds" not in short
+    assert "checkpoint_seconds: 600.0" in whole
+
+
+def test_results_of_an_older_description_are_reported_all_the_same(tmp_path):
+    fabricate(tmp_path, QUICKSTARTS["qa"])
+    journal = Journal.at(tmp_path)
+    described = journal.sweep()
+    described["config"]["no_such_key"] = 1
+    for key in ("hardware", "source", "versions", "data", "started"):
+        del described[key]
+    journal.write_sweep(described)
+    for point_id in journal.point_ids():
+        (tmp_path / "points" / point_id / "outcomes.json").unlink()
+        result = journal.result(point_id)
+        del result["device"], result["num_threads"]
+        journal.write_result(point_id, result)
+    report = report_of(tmp_path)
+    assert names(report) == [*SCORED, "provenance"]
+    assert report.decision[1].endswith("above generation 0.")
+    assert "no_such_key: 1" in next(b.text for b in section(report, "provenance").blocks if isinstance(b, Code))
+    (why,) = tables(section(report, "significance"))
+    assert "without outcomes" in why.rows[0][0]
+    assert "CPU-seconds a point" not in tables(section(report, "cost"))[0].headings
