@@ -69,7 +69,7 @@ def joined(address: str, file: Path | None, root: Path | str | None) -> Iterator
     except AuthenticationError:
         yield Finding("error", "Ray", f"{address}: a token is asked for, and there is none here", NO_TOKEN)
         return
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeName"])
     capacity = Capacity.of_cluster()
     size = f"{len(nodes)} node(s), {sum(node['Resources'].get('CPU', 0) for node in nodes):g} CPU(s)"
     gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)

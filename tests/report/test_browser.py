@@ -1,27 +1,17 @@
 """The page in a real browser, from a file and without a network."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fabricated import QUICKSTARTS, fabricate
+from pages import DESKTOP, PHONE, browser, is_no_wider_than_the_screen, opened
 
 from raykd.records import read_records
 from raykd.report.build import build
 from raykd.report.page import as_html
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 LONG_NAMES = {
     "name": "a-sweep-with-a-name-that-goes-on-and-on-without-a-place-to-break-it",
     "base": {"model": "builtin:tiny"},
@@ -43,22 +33,14 @@ LONG_NAMES = {
         }
     },
 }
-PHONE, DESKTOP = (390, 844), (1440, 900)
 LARGEST = 5 * 2**20
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """The installed Chromium; skipped by name where there is none."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("no chromium on the path; `apt-get install chromium` brings it")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+def chromium() -> Iterator[Any]:
+    """The browser of all tests."""
+    with browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module", params=[*QUICKSTARTS, "long-names"])
@@ -66,49 +48,31 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """The page of a sweep of each task, and of one whose names are long."""
     root = tmp_path_factory.mktemp(request.param) / "results"
     fabricate(root, QUICKSTARTS.get(request.param, LONG_NAMES))
-    page = root / "report.html"
-    page.write_text(as_html(build(read_records(root))), encoding="utf-8")
-    return page
+    file = root / "report.html"
+    file.write_text(as_html(build(read_records(root))), encoding="utf-8")
+    return file
 
 
 @pytest.fixture(params=[PHONE, DESKTOP], ids=["phone", "desktop"])
-def opened(browser: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The page as it was opened, with what it asked for in `page.asked` and what it complained of in `page.said`."""
-    width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height})
-    page = context.new_page()
-    page.asked, page.said = [], []
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-
-    def refuse(route: Any) -> None:
-        if route.request.url == report.as_uri() or route.request.url.startswith("data:"):
-            route.continue_()
-        else:
-            page.asked.append(route.request.url)
-            route.abort()
-
-    page.route("**/*", refuse)
-    page.goto(report.as_uri())
-    yield page
-    context.close()
+def page(chromium: Any, report: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page as it was opened."""
+    with opened(chromium, report, request.param) as shown:
+        yield shown
 
 
-def test_the_page_stands_alone(opened, report):
-    assert opened.said == []
-    assert opened.asked == []
+def test_the_page_stands_alone(page, report):
+    assert page.said == []
+    assert page.asked == []
     assert report.stat().st_size < LARGEST
 
 
-def test_the_page_is_no_wider_than_the_screen(opened):
-    for summary in opened.locator("summary").all():
-        summary.click()
-    assert opened.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+def test_the_page_is_no_wider_than_the_screen(page):
+    assert is_no_wider_than_the_screen(page)
 
 
-def test_every_picture_is_there_and_fits(opened):
-    width = opened.viewport_size["width"]
-    pictures = opened.locator(".picture svg").all()
+def test_every_picture_is_there_and_fits(page):
+    width = page.viewport_size["width"]
+    pictures = page.locator(".picture svg").all()
     assert len(pictures) >= 8
     for picture in pictures:
         box = picture.bounding_box()
@@ -118,9 +82,9 @@ def test_every_picture_is_there_and_fits(opened):
         assert box["x"] + box["width"] <= width
 
 
-def test_no_text_of_a_picture_is_cut_off_or_too_small(opened):
+def test_no_text_of_a_picture_is_cut_off_or_too_small(page):
     """Pictures are laid out with another font than the page's: names must still be inside them."""
-    cut = opened.evaluate(
+    cut = page.evaluate(
         """() => [...document.querySelectorAll('.picture svg')].flatMap(svg => {
             const frame = svg.getBoundingClientRect();
             return [...svg.querySelectorAll('text')].filter(text => {
@@ -131,7 +95,7 @@ def test_no_text_of_a_picture_is_cut_off_or_too_small(opened):
         })"""
     )
     assert cut == []
-    smallest = opened.evaluate(
+    smallest = page.evaluate(
         """() => Math.min(...[...document.querySelectorAll('.picture svg text')].map(
             text => parseFloat(text.style.fontSize) * text.ownerSVGElement.getBoundingClientRect().width
                 / text.ownerSVGElement.viewBox.baseVal.width))"""
@@ -139,13 +103,13 @@ def test_no_text_of_a_picture_is_cut_off_or_too_small(opened):
     assert smallest >= 10
 
 
-def test_links_of_the_contents_lead_to_their_sections(opened):
-    links = opened.locator("nav a").all()
+def test_links_of_the_contents_lead_to_their_sections(page):
+    links = page.locator("nav a").all()
     assert len(links) >= 5
     for link in links:
         name = link.get_attribute("href").removeprefix("#")
         link.click()
-        opened.wait_for_function(
+        page.wait_for_function(
             """name => {
                 const top = document.getElementById(name).getBoundingClientRect().top;
                 const isEnd = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2;
