@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raykd.errors import ArtifactError
-from raykd.storage import Name, Storage, hash_file
+from raykd.storage import Name, Storage, give_rights_of_folder, hash_file
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +156,7 @@ class Store(Storage):
         """
         with self.staging() as staging:
             yield staging
+            give_rights_of_folder(staging)
             body = {"fingerprint": name, **record(), "files": hash_folder(staging), "written": time.time()}
             if not self.has(name):
                 self.remove(_ARTIFACTS / name if self.is_local else _record_of(name))

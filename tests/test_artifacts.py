@@ -28,6 +28,15 @@ def files_under(folder) -> list[str]:
     return [path for path in found if path != ".scratch"]
 
 
+def test_files_of_an_artifact_are_as_open_as_its_folder(tmp_path):
+    """transformers writes weights that their owner alone may read."""
+    store = Store(tmp_path)
+    with store.committing("one", dict) as folder:
+        (folder / "model.safetensors").touch(mode=0o600)
+        folder.chmod(0o750)
+    assert (store.artifact("one") / "model.safetensors").stat().st_mode & 0o777 == 0o640
+
+
 def test_a_fingerprint_is_the_start_of_the_sha256_of_canonical_json():
     recipe = {"b": [1, 2.5, None], "a": {"ü": True}}
     text = '{"a":{"ü":true},"b":[1,2.5,null]}'

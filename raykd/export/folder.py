@@ -26,6 +26,7 @@ from raykd.models.accelerator import settle_accelerator
 from raykd.models.plain import load_options, load_plain
 from raykd.models.qa import load_tokenizer
 from raykd.records import PointRecord, SweepRecords, read_records
+from raykd.storage import give_rights_of_folder
 from raykd.tasks.task import TASKS
 from raykd.tasks.word_pieces import needs_spaces
 
@@ -158,6 +159,7 @@ def _becoming(out: Path) -> Iterator[Path]:
     staging.mkdir()
     try:
         yield staging
+        give_rights_of_folder(staging)
         # Also takes the place of a folder that is there and empty.
         staging.replace(out)
     finally:

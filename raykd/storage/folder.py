@@ -127,3 +127,11 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def give_rights_of_folder(folder: Path) -> None:
+    """Let whoever may read a folder read the files below it: libraries that write weights keep them to their owner."""
+    rights = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(rights)
