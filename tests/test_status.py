@@ -282,7 +282,7 @@ def test_a_status_is_right_while_threads_write(tmp_path):
 
         def walk(name: str) -> None:
             for _ in life(journal, name, lambda: lease.number, ["interrupted", "finished"], far={}, by={}):
-                time.sleep(0.002)
+                time.sleep(0.03)
 
         threads = [threading.Thread(target=walk, args=(str(name),)) for name in range(1, 9)]
         reader, watcher = StatusReader(tmp_path), Watcher()

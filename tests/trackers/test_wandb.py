@@ -1,6 +1,7 @@
 """Runs of Weights & Biases in its offline files, read record by record, and a site that does not answer."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from raykd.trackers import check_trackers
 
 BLOCK, FULL, LAST = 32768, 1, 4
 KEY = "0" * 40
+TESTS = str(Path(__file__).parents[1])
 
 
 @pytest.fixture(autouse=True)
@@ -160,8 +162,8 @@ def test_a_site_that_does_not_answer_costs_lines_and_a_few_seconds(tmp_path, mon
     monkeypatch.setenv("WANDB_BASE_URL", no_server)
     monkeypatch.delenv("WANDB_SERVICE", raising=False)  # the process that serves this one
     started = time.monotonic()
-    command = [sys.executable, "-c", HURRY, str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    command, environment = [sys.executable, "-c", HURRY, str(tmp_path)], {**os.environ, "PYTHONPATH": TESTS}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True, env=environment)
     assert time.monotonic() - started < 40
     *_, last = ended.stdout.splitlines()
     assert last == "wandb: not all of it was told; the same command tells the rest"
