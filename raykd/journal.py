@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from raykd.artifacts import Store
+from raykd.errors import ArtifactError
 
 SWEEP = "sweep.json"
 PULSE = "pulse.json"
@@ -74,7 +75,11 @@ class Journal:
         Raises:
             ArtifactError: if the folder holds no sweep.
         """
-        return self.store.read_json(SWEEP)
+        found = self.store.find_json(SWEEP)
+        if found is None:
+            where = self.store.describe(SWEEP)
+            raise ArtifactError(f"{where}: missing; no sweep was run here: name the place of a sweep's results")
+        return found
 
     def activity(self) -> dict[str, Any] | None:
         """What `write_activity` recorded last; None before."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import psutil
 import pytest
 import requests
 import yaml
+from nodes import free_ports
 from worlds import sweep
 
 from raykd.cli import main
@@ -26,12 +26,6 @@ TOKEN = "a-token-of-this-test"
 START_SECONDS = 120
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def local_cluster() -> Iterator[tuple[str, psutil.Process]]:
     """Its address and the process that holds it."""
@@ -39,7 +33,7 @@ def local_cluster() -> Iterator[tuple[str, psutil.Process]]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "RAY_AUTH_TOKEN": TOKEN, "PYTHONPATH": str(ROOT), "PATH": path}
     environment.pop("RAY_ADDRESS", None)
-    command = [sys.executable, ROOT / "cluster/local.py", "--cpus", "1", "--port", str(free_port())]
+    command = [sys.executable, ROOT / "cluster/local.py", "--cpus", "1", "--port", *map(str, free_ports(1))]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             address = next(line for line in process.stdout if line.startswith("http")).split(": ")[0]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,20 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nodes import free_ports
 
 START_SECONDS = 120.0
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server with a store of its own."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    folder, [port] = tmp_path_factory.mktemp("mlflow"), free_ports(1)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", str(folder)]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
@@ -57,4 +51,4 @@ def _wait(server: subprocess.Popen, url: str, log: Path) -> None:
 @pytest.fixture
 def no_server() -> str:
     """An address at which nobody listens."""
-    return f"http://127.0.0.1:{free_port()}"
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
