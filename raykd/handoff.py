@@ -14,7 +14,7 @@ from raykd.config.training import Batching
 from raykd.data.sources import locate_model
 from raykd.engine import Engine, EngineOptions
 from raykd.errors import ArtifactError, DataError
-from raykd.models.cpu_dropout import use_cpu_dropout
+from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer, shrink
 from raykd.tasks.task import TASKS, Features, Task
 from raykd.workspace import Workspace, tokenizer_hash
@@ -88,13 +88,15 @@ def build_engine(model: Any, batching: Batching, compute: ComputeConfig) -> Engi
     """A student under training."""
     if batching.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
-    use_cpu_dropout(model)
+    use_cpu_kernels(model)
     return Engine(model, engine_options(batching, compute))
 
 
 def build_frozen(space: Workspace, config: PointConfig, artifact: str) -> Engine:
     """An artifact as a frozen engine; the caller destroys it."""
-    return Engine(load(space, config, artifact), engine_options(config.training, config.compute), frozen=True)
+    model = load(space, config, artifact)
+    use_cpu_kernels(model)
+    return Engine(model, engine_options(config.training, config.compute), frozen=True)
 
 
 @contextlib.contextmanager

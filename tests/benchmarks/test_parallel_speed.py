@@ -35,7 +35,7 @@ from raykd.data.examples import SentencePair
 from raykd.data.sources import SourceRef
 from raykd.engine import Engine, EngineOptions
 from raykd.loop import TeacherView, train_epoch
-from raykd.models.cpu_dropout import use_cpu_dropout
+from raykd.models.cpu import use_cpu_kernels
 from raykd.models.encoder import SentenceEncoder
 from raykd.models.multilevel import MultilevelModel, MultilevelOptions
 from raykd.tasks.pair_features import PairFeatures
@@ -253,12 +253,13 @@ PADDED, LIKE, STORED, LIVE = SIDES
 
 @functools.cache
 def warm_naive(*, pad_to: int | None) -> Naive:
-    """The naive side; where it pads to the longest of a batch, its dropout is raykd's too."""
+    """The naive side; where it pads to the longest of a batch, its dropout and linear layers are raykd's too."""
     features, vocab_size = read_features()
-    student = new_student(new_encoder(vocab_size, seed=0))
+    student, teacher = new_student(new_encoder(vocab_size, seed=0)), new_encoder(vocab_size, seed=1)
     if pad_to is None:
-        use_cpu_dropout(student)
-    naive = Naive(student, new_encoder(vocab_size, seed=1))
+        use_cpu_kernels(student)
+        use_cpu_kernels(teacher)
+    naive = Naive(student, teacher)
     naive.step(features, like_lengths(features)[-1], pad_to=pad_to)
     return naive
 
@@ -266,9 +267,10 @@ def warm_naive(*, pad_to: int | None) -> Naive:
 @functools.cache
 def warm_bench(folder: Path) -> Bench:
     features, vocab_size = read_features()
-    student = new_student(new_encoder(vocab_size, seed=0))
-    use_cpu_dropout(student)
-    bench = Bench(features, student, new_encoder(vocab_size, seed=1), folder)
+    student, teacher = new_student(new_encoder(vocab_size, seed=0)), new_encoder(vocab_size, seed=1)
+    use_cpu_kernels(student)
+    use_cpu_kernels(teacher)
+    bench = Bench(features, student, teacher, folder)
     bench.epoch(bench.live, like_lengths(features)[-1:])
     return bench
 

@@ -35,7 +35,7 @@ from raykd.data.squad import read_parallel
 from raykd.engine import Engine, EngineOptions
 from raykd.journal import Journal
 from raykd.loop import order_epoch, train_epoch
-from raykd.models.cpu_dropout import use_cpu_dropout
+from raykd.models.cpu import use_cpu_kernels
 from raykd.tasks.qa import StoredTeacher, model_inputs
 from raykd.tasks.qa_features import QAFeatures, build_features
 from raykd.tasks.qa_task import QATask
@@ -166,10 +166,10 @@ class Bench:
         self.features, self.task = features, QATask()
         self.batching = TrainingConfig(tokens_per_step=6144, micro_batch_tokens=6144)
         options = EngineOptions(0, "none", precision, 5e-5, 0.0, 1e-8, 1.0)
-        model = new_model(dropout=dropout)
-        use_cpu_dropout(model)
-        self.student = Engine(model, options)
-        self.teacher = Engine(new_model(), options, frozen=True)
+        student, teacher = new_model(dropout=dropout), new_model()
+        for model in (student, teacher):
+            use_cpu_kernels(model)
+        self.student, self.teacher = Engine(student, options), Engine(teacher, options, frozen=True)
         self.config = DistillationConfig(coefficient="map_at_k")
         self.steps = order_epoch(features.lengths, self.batching, seed=1, epoch=0)
 

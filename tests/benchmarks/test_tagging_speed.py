@@ -24,7 +24,7 @@ from raykd.data.tag_format import TagFormat
 from raykd.data.tags import label_set, types_of
 from raykd.engine import Engine, EngineOptions
 from raykd.loop import order_epoch, train_epoch
-from raykd.models.cpu_dropout import use_cpu_dropout
+from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, TagModel
 from raykd.tasks.reading import Reading
@@ -94,7 +94,7 @@ class Bench:
         )
         model = TagModel(BertModel(config, add_pooling_layer=False), head)
         model.get_input_embeddings().requires_grad_(False)
-        use_cpu_dropout(model)
+        use_cpu_kernels(model)
         self.engine = Engine(model, EngineOptions(0, "none", precision, 5e-5, 0.0, 1e-8, 1.0))
         self.features, self.readings, self.task = features, random_readings(features), TaggingTask()
         self.steps = order_epoch(features.lengths, BATCHING, seed=1, epoch=0)
