@@ -22,7 +22,7 @@ _CHUNK_SCORES = 1 << 19
 
 
 def use_cpu_attention(model: nn.Module) -> None:
-    """Let a model that uses torch's attention use this one; in training on a CPU its speed changes, elsewhere nothing."""
+    """Give a model with torch's attention this one. In training on a CPU its speed changes, elsewhere nothing does."""
     for module in model.modules():
         if isinstance(module, PreTrainedModel) and module.config._attn_implementation == "sdpa":
             module.set_attn_implementation(ATTENTION)
