@@ -239,7 +239,8 @@ def load(root: Path | str) -> Results:
         root: folder, or URL on an object store.
 
     Raises:
-        ArtifactError: if there is no sweep, or a record is damaged.
+        ConfigError: if there is no sweep.
+        ArtifactError: if a record is damaged.
     """
     return Results(read_records(location(root)))
 

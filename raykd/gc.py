@@ -62,7 +62,8 @@ def collect(store: Store, *, delete: bool, say: Callable[[str], None] = lambda t
         say: told why there is a wait.
 
     Raises:
-        ArtifactError: if there is no sweep, or a record is damaged.
+        ConfigError: if there is no sweep.
+        ArtifactError: if a record is damaged.
         LeaseHeldError: if the sweep is running: what it writes would look like waste.
     """
     Journal(store).sweep()

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from raykd.artifacts import Store
-from raykd.errors import ArtifactError
+from raykd.errors import ConfigError
 
 SWEEP = "sweep.json"
 PULSE = "pulse.json"
@@ -73,12 +73,12 @@ class Journal:
         """What `write_sweep` recorded.
 
         Raises:
-            ArtifactError: if the folder holds no sweep.
+            ConfigError: if the place holds no sweep.
         """
         found = self.store.find_json(SWEEP)
         if found is None:
-            where = self.store.describe(SWEEP)
-            raise ArtifactError(f"{where}: missing; no sweep was run here: name the place of a sweep's results")
+            root = self.store.root
+            raise ConfigError(f"{root}: no sweep was run here, there is no {SWEEP}; name the place of its results")
         return found
 
     def activity(self) -> dict[str, Any] | None:

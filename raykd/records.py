@@ -66,7 +66,8 @@ def read_records(root: Path | str) -> SweepRecords:
     A state is read before the result that it promises, so a finished point always has its result.
 
     Raises:
-        ArtifactError: if there is no sweep, or a record is damaged.
+        ConfigError: if there is no sweep.
+        ArtifactError: if a record is damaged.
     """
     journal = Journal.at(root)
     points = tuple(_point(journal, point_id) for point_id in journal.current_point_ids())

@@ -1,6 +1,6 @@
 import pytest
 
-from raykd.errors import ArtifactError
+from raykd.errors import ConfigError
 from raykd.journal import Journal, PointState
 
 
@@ -10,7 +10,7 @@ def journal(tmp_path) -> Journal:
 
 
 def test_a_folder_without_a_sweep_says_so(journal):
-    with pytest.raises(ArtifactError, match=r"sweep\.json: missing"):
+    with pytest.raises(ConfigError, match="no sweep was run here"):
         journal.sweep()
 
 

@@ -20,14 +20,11 @@ def add(commands: Any) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from raykd.journal import Journal
     from raykd.records import read_records
     from raykd.report.build import build
     from raykd.report.page import as_html, as_markdown
 
     root = location(options.root)
-    if not Journal.at(root).has_sweep():
-        raise ConfigError(f"{root}: no sweep was run here, there is no sweep.json; name the place of its results")
     report = build(read_records(root))
     page = options.output or (root / "report.html" if isinstance(root, Path) else Path(f"report-{report.title}.html"))
     texts = {page: as_html(report), options.markdown or page.with_suffix(".md"): as_markdown(report)}

@@ -60,7 +60,7 @@ def leaderboard(root: Path | str) -> Leaderboard:
     """Rows of a sweep's results, best mean of the main score first, configurations without a result last.
 
     Raises:
-        ArtifactError: if the folder holds no sweep.
+        ConfigError: if the folder holds no sweep.
     """
     journal = Journal.at(root)
     groups: dict[tuple[str, str], list[tuple[dict, dict | None, str]]] = {}
