@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +21,26 @@ from raykd.errors import CapacityError
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
-import deepspeed
-import deepspeed.comm
-from deepspeed.checkpoint import ds_to_universal
-from deepspeed.utils import logger as deepspeed_logger
+
+@contextlib.contextmanager
+def hidden(module: str) -> Iterator[None]:
+    """Let imports of a module fail inside, unless it is there already."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+# DeepSpeed's tuner, which nobody here calls, imports MLflow where it is installed: a second of every process.
+with hidden("mlflow"):
+    import deepspeed
+    import deepspeed.comm
+    from deepspeed.checkpoint import ds_to_universal
+    from deepspeed.utils import logger as deepspeed_logger
 
 deepspeed_logger.setLevel("ERROR")
 

@@ -1,6 +1,10 @@
+import json
+import sys
+
+import pytest
 from torch import nn
 
-from raykd.engine import EngineOptions, _parameter_groups
+from raykd.engine import EngineOptions, _parameter_groups, hidden
 
 
 class Model(nn.Module):
@@ -40,3 +44,16 @@ def test_a_part_of_a_model_has_its_own_learning_rate():
     factors = {name.partition(".")[0]: factor for name, (_, factor) in found.items()}
     assert factors == {"encoder": 1.0, "LayerNorm": 1.0, "lstm": 20.0, "emissions": 3.0}
     assert found["lstm.bias_ih_l0"] == (0.0, 20.0)
+
+
+def test_a_hidden_module_is_not_found_until_the_block_ends_and_one_that_is_there_stays(monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with hidden("colorsys"), pytest.raises(ImportError):
+        import colorsys
+    import colorsys
+
+    with hidden("colorsys"), hidden("json"):
+        import colorsys as again
+
+        assert again is colorsys
+        assert sys.modules["json"] is json
