@@ -18,6 +18,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE_MS = 120_000
+"""A cold browser on a busy machine takes longer than Playwright's half minute."""
 PHONE, DESKTOP = (390, 844), (1440, 900)
 
 
@@ -30,7 +32,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE_MS)
         yield started
         started.close()
 
@@ -43,6 +45,7 @@ def opened(started: Any, file: Path, size: tuple[int, int]) -> Iterator[Any]:
     """
     width, height = size
     context = started.new_context(viewport={"width": width, "height": height})
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.asked, page.said = [], []
     page.on("console", lambda message: page.said.append(message.text))
