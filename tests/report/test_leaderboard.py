@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from raykd.errors import ArtifactError
+from raykd.errors import ArtifactError, ConfigError
 from raykd.journal import Journal
 from raykd.report.leaderboard import GENERATION_ZERO, Leaderboard, Row, failures, leaderboard, matrix, render
 
@@ -127,7 +127,7 @@ def test_a_sweep_that_has_not_begun_has_rows_without_numbers(tmp_path):
 
 
 def test_a_folder_without_a_sweep_says_so(tmp_path):
-    with pytest.raises(ArtifactError, match=r"sweep\.json: missing"):
+    with pytest.raises(ConfigError, match="no sweep was run here"):
         leaderboard(tmp_path)
 
 
