@@ -73,12 +73,13 @@ class _Attention(torch.autograd.Function):
         keep = keep_mask(weights.shape, probability) if probability else None
         kept = weights if keep is None else torch.empty_like(weights)
         result = torch.empty_like(value)
-        # In float32 whatever the rest is: a score in bf16 is off by up to 0.4%, its exponential by more.
-        scratch = None if weights.dtype == torch.float32 else torch.empty(weights.shape)
+        # In float32 at least: a score in bf16 is off by up to 0.4%, its exponential by more.
+        precise = torch.promote_types(weights.dtype, torch.float32)
+        scratch = None if weights.dtype == precise else torch.empty(weights.shape, dtype=precise)
         for first, last in _parts(batch, heads * length * length):
             part = slice(first * heads, last * heads)
             scores = weights[part] if scratch is None else scratch[: (last - first) * heads]
-            _product(query[part].float(), key[part].float().mT, scores, scale)
+            _product(query[part].to(precise), key[part].to(precise).mT, scores, scale)
             if bias is not None:
                 scores.view(-1, heads, length, length).add_(bias[first:last])
             torch.softmax(scores, dim=-1, out=scores)

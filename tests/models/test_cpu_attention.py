@@ -46,6 +46,18 @@ def test_attention_and_its_gradients_equal_the_plain_formula_with_the_same_mask(
         torch.testing.assert_close(gradient, expected)
 
 
+def test_gradients_are_those_of_finite_differences():
+    torch.manual_seed(0)
+    inputs = [torch.randn(2, 2, 5, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    mask = masks(2, 2, 5)["padding"]
+
+    def attended(*inputs):
+        torch.manual_seed(5)
+        return attention(nn.Identity(), *inputs, mask, dropout=0.3, is_causal=False)[0]
+
+    assert torch.autograd.gradcheck(attended, inputs)
+
+
 def test_in_bf16_it_is_about_as_exact_as_torch_also_under_autocast():
     torch.manual_seed(0)
     batch, heads, length, width = 4, 2, 96, 32
