@@ -30,7 +30,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check raykd tests
 
 docs: $(INSTALLED)
-	PYTHONPATH=tests $(BIN)/python tests/reference.py
+	PYTHONPATH=tests $(BIN)/python tests/support/reference_pages.py
 
 benchmark: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m benchmark -s tests/benchmarks

@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raykd.artifacts import Store
 from raykd.config.load import load_sweep, sweep_of
 from raykd.config.sweep import SweepConfig
 from raykd.errors import ArtifactError, ConfigError, TrainingError
-from raykd.records import BaseRecord, PointRecord, SweepRecords, read_records
+from raykd.results.artifacts import Store
+from raykd.results.records import BaseRecord, PointRecord, SweepRecords, read_records
 from raykd.storage import location
 
 if TYPE_CHECKING:
@@ -273,8 +273,8 @@ def run_sweep(
         RaykdError: ConfigError, DataError, CapacityError or LeaseHeldError where nothing was started; StallError,
             StorageError or TrainingError where the run could not go on.
     """
-    from raykd.plan import make_plan
-    from raykd.preview import check_data
+    from raykd.plan.inspection import check_data
+    from raykd.plan.points import make_plan
 
     place = Path(folder or ".")
     if isinstance(sweep, (str, Path)):

@@ -26,7 +26,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[Any]:
     """A `buckets.S3Server`; only tests that use it pay for its import."""
-    from buckets import S3Server
+    from support.s3_server import S3Server
 
     server = S3Server()
     yield server
@@ -38,7 +38,7 @@ def bucket(s3_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     """URL of an empty folder in a bucket; credentials and address are in the environment."""
     import boto3
     import fsspec
-    from buckets import BUCKET
+    from support.s3_server import BUCKET
 
     for name, value in {**s3_server.environment, "RAYKD_CACHE": str(tmp_path / "cache")}.items():
         monkeypatch.setenv(name, value)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from worlds import pair_point, point, sweep, tag_point
+from support.tiny_sweeps import pair_point, point, sweep, tag_point
 
 import raykd
 from raykd.config import sweep_of
 from raykd.errors import ArtifactError, ConfigError
-from raykd.journal import Journal
-from raykd.lineage import GenerationRecord
+from raykd.results.journal import Journal
+from raykd.worker.lineage import GenerationRecord
 
 QA = {
     "main": "gxlt_f1",

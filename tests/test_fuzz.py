@@ -16,20 +16,20 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raykd.artifacts import Store
-from raykd.checkpoints import Checkpoints, Position, load_progress, save_generations
 from raykd.config.keys import LEAF_KEYS, with_path
 from raykd.config.load import load_sweep
 from raykd.config.point import ComputeConfig, LineageConfig
 from raykd.config.sweep import SearchConfig, SweepConfig
 from raykd.errors import ArtifactError, ConfigError, RaykdError
-from raykd.journal import Journal
-from raykd.lineage import GenerationRecord
-from raykd.loop import Begun
-from raykd.pace import no_notice
 from raykd.report.leaderboard import failures, leaderboard
-from raykd.signals import SignalStore
-from raykd.workspace import Workspace
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
+from raykd.results.signals import SignalStore
+from raykd.worker.checkpoints import Checkpoints, Position, load_progress, save_generations
+from raykd.worker.context import Workspace
+from raykd.worker.lineage import GenerationRecord
+from raykd.worker.loop import Begun
+from raykd.worker.timer import no_notice
 
 SWEEPS = {path.name: path.read_text() for path in sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))}
 

@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
 def _gc(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from raykd.artifacts import Store
-    from raykd.gc import collect
+    from raykd.results.artifacts import Store
+    from raykd.results.gc import collect
 
     waste = collect(
         Store(options.root), delete=options.delete, say=lambda text: print(f"raykd: {text}", file=sys.stderr)

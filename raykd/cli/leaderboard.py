@@ -89,7 +89,7 @@ def _best(root: Path | str) -> dict[str, Any]:
     Raises:
         ConfigError: if no point is finished.
     """
-    from raykd.journal import Journal
+    from raykd.results.journal import Journal
 
     journal = Journal.at(root)
     results = {point_id: journal.result(point_id) for point_id in journal.current_point_ids()}

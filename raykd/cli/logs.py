@@ -12,7 +12,7 @@ from raykd.cli.text import duration, epoch_line
 from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from raykd.journal import Journal
+    from raykd.results.journal import Journal
     from raykd.status import PointStatus, StatusReader
 
 FOLLOW_SECONDS = 1.0

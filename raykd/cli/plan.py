@@ -12,7 +12,7 @@ from raykd.errors import ConfigError, DataError
 from raykd.storage import location
 
 if TYPE_CHECKING:
-    from raykd.preview import Preview
+    from raykd.plan.preview import Preview
 
 
 def add(commands: Any) -> None:
@@ -42,8 +42,8 @@ def add(commands: Any) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from raykd.plan import make_plan
-    from raykd.preview import Speed, measured_speed, preview
+    from raykd.plan.points import make_plan
+    from raykd.plan.preview import Speed, measured_speed, preview
 
     for name in ("parallel", "price"):
         value = getattr(options, name)

@@ -20,9 +20,9 @@ def add(commands: Any) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from raykd.records import read_records
     from raykd.report.build import build
     from raykd.report.page import as_html, as_markdown
+    from raykd.results.records import read_records
 
     root = location(options.root)
     report = build(read_records(root))

@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from raykd.plan import make_plan
+    from raykd.plan.points import make_plan
     from raykd.submit import Cluster, cluster_address, find_token, make_job, request, secret_variables
 
     sweep = load(options.file)

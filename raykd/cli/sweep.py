@@ -42,8 +42,8 @@ def sweep_arguments(sweep: argparse.ArgumentParser) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from raykd.plan import make_plan
-    from raykd.preview import check_data
+    from raykd.plan.inspection import check_data
+    from raykd.plan.points import make_plan
 
     sweep = load(options.file)
     plan = make_plan(sweep)

@@ -1,31 +1,21 @@
-"""Where data and models come from: local folders first, then the Hugging Face Hub."""
+"""Where data comes from: local folders first, then the Hugging Face Hub."""
 
-import contextlib
 import functools
-import importlib.util
 import logging
 import os
-import re
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from raykd.data.chained import delivered_by, verify_delivered
-from raykd.errors import ArtifactError, DataError
-from raykd.journal import Journal
-from raykd.storage import location
+from raykd.errors import DataError
 
 log = logging.getLogger(__name__)
 
 DATA_VARIABLE = "RAYKD_DATA"
-_POINT_MARK = "#"
-_PROBE_SECONDS = 5
+PROBE_SECONDS = 5
 _WELL_KNOWN = "google-bert/bert-base-multilingual-cased"
 """A public model, to see whether the Hub answers."""
-_PACKAGE = "package:"
-_MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 class NotFoundError(DataError):
@@ -92,7 +82,7 @@ def locate(ref: SourceRef, *, folder: Path, **names: str) -> Path | None:
         DataError: if there is no such file and `ref` names no Hub id, or a template asks for an unknown name.
     """
     if ref.path:
-        for place in _places(_fill(ref.path, names), folder):
+        for place in places_of(_fill(ref.path, names), folder):
             if place.is_file():
                 return place
     if not ref.hub:
@@ -133,134 +123,13 @@ def load_hub(ref: SourceRef, *, folder: Path, **names: str) -> Iterable[Mapping[
     return rows
 
 
-def locate_model(name: str, *, folder: Path) -> str:
-    """The folder of a model, or `name` itself where no such folder exists and it looks like a Hub id.
-
-    Args:
-        name: a folder, searched for in the order of `locate`; what a point of another sweep delivered, as
-            `RESULTS#POINT` with the folder of its results, searched for likewise, or their URL (see `delivered_by`); a
-            Hub id such as
-            `google-bert/bert-base-cased`; or a folder inside an installed Python package, such as
-            `package:some_package/model`.
-        folder: the folder of the sweep file.
-
-    Raises:
-        DataError: if there is no such folder and `name` cannot be a Hub id, the point does not give a model, or the
-            package is not installed.
-    """
-    if name.startswith(_PACKAGE):
-        return _folder_in_package(name)
-    if "://" in name:
-        results, _, point = name.partition(_POINT_MARK)
-        with _errors_of(name):
-            return str(delivered_by(location(results), point))
-    places = _places(name, folder)
-    for place in places:
-        # os.path answers for a label too that is longer than a file name can be.
-        if os.path.isdir(place):
-            return _delivered(name, place, "") if Journal.at(place).has_sweep() else str(place)
-    before, mark, point = name.partition(_POINT_MARK)
-    if mark:
-        results = _places(before, folder)
-        for place in results:
-            if Journal.at(place).has_sweep():
-                return _delivered(name, place, point)
-        raise DataError(
-            f"model {name}: no results of a sweep (sweep.json) in {_listed(results)}; run that sweep first, "
-            "or give the folder of its results"
-        )
-    if _HUB_ID.fullmatch(name):
-        return name
-    raise DataError(
-        f"model {name}: no such folder and no Hub id ('name' or 'owner/name'); "
-        f"tried {_listed(places)}. Put the model there or give a Hub id"
-    )
-
-
-def _folder_in_package(name: str) -> str:
-    package, _, inner = name.removeprefix(_PACKAGE).partition("/")
-    found = importlib.util.find_spec(package) if package.isidentifier() else None
-    if found is None or not found.submodule_search_locations:
-        raise DataError(
-            f"model {name}: there is no Python package {package} here; install the one that carries the model, or give "
-            "a model folder or a Hub id"
-        )
-    places = [Path(root) / inner for root in found.submodule_search_locations]
-    for place in places:
-        if place.is_dir():
-            return str(place)
-    raise DataError(f"model {name}: no such folder in the package; tried {', '.join(map(str, places))}")
-
-
-def _delivered(name: str, results: Path, point: str) -> str:
-    with _errors_of(name):
-        return str(delivered_by(results, point))
-
-
-@contextlib.contextmanager
-def _errors_of(model: str) -> Iterator[None]:
-    """Errors about a sweep's results, as errors about the model that is wanted of them."""
-    try:
-        yield
-    except (DataError, ArtifactError) as error:
-        raise DataError(f"model {model}: {problem}" for problem in error.problems) from error
-
-
-def check_model(name: str, *, folder: Path) -> None:
-    """Find a model folder, or ask the Hub (or its local cache) for the id, without loading anything.
-
-    Raises:
-        DataError: if it cannot be had, or is not what its record says; the line says why and what to do.
-    """
-    located = Path(locate_model(name, folder=folder))
-    if located.is_dir():
-        with _errors_of(name):
-            verify_delivered(located)
-        return
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HTTPError
-
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        return
-    try:
-        HfApi().model_info(name, timeout=_PROBE_SECONDS)
-    except (HTTPError, OSError, ValueError) as error:
-        raise _not_given(name, error) from error
-
-
-def fetch_model(name: str, *, folder: Path) -> Path:
-    """The local folder of a model named as for `locate_model`; what the Hub has is downloaded, weights and all.
-
-    Raises:
-        DataError: if it cannot be had; the line says why and what to do.
-    """
-    located = Path(locate_model(name, folder=folder))
-    if located.is_dir():
-        return located
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_MODEL_FILES))
-    except (HTTPError, OSError, ValueError) as error:
-        raise _not_given(name, error) from error
-
-
-def _not_given(name: str, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:200]
-    return DataError(
-        f"model {name}: no such folder, and the Hub does not give it ({type(error).__name__}: {reason}). To do: "
-        "give a model folder, or connect to the Hub and check the id"
-    )
-
-
 def hub_problem() -> str | None:
     """Why the Hub does not answer; None if it does."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError
 
     try:
-        HfApi().model_info(_WELL_KNOWN, timeout=_PROBE_SECONDS)
+        HfApi().model_info(_WELL_KNOWN, timeout=PROBE_SECONDS)
     except (HTTPError, OSError, ValueError) as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
     return None
@@ -274,13 +143,13 @@ def _probe(hub: str) -> Exception | None:
     from huggingface_hub.errors import HTTPError
 
     try:
-        HfApi().dataset_info(hub, timeout=_PROBE_SECONDS)
+        HfApi().dataset_info(hub, timeout=PROBE_SECONDS)
     except (HTTPError, OSError, ValueError) as error:
         return error
     return None
 
 
-def _places(path: str, folder: Path) -> list[Path]:
+def places_of(path: str, folder: Path) -> list[Path]:
     """Where `path` may lie, absolute and without repetition; an absolute path is its only place."""
     roots = [folder, Path.cwd(), *_data_folders()]
     return list(dict.fromkeys((root / os.path.expanduser(path)).resolve() for root in roots))
@@ -290,9 +159,10 @@ def _data_folders() -> list[Path]:
     return [Path(entry).expanduser() for entry in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if entry]
 
 
-def _listed(places: list[Path]) -> str:
-    listed = ", ".join(map(str, places))
-    return listed if _data_folders() else f"{listed} ({DATA_VARIABLE} is not set)"
+def listed(places: list[Path]) -> str:
+    """Places that were tried, for an error line."""
+    words = ", ".join(map(str, places))
+    return words if _data_folders() else f"{words} ({DATA_VARIABLE} is not set)"
 
 
 def _unreachable(
@@ -300,7 +170,7 @@ def _unreachable(
 ) -> NotFoundError:
     tried, remedies = [], []
     if ref.path:
-        tried.append(_listed(_places(_fill(ref.path, names), folder)))
+        tried.append(listed(places_of(_fill(ref.path, names), folder)))
         remedies.append(f"set {DATA_VARIABLE} to the folder that holds {_fill(ref.path, names)}")
     if ref.hub:
         reason = " ".join(str(cause).split())[:200]

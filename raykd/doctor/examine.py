@@ -9,7 +9,7 @@ from raykd.doctor import machine
 from raykd.doctor.bounded import Check, run_checks
 from raykd.doctor.finding import Finding, Step
 from raykd.doctor.token import explain
-from raykd.plan import make_plan
+from raykd.plan.points import make_plan
 from raykd.storage import location
 
 LOAD_SECONDS = 60.0

@@ -9,8 +9,8 @@ from raykd.data.sources import DATA_VARIABLE, hub_problem
 from raykd.doctor.finding import Finding, Step, errors_of
 from raykd.doctor.machine import disk
 from raykd.errors import RaykdError
-from raykd.plan import make_plan
-from raykd.preview import check_data
+from raykd.plan.inspection import check_data
+from raykd.plan.points import make_plan
 from raykd.storage import Storage
 
 READ_SECONDS = 120.0
@@ -40,7 +40,7 @@ def no_hub(problem: str) -> Finding:
 def storage(root: Path | str) -> Iterator[Finding | Step]:
     """Whether results can be written from here. A folder that is not there is tried where it would be made."""
     # It brings Ray, which nothing else here needs.
-    from raykd.capacity import check_storage
+    from raykd.executors.capacity import check_storage
 
     yield Step(f"writing to {root}")
     place = _there(root) if isinstance(root, Path) else root

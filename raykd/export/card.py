@@ -13,8 +13,8 @@ from raykd.config.base import Source
 from raykd.config.point import PointConfig
 from raykd.export.lineage import lineage_table
 from raykd.export.method import counted, knobs, method
-from raykd.records import PointRecord, SweepRecords
 from raykd.report.leaderboard import matrix
+from raykd.results.records import PointRecord, SweepRecords
 
 _PIPELINES = {"qa": "question-answering", "tagging": "token-classification", "parallel": "feature-extraction"}
 _KINDS = {

@@ -2,10 +2,10 @@
 
 from collections import Counter
 
-from raykd.artifacts import Store
-from raykd.data.chained import BEST, find_delivered
 from raykd.errors import DataError
-from raykd.records import PointRecord, SweepRecords
+from raykd.results.artifacts import Store
+from raykd.results.delivered import BEST, find_delivered
+from raykd.results.records import PointRecord, SweepRecords
 
 
 def chosen_point(records: SweepRecords, wanted: str | None) -> PointRecord:

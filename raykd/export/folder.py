@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from raykd import __version__
-from raykd.artifacts import Store
 from raykd.config.identity import canonical
 from raykd.config.point import PointConfig
 from raykd.errors import ArtifactError, ConfigError, DataError
@@ -25,7 +24,8 @@ from raykd.export.usage import usage
 from raykd.models.accelerator import settle_accelerator
 from raykd.models.plain import load_options, load_plain
 from raykd.models.qa import load_tokenizer
-from raykd.records import PointRecord, SweepRecords, read_records
+from raykd.results.artifacts import Store
+from raykd.results.records import PointRecord, SweepRecords, read_records
 from raykd.storage import give_rights_of_folder
 from raykd.tasks.task import TASKS
 from raykd.tasks.word_pieces import needs_spaces

@@ -10,10 +10,10 @@ from raykd.config.point import PointConfig
 from raykd.data import smallworld, smallworld_tags
 from raykd.models.plain import plain_encoder, plain_qa, plain_tagger
 from raykd.models.tagging import TagModel, TagOutput, pool_words
-from raykd.tasks.decode import top_spans
-from raykd.tasks.qa_features import build_features
-from raykd.tasks.tag_windows import build_tag_features
-from raykd.tasks.tagging import best_labels, model_inputs
+from raykd.tasks.qa.decode import top_spans
+from raykd.tasks.qa.features import build_features
+from raykd.tasks.tagging.learning import best_labels, model_inputs
+from raykd.tasks.tagging.windows import build_tag_features
 
 Batch = dict[str, Tensor]
 _LANGUAGES = ("en", "de", "ar", "zh")

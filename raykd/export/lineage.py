@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from raykd.artifacts import Store
 from raykd.config.point import PointConfig
 from raykd.errors import ArtifactError
-from raykd.records import PointRecord, SweepRecords
+from raykd.results.artifacts import Store
+from raykd.results.records import PointRecord, SweepRecords
 
 
 def lineage_table(records: SweepRecords, point: PointRecord, config: PointConfig) -> str:

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from raykd.data import tags as tagging
 from raykd.data.examples import QAExample, Sentence
-from raykd.data.sources import fetch_model
 from raykd.errors import DataError
-from raykd.loop import batches_for_inference
 from raykd.models.accelerator import settle_accelerator
 from raykd.models.qa import load_qa_model, load_tokenizer
 from raykd.models.tagging import load_tag_model
 from raykd.predict.reading import Reading, task_of
-from raykd.tasks.decode import best_spans
-from raykd.tasks.qa_features import QAFeatures, build_features
-from raykd.tasks.tag_features import rejoin
-from raykd.tasks.tag_windows import build_tag_features
-from raykd.tasks.tagging import best_labels
+from raykd.results.models import fetch_model
+from raykd.tasks.qa.decode import best_spans
+from raykd.tasks.qa.features import QAFeatures, build_features
+from raykd.tasks.tagging.features import rejoin
+from raykd.tasks.tagging.learning import best_labels
+from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.task import TASKS
+from raykd.worker.loop import batches_for_inference
 
 CANDIDATES = 20
 """Spans that share the probability of an answer; more if more answers are asked for."""

@@ -7,11 +7,11 @@ from pydantic import ValidationError
 
 from raykd.config.load import as_yaml
 from raykd.config.sweep import SweepConfig
-from raykd.records import PointRecord
 from raykd.report.document import MISSING, Block, Code, Figure, Section, Table, Text
 from raykd.report.figures import Curve, curves
 from raykd.report.numbers import counted, duration, moment, number
 from raykd.report.results import Configuration, Results, mean_of
+from raykd.results.records import PointRecord
 
 
 def cost_section(results: Results) -> Section | None:

@@ -1,6 +1,5 @@
 """From records to a report: what it says, before anybody renders it."""
 
-from raykd.records import SweepRecords
 from raykd.report.account import cost_section, provenance_section, trouble_section
 from raykd.report.compare import compare
 from raykd.report.decision import decision, facts, significance_section
@@ -11,6 +10,7 @@ from raykd.report.numbers import moment
 from raykd.report.results import results_of
 from raykd.report.scores import few_shot_section, leaderboard_section
 from raykd.report.training import training_section
+from raykd.results.records import SweepRecords
 
 _TASKS = {"qa": "question answering", "tagging": "tagging", "parallel": "parallel text"}
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from raykd.records import PointRecord, SweepRecords
 from raykd.report.examples import Examples, read_examples
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import value
 from raykd.report.statistics import NUM_RESAMPLES, holm, paired_tests
+from raykd.results.records import PointRecord, SweepRecords
 
 MAX_COMPARISONS = 200
 """Above it, only those with the best configuration and with generation 0 are made."""

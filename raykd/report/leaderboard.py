@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raykd.artifacts import Store
 from raykd.errors import ArtifactError
-from raykd.journal import Journal
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
 
 GENERATION_ZERO = "generation 0"
 

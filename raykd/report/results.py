@@ -7,11 +7,11 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from raykd.plan import DEFAULT_METHOD
-from raykd.records import BaseRecord, PointRecord, SweepRecords
+from raykd.plan.points import DEFAULT_METHOD
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import value
 from raykd.report.statistics import Interval, confidence_interval
+from raykd.results.records import BaseRecord, PointRecord, SweepRecords
 
 BUDGET = "data.budget"
 MOST_CONTENDERS = 8

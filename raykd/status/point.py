@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raykd.errors import ArtifactError
-from raykd.journal import Journal, PointState, Status
+from raykd.results.journal import Journal, PointState, Status
 
 OVER: tuple[Status, ...] = ("finished", "failed", "stopped")
 """States of a point that its run is done with."""

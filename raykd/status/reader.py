@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from raykd.errors import ConfigError
-from raykd.journal import Journal, PointState
-from raykd.lease import living
+from raykd.results.journal import Journal, PointState
+from raykd.results.lease import living
 from raykd.status.point import OVER, PointReading, PointStatus, epochs_of, read_point
 from raykd.status.sweep import SweepStatus, sweep_status
 from raykd.storage import location

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
-from raykd.journal import Status
+from raykd.results.journal import Status
 from raykd.status.point import OVER, PointReading, PointStatus, epochs_of
 
 STATES: tuple[Status, ...] = get_args(Status)

@@ -10,10 +10,10 @@ from typing import Any
 
 from ray.runtime_env import RuntimeEnv
 
-from raykd.artifacts import fingerprint
 from raykd.config.load import parse_value
 from raykd.config.sweep import SweepConfig
 from raykd.errors import ConfigError
+from raykd.results.artifacts import fingerprint
 from raykd.submit.cluster import Token, first_line, without_user
 from raykd.submit.upload import check_upload, files_to_upload, upload_bytes
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from raykd.config.sweep import SweepConfig
 from raykd.errors import ArtifactError, RaykdError
-from raykd.journal import Journal, headline
-from raykd.plan import Point
-from raykd.pulse import Listener
+from raykd.plan.points import Point
 from raykd.reasons import DISK_FULL, reason_in
+from raykd.results.journal import Journal, headline
 from raykd.sweep.searcher import point_of_suggestion
 from raykd.sweep.trial import point_description
+from raykd.worker.heartbeat import Listener
 
 
 class Progress:

@@ -17,16 +17,17 @@ from typing import Any
 from ray import tune
 
 import raykd
-from raykd.artifacts import Store
-from raykd.capacity import DRIVER_CPUS, Capacity, check_storage, check_storage_of_nodes, connect
-from raykd.changes import refuse_changed
 from raykd.config.point import PointConfig
 from raykd.errors import DataError, TrainingError
-from raykd.generation import Place, prepare_in_group, prepare_inline
-from raykd.journal import Journal
-from raykd.lease import Lease
-from raykd.plan import Plan, Point, base_fingerprint, typical_points
+from raykd.executors.capacity import DRIVER_CPUS, Capacity, check_storage, check_storage_of_nodes, connect
+from raykd.executors.points import Place, prepare_in_group, prepare_inline
+from raykd.executors.waiting import reap_all, reap_orphans
+from raykd.plan.changes import refuse_changed
+from raykd.plan.points import Plan, Point, base_fingerprint, typical_points
 from raykd.reasons import DISK_FULL, plain_reason
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
+from raykd.results.lease import Lease
 from raykd.storage import resolved
 from raykd.sweep.provenance import commit, hardware
 from raykd.sweep.roster import Progress, Roster
@@ -34,7 +35,6 @@ from raykd.sweep.searcher import METRIC, early_stopping, history, tpe
 from raykd.sweep.trial import PointTrial, Shared, group_trial, point_description
 from raykd.sweep.watch import Watch
 from raykd.trackers import Trackers, check_trackers
-from raykd.waiting import reap_all, reap_orphans
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 from raykd.config.point import PointConfig
 from raykd.config.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
-from raykd.journal import Journal
-from raykd.plan import DEFAULT_METHOD, Point, suggested_point
+from raykd.plan.points import DEFAULT_METHOD, Point, suggested_point
+from raykd.results.journal import Journal
 
 METRIC = "dev_score"
 METHOD = "method"

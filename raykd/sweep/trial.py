@@ -8,14 +8,14 @@ from typing import Any
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from raykd.capacity import WorkerResources
 from raykd.config.point import PointConfig
 from raykd.config.sweep import SweepConfig
 from raykd.errors import RaykdError
-from raykd.generation import InlineWorker, Place, run_in_group
-from raykd.plan import Point, base_fingerprint, canonical
+from raykd.executors.capacity import WorkerResources
+from raykd.executors.points import InlineWorker, Place, run_in_group
+from raykd.plan.points import Point, base_fingerprint, canonical
 from raykd.sweep.searcher import METRIC, point_of_suggestion
-from raykd.worker import Job
+from raykd.worker.point import Job
 
 
 @dataclass(frozen=True)

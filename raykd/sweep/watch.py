@@ -7,9 +7,9 @@ from ray import tune
 from ray.tune.result import AUTO_RESULT_KEYS
 
 from raykd.errors import StallError
-from raykd.plan import Point
+from raykd.executors.waiting import LOOK_SECONDS, Patience, actors_of_job
+from raykd.plan.points import Point
 from raykd.sweep.roster import Roster
-from raykd.waiting import LOOK_SECONDS, Patience, actors_of_job
 
 OF_TUNE = {*AUTO_RESULT_KEYS, "trial_id", "experiment_tag", "done", "should_checkpoint"}
 """What Tune adds to a report."""

@@ -7,9 +7,11 @@ from statistics import fmean
 from typing import Any, Protocol
 
 from raykd.config.point import EvaluationConfig, PointConfig
-from raykd.cost import TextSizes
 from raykd.errors import DataError
-from raykd.tasks import parallel_data, qa_data, tagging_data
+from raykd.tasks.parallel import data as parallel_data
+from raykd.tasks.qa import data as qa_data
+from raykd.tasks.sizes import TextSizes
+from raykd.tasks.tagging import data as tagging_data
 
 PIECES_PER_WORD = 1.6
 """Assumed for an estimate: WikiAnn has 1.4 (English) to 3.1 (Tamil) of mBERT's pieces a word."""
@@ -30,7 +32,7 @@ class Reader(Protocol):
     def dev(self, config: PointConfig, items: Any, *, folder: Path) -> str:
         """Hash of what a point is scored on."""
 
-    def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
+    def models(self, configs: Sequence[PointConfig], *, locate: Callable[[str], str]) -> None:
         """Read of the points' models what says whether the task can use them."""
 
 
@@ -62,7 +64,7 @@ class QAReader:
         found = list(qa_data.load_labelled(config.base.train, folder=folder))
         return len(found), qa_data.hash_examples(found)
 
-    def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
+    def models(self, configs: Sequence[PointConfig], *, locate: Callable[[str], str]) -> None:
         """Nothing: they are checked when they are loaded."""
 
 
@@ -97,7 +99,7 @@ class TagReader:
         ).all()
         return len(found), tagging_data.hash_sentences(found)
 
-    def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
+    def models(self, configs: Sequence[PointConfig], *, locate: Callable[[str], str]) -> None:
         """Nothing: they are checked when they are loaded."""
 
 
@@ -138,12 +140,12 @@ class PairReader:
             raise DataError(problems)
         return parallel_data.hash_pairs(found)
 
-    def models(self, configs: Sequence[PointConfig], *, folder: Path) -> None:
+    def models(self, configs: Sequence[PointConfig], *, locate: Callable[[str], str]) -> None:
         if any(not name.startswith("builtin:") for each in configs for name in (each.base.model, each.teacher.model)):
             # Only this needs torch; other plans do not wait for it.
-            from raykd.tasks.parallel_models import check_models
+            from raykd.tasks.parallel.checks import check_models
 
-            check_models(configs, folder=folder)
+            check_models(configs, locate=locate)
 
 
 def _scored_on(evaluation: EvaluationConfig) -> list[EvaluationConfig]:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from raykd.config.point import DistillationConfig, EvaluationConfig, PointConfig
 from raykd.tasks.outcomes import Scored
-from raykd.tasks.parallel_task import ParallelTask
-from raykd.tasks.qa_task import QATask
+from raykd.tasks.parallel.task import ParallelTask
+from raykd.tasks.qa.task import QATask
 from raykd.tasks.reading import Reading
-from raykd.tasks.tagging_task import TaggingTask
+from raykd.tasks.tagging.task import TaggingTask
 
 
 class Features(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 from raykd.config.explain import show
 from raykd.config.identity import foreign
 from raykd.config.keys import without_path
-from raykd.journal import Journal
+from raykd.results.journal import Journal
 from raykd.storage import StoredFile
 
 SWEEP_ID = "tracked.json"

@@ -15,7 +15,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import hparams, scalar, text
 
-from raykd.artifacts import Store
+from raykd.results.artifacts import Store
 from raykd.trackers.run import Run
 
 FOLDER = "tensorboard"

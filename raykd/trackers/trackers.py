@@ -7,7 +7,7 @@ from typing import Self
 from raykd.config.sweep import SweepConfig
 from raykd.config.trackers import TrackersConfig
 from raykd.errors import ConfigError
-from raykd.journal import Journal
+from raykd.results.journal import Journal
 from raykd.trackers.follower import Follower, Tracker
 from raykd.trackers.run import Ledger
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from raykd.artifacts import Store
 from raykd.config.trackers import WandbConfig
 from raykd.errors import ConfigError
+from raykd.results.artifacts import Store
 from raykd.trackers.run import Run
 
 EXIT_CODES = {"finished": 0, "stopped": 0, "failed": 1, "interrupted": 255}

@@ -26,24 +26,24 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import BertConfig, BertModel, BertTokenizer, PreTrainedTokenizerFast
 
-from raykd.artifacts import Store
-from raykd.capacity import WORKER_ENVIRONMENT
 from raykd.config.point import DistillationConfig
 from raykd.config.training import TrainingConfig
 from raykd.data.bitext import read_pairs
 from raykd.data.examples import SentencePair
 from raykd.data.sources import SourceRef
-from raykd.engine import Engine, EngineOptions
-from raykd.loop import TeacherView, train_epoch
+from raykd.executors.capacity import WORKER_ENVIRONMENT
 from raykd.models.cpu import use_cpu_kernels
 from raykd.models.encoder import SentenceEncoder
 from raykd.models.multilevel import MultilevelModel, MultilevelOptions
-from raykd.tasks.pair_features import PairFeatures
-from raykd.tasks.pair_windows import build_pair_features
-from raykd.tasks.parallel import EpochPairs, LiveTeacher, StoredTeacher, model_inputs
-from raykd.tasks.parallel_task import ParallelTask
-from raykd.training import loss_terms
-from raykd.workspace import Workspace
+from raykd.results.artifacts import Store
+from raykd.tasks.parallel.features import PairFeatures
+from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher, StoredTeacher, model_inputs
+from raykd.tasks.parallel.task import ParallelTask
+from raykd.tasks.parallel.windows import build_pair_features
+from raykd.worker.context import Workspace
+from raykd.worker.engine import Engine, EngineOptions
+from raykd.worker.loop import TeacherView, train_epoch
+from raykd.worker.training import loss_terms
 
 NUM_STEPS, PAIRS_PER_STEP = 4, 32
 MAX_LENGTH = 128

@@ -20,27 +20,27 @@ import pytest
 import ray
 import torch
 import yaml
+from support.tiny_sweeps import sweep
 from torch import nn
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
-from worlds import sweep
 
-from raykd.artifacts import Store
-from raykd.capacity import WORKER_ENVIRONMENT
 from raykd.cli import main
 from raykd.config.point import DistillationConfig
 from raykd.config.training import TrainingConfig
 from raykd.data.sampling import cross_lingual_pairs
 from raykd.data.sources import SourceRef
 from raykd.data.squad import read_parallel
-from raykd.engine import Engine, EngineOptions
-from raykd.journal import Journal
-from raykd.loop import order_epoch, train_epoch
+from raykd.executors.capacity import WORKER_ENVIRONMENT
 from raykd.models.cpu import use_cpu_kernels
-from raykd.tasks.qa import StoredTeacher, model_inputs
-from raykd.tasks.qa_features import QAFeatures, build_features
-from raykd.tasks.qa_task import QATask
-from raykd.training import loss_terms
-from raykd.workspace import Workspace
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
+from raykd.tasks.qa.features import QAFeatures, build_features
+from raykd.tasks.qa.learning import StoredTeacher, model_inputs
+from raykd.tasks.qa.task import QATask
+from raykd.worker.context import Workspace
+from raykd.worker.engine import Engine, EngineOptions
+from raykd.worker.loop import order_epoch, train_epoch
+from raykd.worker.training import loss_terms
 
 pytestmark = pytest.mark.benchmark
 

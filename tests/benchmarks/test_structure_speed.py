@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from chains import Case, random_case
+from support.enumerated_crf import Case, random_case
 
 from raykd.objectives.crf import forward_backward, k_best, log_partition, marginals, path_scores
 from raykd.objectives.structure import exact_kd, negative_log_likelihood, posterior_kd, top_wk_kd

@@ -14,7 +14,6 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from raykd.artifacts import Store
 from raykd.config.point import DistillationConfig
 from raykd.config.training import TrainingConfig
 from raykd.data import smallworld, smallworld_tags
@@ -22,18 +21,19 @@ from raykd.data.conll import read_languages
 from raykd.data.sources import SourceRef
 from raykd.data.tag_format import TagFormat
 from raykd.data.tags import label_set, types_of
-from raykd.engine import Engine, EngineOptions
-from raykd.loop import order_epoch, train_epoch
 from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, TagModel
+from raykd.results.artifacts import Store
 from raykd.tasks.reading import Reading
-from raykd.tasks.tag_features import TagFeatures
-from raykd.tasks.tag_windows import build_tag_features
-from raykd.tasks.tagging import StoredTeacher
-from raykd.tasks.tagging_task import TaggingTask
-from raykd.training import loss_terms
-from raykd.workspace import Workspace
+from raykd.tasks.tagging.features import TagFeatures
+from raykd.tasks.tagging.learning import StoredTeacher
+from raykd.tasks.tagging.task import TaggingTask
+from raykd.tasks.tagging.windows import build_tag_features
+from raykd.worker.context import Workspace
+from raykd.worker.engine import Engine, EngineOptions
+from raykd.worker.loop import order_epoch, train_epoch
+from raykd.worker.training import loss_terms
 
 pytestmark = pytest.mark.benchmark
 

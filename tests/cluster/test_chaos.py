@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from faults import FAULTS, SweepJob, small_quickstart
-from nodes import LocalCluster, until
+from support.faulty_sweep import FAULTS, SweepJob, small_quickstart
+from support.ray_cluster import LocalCluster, until
 
-from raykd.artifacts import Store
+from raykd.results.artifacts import Store
 
 SEED = int(os.environ.get("RAYKD_CHAOS_SEED", "1"))
 IMPATIENCE = 0.25

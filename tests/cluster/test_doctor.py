@@ -1,7 +1,7 @@
 """The doctor at a cluster with token authentication."""
 
 import pytest
-from nodes import HEAD_IP, LocalCluster
+from support.ray_cluster import HEAD_IP, LocalCluster
 
 from raykd.doctor.bounded import Check, run_checks
 from raykd.doctor.cluster import cluster as look

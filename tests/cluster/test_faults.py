@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from faults import (
+from support.faulty_sweep import (
     GROUP_WORKER,
     TRIAL,
     Outcome,
@@ -18,7 +18,7 @@ from faults import (
     stop_job,
     trainers,
 )
-from nodes import LocalCluster
+from support.ray_cluster import LocalCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

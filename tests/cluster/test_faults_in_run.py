@@ -12,17 +12,17 @@ import ray
 import safetensors.torch
 import torch
 from ray.cluster_utils import Cluster
-from worlds import point
+from support.tiny_sweeps import point
 
-from raykd.artifacts import Store
-from raykd.capacity import WORKER_ENVIRONMENT, WorkerResources
 from raykd.config.identity import base_fingerprint, canonical, point_id
 from raykd.config.point import PointConfig
-from raykd.generation import Place, run_in_group
-from raykd.journal import Journal
-from raykd.prepare import prepare
-from raykd.worker import Job, unguarded
-from raykd.workspace import Workspace
+from raykd.executors.capacity import WORKER_ENVIRONMENT, WorkerResources
+from raykd.executors.points import Place, run_in_group
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
+from raykd.worker.context import Workspace
+from raykd.worker.point import Job, unguarded
+from raykd.worker.prepare import prepare
 
 pytestmark = pytest.mark.cluster
 

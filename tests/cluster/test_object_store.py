@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from finished import write
-from worlds import sweep
+from support.sweep_folder import write
+from support.tiny_sweeps import sweep
 
-from raykd.artifacts import Store
 from raykd.cli import main
-from raykd.journal import Journal
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
 from raykd.storage import machine_folder
 
 pytestmark = pytest.mark.cluster

@@ -1,8 +1,8 @@
 """Sweeps of task parallel on a real local Ray cluster of two CPUs."""
 
 import pytest
-from finished import losses, results, write
-from worlds import pair_sweep
+from support.sweep_folder import losses, results, write
+from support.tiny_sweeps import pair_sweep
 
 from raykd.cli import main
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from homes import elsewhere
-from pages import DESKTOP, PHONE, browser, is_no_wider_than_the_screen, opened
+from support.browser import DESKTOP, PHONE, browser, is_no_wider_than_the_screen, opened
+from support.finished_sweeps import elsewhere
 
 from raykd.cli import main
 from raykd.report.leaderboard import leaderboard

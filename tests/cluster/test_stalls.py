@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from faults import SweepJob, small_quickstart
-from finished import results, write
-from nodes import ROOT, LocalCluster, until
-from worlds import sweep
+from support.faulty_sweep import SweepJob, small_quickstart
+from support.ray_cluster import ROOT, LocalCluster, until
+from support.sweep_folder import results, write
+from support.tiny_sweeps import sweep
 
 from raykd.cli import main
-from raykd.journal import Journal
-from raykd.lease import holder
+from raykd.results.journal import Journal
+from raykd.results.lease import holder
 
 pytestmark = pytest.mark.cluster
 

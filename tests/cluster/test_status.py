@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from finished import write
-from moments import Watcher, status_of
-from worlds import sweep
+from support.status_invariants import Watcher, status_of
+from support.sweep_folder import write
+from support.tiny_sweeps import sweep
 
 from raykd.errors import ConfigError
-from raykd.journal import Journal
 from raykd.report.leaderboard import GENERATION_ZERO, leaderboard
+from raykd.results.journal import Journal
 from raykd.status import StatusReader
 
 pytestmark = pytest.mark.cluster

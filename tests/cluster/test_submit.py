@@ -11,12 +11,12 @@ import psutil
 import pytest
 import requests
 import yaml
-from nodes import free_ports
-from worlds import sweep
+from support.ray_cluster import free_ports
+from support.tiny_sweeps import sweep
 
 from raykd.cli import main
 from raykd.config import load_sweep
-from raykd.journal import Journal
+from raykd.results.journal import Journal
 from raykd.submit import Cluster, find_token, submission_id
 
 pytestmark = pytest.mark.cluster

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import ray
-from finished import losses, results, write
-from worlds import sweep
+from support.sweep_folder import losses, results, write
+from support.tiny_sweeps import sweep
 
 from raykd.cli import main
 from raykd.data import smallworld
-from raykd.journal import Journal
+from raykd.results.journal import Journal
 
 pytestmark = pytest.mark.cluster
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from finished import write
+from support.sweep_folder import write
+from support.tiny_sweeps import sweep
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from worlds import sweep
 
 from raykd.cli import main
-from raykd.journal import Journal
+from raykd.results.journal import Journal
 
 pytestmark = pytest.mark.cluster
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from worlds import pair_point, pair_sweep, sweep, tag_sweep
+from support.tiny_sweeps import pair_point, pair_sweep, sweep, tag_sweep
 
 from raykd.config import SweepConfig, load_sweep
 from raykd.config.identity import (
@@ -21,8 +21,8 @@ from raykd.config.keys import LEAF_KEYS, at_path, merged, with_path
 from raykd.config.load import json_schema
 from raykd.config.parallel import MultilevelConfig
 from raykd.errors import ConfigError
-from raykd.lineage import GenerationRecord, Lineage
-from raykd.plan import make_plan
+from raykd.plan.points import make_plan
+from raykd.worker.lineage import GenerationRecord, Lineage
 
 NO_TEACHER = {"distillation": {"kd_weight": 0}}
 PROBE = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from worlds import sweep, tag_point, tag_sweep
+from support.tiny_sweeps import sweep, tag_point, tag_sweep
 
 from raykd.config import SweepConfig, load_sweep
 from raykd.config.base import Schedule, weight_at

@@ -14,9 +14,9 @@ from raykd.data import smallworld, smallworld_tags
 from raykd.data.smallworld_names import LANGUAGES, SPLITS
 from raykd.data.tags import first_bad, label_set, spans, types_of
 from raykd.errors import DataError
-from raykd.tasks.tag_features import rejoin
-from raykd.tasks.tag_scoring import count, score
-from raykd.tasks.tag_windows import build_tag_features
+from raykd.tasks.tagging.features import rejoin
+from raykd.tasks.tagging.scoring import count, score
+from raykd.tasks.tagging.windows import build_tag_features
 
 LABELS = label_set(smallworld_tags.TYPES.values(), "bioes")
 

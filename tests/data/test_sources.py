@@ -9,8 +9,9 @@ import pytest
 
 import raykd
 from raykd.data import sources
-from raykd.data.sources import SourceRef, check_model, load_hub, locate, locate_model
+from raykd.data.sources import SourceRef, load_hub, locate
 from raykd.errors import DataError
+from raykd.results.models import check_model, locate_model
 
 HUB = {"hub": "google/xquad", "hub_config": "xquad.{language}", "split": "validation"}
 

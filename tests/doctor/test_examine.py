@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from jobs_api import TOKEN, JobsApi
-from nodes import free_ports
-from worlds import point, sweep
+from support.jobs_api_server import TOKEN, JobsApi
+from support.ray_cluster import free_ports
+from support.tiny_sweeps import point, sweep
 
-from raykd.capacity import Capacity
 from raykd.cli import main
 from raykd.doctor import cluster, inputs
 from raykd.doctor.finding import Step
 from raykd.doctor.token import explain
+from raykd.executors.capacity import Capacity
 
 
 @pytest.fixture(autouse=True)

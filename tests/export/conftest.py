@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from homes import finish
-from worlds import pair_point, point, tag_point
+from support.finished_sweeps import finish
+from support.tiny_sweeps import pair_point, point, tag_point
 
 CONFIGS = {"qa": point, "tagging": tag_point, "parallel": pair_point}
 

@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from homes import elsewhere, usage_of
-from worlds import pair_point, point, tag_point
+from support.finished_sweeps import elsewhere, usage_of
+from support.tiny_sweeps import pair_point, point, tag_point
 
-from raykd.artifacts import Store
 from raykd.config.point import PointConfig
 from raykd.export.folder import export_point
-from raykd.loop import batches_for_inference
 from raykd.models.qa import load_tokenizer
 from raykd.predict import Predictor
-from raykd.records import read_records
-from raykd.tasks.qa import best_answers
-from raykd.tasks.tag_features import rejoin
+from raykd.results.artifacts import Store
+from raykd.results.records import read_records
+from raykd.tasks.qa.learning import best_answers
+from raykd.tasks.tagging.features import rejoin
 from raykd.tasks.task import TASKS
+from raykd.worker.loop import batches_for_inference
 
 
 def inside(root: Path, config: PointConfig):

@@ -2,14 +2,14 @@
 
 import pytest
 from huggingface_hub import ModelCard
-from worlds import pair_point, point, tag_point
+from support.tiny_sweeps import pair_point, point, tag_point
 
 from raykd.config.base import Schedule
 from raykd.export.card import Subject, _is_hub_id, model_card
 from raykd.export.folder import export_point
 from raykd.export.method import knobs, method
 from raykd.models.qa import load_qa_model
-from raykd.records import read_records
+from raykd.results.records import read_records
 
 
 @pytest.fixture

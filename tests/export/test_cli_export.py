@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from homes import LABEL
+from support.finished_sweeps import LABEL
 
 from raykd.cli import main
 

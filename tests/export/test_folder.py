@@ -5,17 +5,17 @@ import shutil
 
 import pytest
 import torch
-from homes import LABEL, add, finish
-from worlds import point, tag_point
+from support.finished_sweeps import LABEL, add, finish
+from support.tiny_sweeps import point, tag_point
 
-from raykd.artifacts import Store
 from raykd.errors import ArtifactError, ConfigError, DataError
 from raykd.export.choice import chosen_point
 from raykd.export.folder import export_point
 from raykd.export.forms import FORMS, QAForm
-from raykd.journal import Journal
 from raykd.predict import Predictor
-from raykd.records import read_records
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
+from raykd.results.records import read_records
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hubs import Hub
+from support.hub_server import Hub
 
 from raykd.errors import ConfigError, HubError
 from raykd.export.hub import check_repo, push

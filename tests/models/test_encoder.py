@@ -1,6 +1,6 @@
 import pytest
 import torch
-from multilevels import bert
+from support.tiny_multilevel import bert
 from torch import nn
 from transformers import (
     AutoModel,

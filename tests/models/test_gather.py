@@ -1,8 +1,8 @@
-import gathers
 import pytest
 import torch
-from gathers import COUNTS, loss_of, rows
-from peers import run_as_ranks
+from support import gathered_loss as gathers
+from support.gathered_loss import COUNTS, loss_of, rows
+from support.process_group import run_as_ranks
 
 from raykd.models.gather import gather_rows
 

@@ -1,10 +1,11 @@
 import json
 
-import multilevels
 import pytest
 import safetensors
 import torch
-from multilevels import (
+from support import tiny_multilevel as multilevels
+from support.process_group import run_as_ranks
+from support.tiny_multilevel import (
     NUM_ROWS,
     NUM_TOKENS,
     PROJECTION,
@@ -18,7 +19,6 @@ from multilevels import (
     loss_of,
     student,
 )
-from peers import run_as_ranks
 from torch import nn
 from transformers import (
     AlbertConfig,

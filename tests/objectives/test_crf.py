@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from chains import all_scores, cases, label_table, labellings, pair_table, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.enumerated_crf import all_scores, cases, label_table, labellings, pair_table, random_case
 
 from raykd.objectives.chain import both_messages, time_major
 from raykd.objectives.crf import (

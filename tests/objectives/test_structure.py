@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from chains import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.enumerated_crf import (
     Case,
     all_scores,
     cases,
@@ -15,8 +17,6 @@ from chains import (
     random_tags,
     zero_transitions,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from raykd.objectives import forward_kl

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from chains import Case, exact, random_case, random_tags
+from support.enumerated_crf import Case, exact, random_case, random_tags
 from torch import Tensor
 
 from raykd.objectives.crf import Transitions, forward_backward, k_best, marginals

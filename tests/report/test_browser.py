@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fabricated import QUICKSTARTS, fabricate
-from pages import DESKTOP, PHONE, browser, is_no_wider_than_the_screen, opened
+from support.browser import DESKTOP, PHONE, browser, is_no_wider_than_the_screen, opened
+from support.fabricated_results import QUICKSTARTS, fabricate
 
-from raykd.records import read_records
 from raykd.report.build import build
 from raykd.report.page import as_html
+from raykd.results.records import read_records
 
 LONG_NAMES = {
     "name": "a-sweep-with-a-name-that-goes-on-and-on-without-a-place-to-break-it",

@@ -1,13 +1,13 @@
 """What a report says of sweeps in every state, before anybody renders it."""
 
 import pytest
-from fabricated import FAILED, FINAL, QUICKSTARTS, RUNNING, fabricate
+from support.fabricated_results import FAILED, FINAL, QUICKSTARTS, RUNNING, fabricate
 
-from raykd.journal import Journal
-from raykd.records import read_records
 from raykd.report.build import build
 from raykd.report.document import Code, Figure, Report, Section, Table
 from raykd.report.page import as_html, as_markdown
+from raykd.results.journal import Journal
+from raykd.results.records import read_records
 
 DATA = {
     "train": {"builtin": "small-world", "num_items": 32},

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fabricated import QUICKSTARTS, fabricate
+from support.fabricated_results import QUICKSTARTS, fabricate
 
 from raykd.cli import main
 

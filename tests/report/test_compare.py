@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raykd.journal import Journal
-from raykd.records import read_records
 from raykd.report.compare import Comparison, compare
 from raykd.report.leaderboard import GENERATION_ZERO, leaderboard
 from raykd.report.statistics import holm
+from raykd.results.journal import Journal
+from raykd.results.records import read_records
 from raykd.tasks.outcomes import record_outcomes
 
 NUM_ITEMS = 60

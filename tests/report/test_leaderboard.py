@@ -5,8 +5,8 @@ import json
 import pytest
 
 from raykd.errors import ArtifactError, ConfigError
-from raykd.journal import Journal
 from raykd.report.leaderboard import GENERATION_ZERO, Leaderboard, Row, failures, leaderboard, matrix, render
+from raykd.results.journal import Journal
 
 BASE = "base-tiny"
 COLUMNS = {

@@ -1,13 +1,13 @@
 """Points as configurations and contenders, and the main effects of what was searched."""
 
 import pytest
-from fabricated import fabricate
+from support.fabricated_results import fabricate
 
-from raykd.journal import Journal
-from raykd.records import read_records
 from raykd.report.document import Table
 from raykd.report.knobs import knobs_section
 from raykd.report.results import Results, results_of
+from raykd.results.journal import Journal
+from raykd.results.records import read_records
 
 DATA = {
     "train": {"builtin": "small-world", "num_items": 32},

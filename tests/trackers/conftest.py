@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nodes import free_ports
+from support.ray_cluster import free_ports
 
 START_SECONDS = 120.0
 

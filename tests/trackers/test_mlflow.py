@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tracked import fill, finish, report, trackers
+from support.tracked_sweep import fill, finish, report, trackers
 
 from raykd.config.trackers import MlflowConfig, TrackersConfig
 from raykd.errors import ConfigError
-from raykd.journal import Journal
+from raykd.results.journal import Journal
 from raykd.trackers import check_trackers
 from raykd.trackers.mlflow import ENVIRONMENT
 

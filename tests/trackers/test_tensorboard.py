@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tracked_sweep import fill, finish, report, trackers
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tracked import fill, finish, report, trackers
 
-from raykd.artifacts import Store
-from raykd.journal import Journal
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
 from raykd.trackers.run import Ledger
 from raykd.trackers.tensorboard import TensorBoard
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tracked import fill, report, trackers
-from worlds import sweep
+from support.tiny_sweeps import sweep
+from support.tracked_sweep import fill, report, trackers
 
 from raykd.cli import main
 from raykd.config import load_sweep

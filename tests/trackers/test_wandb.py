@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracked import fill, finish, report, trackers
+from support.tracked_sweep import fill, finish, report, trackers
 
 from raykd.config.trackers import TrackersConfig, WandbConfig
 from raykd.errors import ConfigError
-from raykd.journal import Journal
+from raykd.results.journal import Journal
 from raykd.trackers import check_trackers
 
 BLOCK, FULL, LAST = 32768, 1, 4
@@ -146,7 +146,7 @@ def test_points_side_by_side_are_runs_of_their_own(tmp_path):
 HURRY = """
 import sys, time
 from pathlib import Path
-from tracked import fill, report, trackers
+from support.tracked_sweep import fill, report, trackers
 
 journal, said = fill(Path(sys.argv[1])), []
 journal.start("a1")

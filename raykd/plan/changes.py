@@ -1,0 +1,80 @@
+"""A sweep file that changed since its folder was begun: what is new is added, what means something else is refused."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from raykd.config.explain import show
+from raykd.config.identity import canonical
+from raykd.config.point import PointConfig
+from raykd.config.sweep import SweepConfig
+from raykd.errors import ConfigError
+from raykd.plan.points import Plan, typical_points
+from raykd.results.journal import Journal
+
+ABSENT = object()
+
+
+def refuse_changed(plan: Plan, journal: Journal) -> None:
+    """Refuse points whose name the journal knows with another configuration.
+
+    Raises:
+        ConfigError: a line for each key that differs, with both values and how many points it concerns.
+    """
+    if not journal.has_sweep():
+        return
+    found: dict[tuple[str, str, str], int] = {}
+    for before, now in _pairs(plan, journal):
+        for key, old, new in differences(before, now):
+            change = key, *("absent" if value is ABSENT else show(value) for value in (old, new))
+            found[change] = found.get(change, 0) + 1
+    if found:
+        lines = [f"{key}: was {old} and is now {new} ({count} points)" for (key, old, new), count in found.items()]
+        raise ConfigError(
+            [
+                f"{journal.store.root} has results of points with these names and other settings:",
+                *(f"  {line}" for line in lines),
+                "put back what changed, list both values in search.space, or give the sweep another storage",
+            ]
+        )
+
+
+def _pairs(plan: Plan, journal: Journal) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Configurations under one name that differ: as the journal has it, as the file has it."""
+    if not plan.is_exact:
+        recorded = SweepConfig.model_validate(journal.sweep()["config"])
+        searched = {*recorded.search.space, *plan.sweep.search.space}
+        before = {point.method: point for point in typical_points(recorded)}
+        for point in typical_points(plan.sweep):
+            if point.method in before:
+                both = before[point.method].config, point.config
+                yield tuple(_without(canonical(config), searched) for config in both)
+        return
+    known: dict[str, list[str]] = {}
+    for point_id in journal.point_ids():
+        known.setdefault(journal.point(point_id)["label"], []).append(point_id)
+    for point in plan.points:
+        others = known.get(point.label, [])
+        if others and point.id not in others:
+            described = journal.point(others[-1])["config"]
+            yield canonical(PointConfig.model_validate(described)), canonical(point.config)
+
+
+def _without(config: dict[str, Any], keys: set[str]) -> dict[str, Any]:
+    for key in keys:
+        *sections, name = key.split(".")
+        section: Any = config
+        for each in sections:
+            section = section.get(each, {}) if isinstance(section, dict) else {}
+        if isinstance(section, dict):
+            section.pop(name, None)
+    return config
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, old value, new value) of what differs; `ABSENT` stands for none."""
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key, ABSENT), now.get(key, ABSENT)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield prefix + key, old, new

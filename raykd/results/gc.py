@@ -1,0 +1,175 @@
+"""What a sweep's results hold that nobody will ask for: found with reasons and sizes, and deleted on request."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from raykd.config.identity import canonical, first_teachers
+from raykd.config.point import PointConfig
+from raykd.errors import ArtifactError
+from raykd.results.artifacts import RECORD, WEIGHTS, Store, fingerprint
+from raykd.results.journal import Journal
+from raykd.results.lease import Lease
+
+OVER = ("finished", "stopped")
+"""A point in another state may go on: a failed one with the next run."""
+_TEMPORARY = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Waste:
+    """Something to delete.
+
+    Attributes:
+        name: where it is in the store.
+        why: what it is and who no longer needs it.
+        num_bytes: what deleting it frees.
+        artifact: set where the weights of this artifact go, and its record stays.
+    """
+
+    name: str
+    why: str
+    num_bytes: int
+    artifact: str | None = None
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A point as far as it matters here; `recipe` is the fingerprint that its artifacts carry."""
+
+    id: str
+    label: str
+    status: str
+    config: PointConfig
+    recipe: str
+    result: Mapping[str, Any] | None
+
+    def keeps(self, artifact: str) -> bool:
+        """Whether a finished point's lineage keeps these weights."""
+        keep = self.config.lineage.keep
+        return keep == "all" or (keep == "last" and self.result is not None and artifact == self.result["artifact"])
+
+
+def collect(store: Store, *, delete: bool, say: Callable[[str], None] = lambda text: None) -> list[Waste]:
+    """What can go without any unfinished point, the leaderboard or a sweep that starts from this one missing it.
+
+    Args:
+        delete: delete it, too.
+        say: told why there is a wait.
+
+    Raises:
+        ConfigError: if there is no sweep.
+        ArtifactError: if a record is damaged.
+        LeaseHeldError: if the sweep is running: what it writes would look like waste.
+    """
+    Journal(store).sweep()
+    with Lease.take(store, say=say):
+        waste = _find(store)
+        for each in waste if delete else ():
+            if each.artifact is not None:
+                store.remove_weights(each.artifact)
+            else:
+                store.remove(each.name)
+    return waste
+
+
+def _find(store: Store) -> list[Waste]:
+    journal = Journal(store)
+    points = [_read(journal, point_id) for point_id in journal.point_ids()]
+    sizes = {path: file.size for path, file in store.files("").items()}
+    artifacts = _artifacts(store)
+    return [
+        *_left_over(sizes),
+        *_checkpoints(points, sizes),
+        *_weights(points, artifacts, sizes),
+        *_signals(store, points, artifacts, sizes),
+    ]
+
+
+def _read(journal: Journal, point_id: str) -> _Point:
+    described, status, result = journal.point(point_id), journal.state(point_id).status, journal.result(point_id)
+    try:
+        config = PointConfig.model_validate(described["config"])
+    except ValidationError as error:
+        where = journal.store.describe(journal.store.point(point_id) / "point.json")
+        raise ArtifactError(f"{where}: of another version of raykd; use that one, or remove the point") from error
+    # A sweep runs a finished point again whose result is gone.
+    status = "pending" if status == "finished" and result is None else status
+    return _Point(point_id, described["label"], status, config, fingerprint(canonical(config)), result)
+
+
+def _artifacts(store: Store) -> dict[str, dict[str, Any]]:
+    """Name -> record of all that still have their weights."""
+    records = {name: store.find_json(f"artifacts/{name}/{RECORD}") for name in store.children("artifacts")}
+    return {name: record for name, record in records.items() if record and not record.get("weights_removed")}
+
+
+def _left_over(sizes: Mapping[str, int]) -> Iterator[Waste]:
+    """What killed runs left half-written, and Ray's own files."""
+    found: dict[str, int] = {}
+    for path, size in sizes.items():
+        parts = PurePosixPath(path).parts
+        if parts[0] in (".scratch", ".ray"):
+            name = "/".join(parts[:2])
+        elif parts[0].startswith(".probe-") or _TEMPORARY.fullmatch(path):
+            name = path
+        else:
+            continue
+        found[name] = found.get(name, 0) + size
+    for name, size in found.items():
+        whose = "Ray's files of a run that is over" if name.startswith(".ray") else "half-written by a killed run"
+        yield Waste(name, whose, size)
+
+
+def _checkpoints(points: Sequence[_Point], sizes: Mapping[str, int]) -> Iterator[Waste]:
+    for point in points:
+        name = f"points/{point.id}/checkpoints"
+        size = _size(sizes, name)
+        if size and point.status in (*OVER, "failed"):
+            again = "; if it is run again it starts from its last whole generation" if point.status == "failed" else ""
+            yield Waste(name, f"checkpoints of {point.label}, which is {point.status}{again}", size)
+
+
+def _weights(
+    points: Sequence[_Point], artifacts: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]
+) -> Iterator[Waste]:
+    """Students that their lineages do not keep. Generation 0, teachers and strangers stay."""
+    for name, record in artifacts.items():
+        owners = [point for point in points if _made_by(record, point)]
+        if not owners or any(point.status not in OVER or point.keeps(name) for point in owners):
+            continue
+        size = _size({path: size for path, size in sizes.items() if path.endswith(WEIGHTS)}, f"artifacts/{name}")
+        point = owners[0]
+        reason = f"lineage.keep: {point.config.lineage.keep}" if point.status == "finished" else "it was stopped early"
+        why = f"weights of generation {record['generation']} of {point.label} ({reason}); the record stays"
+        yield Waste(f"artifacts/{name}", why, size, artifact=name)
+
+
+def _signals(
+    store: Store,
+    points: Sequence[_Point],
+    artifacts: Mapping[str, Mapping[str, Any]],
+    sizes: Mapping[str, int],
+) -> Iterator[Waste]:
+    """Signals of teachers that no unfinished point listens to."""
+    unfinished = [point for point in points if point.status not in OVER]
+    heard = {teacher for point in unfinished for teacher in first_teachers(point.config)}
+    heard |= {name for name, record in artifacts.items() if any(_made_by(record, point) for point in unfinished)}
+    for name in store.children("signals"):
+        parts = [part for part in store.children(f"signals/{name}") if part.endswith(".json")]
+        teacher = store.read_json(f"signals/{name}/{parts[0]}")["teacher"] if parts else None
+        if teacher not in heard:
+            why = f"signals of teacher {teacher}, which no unfinished point reads; they can be computed again"
+            yield Waste(f"signals/{name}", why, _size(sizes, f"signals/{name}"))
+
+
+def _made_by(record: Mapping[str, Any], point: _Point) -> bool:
+    return record["kind"] == "generation" and fingerprint(record["point"]) == point.recipe
+
+
+def _size(sizes: Mapping[str, int], name: str) -> int:
+    return sum(size for path, size in sizes.items() if path.startswith(f"{name}/"))

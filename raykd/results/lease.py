@@ -1,0 +1,222 @@
+"""One run at a time: the right to write a sweep's folder, numbered so that a run that lost it is kept out.
+
+Leases are numbered from 1; the record of a number is created exclusively, so two runs never hold the same one. The
+holder beats; a run that finds no beat for `PATIENCE` seconds takes the next number. Whoever writes asks first whether
+there is a higher number: a run that was only slow finds out and stops.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raykd.errors import LeaseHeldError, LeaseLostError, RaykdError
+from raykd.results.artifacts import Store
+
+BEAT_SECONDS = 5.0
+PATIENCE = 4 * BEAT_SECONDS
+"""A beat that stays the same for so long belongs to a run that is gone. Measured by watching: clocks may differ."""
+
+FOLDER = "lease"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Asked before anything of a sweep is written, by whatever process of the run that holds lease `number`."""
+
+    store: Store
+    number: int
+
+    def __call__(self) -> None:
+        """Return while the lease is held.
+
+        Raises:
+            LeaseLostError: if another run took over.
+        """
+        if _newest(self.store) > self.number:
+            raise LeaseLostError(
+                f"{self.store.root}: another run took this sweep over; this one stops and writes nothing more"
+            )
+
+
+@dataclass
+class Lease:
+    """The lease of this process. As a context manager it beats until the block ends, and is then given back."""
+
+    store: Store
+    number: int
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    @classmethod
+    def take(cls, store: Store, *, say: Callable[[str], None] = lambda text: None) -> "Lease":
+        """Take the lease of a sweep's folder; waits for the beat of a holder that may be gone.
+
+        Args:
+            say: told once why there is a wait.
+
+        Raises:
+            LeaseHeldError: if another run holds it, alive.
+        """
+        held = holder(store)
+        if held is not None and not _is_gone(held):
+            say(f"{held['who']} held {store.root} last; waiting {PATIENCE:g} s for a sign of life")
+            _watch(store, held)
+        number = _newest(store) + 1
+        record = {"number": number, "host": socket.gethostname(), "boot": _boot_id(), "pid": os.getpid()}
+        record |= {
+            "process_started": _started(os.getpid()),
+            "since": time.time(),
+            "who": _who(),
+        }
+        try:
+            store.create_json(_record(number), record)
+        except FileExistsError as error:
+            raise LeaseHeldError(
+                f"{store.root}: another run was a moment faster; look at it before starting again"
+            ) from error
+        lease = cls(store, number)
+        lease.beat(0)
+        return lease
+
+    @property
+    def guard(self) -> Guard:
+        """What the processes of this run ask before they write."""
+        return Guard(self.store, self.number)
+
+    def beat(self, count: int) -> None:
+        """Say that this run is alive."""
+        self.store.write_json(_beat(self.number), {"count": count})
+
+    def release(self) -> None:
+        """Give the lease back: the next run need not wait."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(timeout=1)
+        self.store.write_json(_beat(self.number), {"released": True})
+        for number in _numbers(self.store):
+            if number < self.number:
+                self.store.remove(_record(number))
+                self.store.remove(_beat(number))
+
+    def __enter__(self) -> "Lease":
+        self._thread = threading.Thread(target=self._beats, name="lease", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.release()
+
+    def _beats(self) -> None:
+        count = 0
+        while not self._ended.wait(BEAT_SECONDS):
+            count += 1
+            try:
+                self.guard()
+                self.beat(count)
+            except LeaseLostError:
+                return
+            except (OSError, RaykdError):
+                # Storage may be back for the next beat; whoever writes asks the guard in any case.
+                continue
+
+
+def holder(store: Store) -> dict[str, Any] | None:
+    """The record of the run that holds a sweep's folder, as far as it did not give it back; it may be dead."""
+    number = _newest(store)
+    if not number or _pulse(store, number).get("released"):
+        return None
+    return store.read_json(_record(number))
+
+
+def living(store: Store) -> dict[str, Any] | None:
+    """The record of the run that is alive, judged at once; None where there is none. Only reads.
+
+    A process of this machine is looked up. One elsewhere counts as alive for `PATIENCE` seconds after its last beat, by
+    this machine's clock and that of the storage.
+    """
+    while number := _newest(store):
+        held = store.find_json(_record(number))
+        if held is None:
+            # The next run has cleared it away.
+            continue
+        if _pulse(store, number).get("released") or _is_gone(held):
+            return None
+        beat = store.files(_beat(number)).get("")
+        recent = time.time() - (beat.changed if beat else held["since"]) < PATIENCE
+        return held if recent or _is_here(held) else None
+    return None
+
+
+def _is_here(held: dict[str, Any]) -> bool:
+    """Whether the holder is, or was, a process of this machine."""
+    return (held["host"], held["boot"]) == (socket.gethostname(), _boot_id())
+
+
+def _is_gone(held: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that is no more."""
+    return _is_here(held) and _started(held["pid"]) != held["process_started"]
+
+
+def _watch(store: Store, held: dict[str, Any]) -> None:
+    """Wait until a holder was silent for long enough.
+
+    Raises:
+        LeaseHeldError: if it beats.
+    """
+    before, ends = _pulse(store, held["number"]), time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        time.sleep(BEAT_SECONDS / 5)
+        now = _pulse(store, held["number"])
+        if now.get("released"):
+            return
+        if now != before:
+            raise LeaseHeldError(
+                f"{store.root}: {held['who']} is running this sweep; wait until it is done, or stop it first"
+            )
+
+
+def _who() -> str:
+    job = os.environ.get("RAY_JOB_SUBMISSION_ID")
+    return f"process {os.getpid()} on {socket.gethostname()}" + (f" (job {job})" if job else "")
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str | None:
+    """When a process of this machine started, in the kernel's own clock; None where there is none, or a dead one."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _record(number: int) -> str:
+    return f"{FOLDER}/{number:06d}.json"
+
+
+def _beat(number: int) -> str:
+    return f"{FOLDER}/{number:06d}.beat.json"
+
+
+def _pulse(store: Store, number: int) -> dict[str, Any]:
+    return store.find_json(_beat(number)) or {}
+
+
+def _numbers(store: Store) -> list[int]:
+    names = (name.removesuffix(".json") for name in store.children(FOLDER))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _newest(store: Store) -> int:
+    return max(_numbers(store), default=0)

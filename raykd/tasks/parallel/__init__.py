@@ -1,0 +1,1 @@
+"""Task `parallel`: multi-level distillation on parallel text."""

@@ -1,0 +1,1 @@
+"""Task `qa`: extractive question answering across languages."""

@@ -1,0 +1,1 @@
+"""Task `tagging`: sequence labelling."""

@@ -1,0 +1,1 @@
+"""A point on one rank: context, models, loop, engine, hand-off, checkpoints, heartbeat, lineage."""

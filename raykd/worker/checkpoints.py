@@ -1,0 +1,325 @@
+"""Where a killed point goes on: its finished generations and its step checkpoints."""
+
+import errno
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from raykd.config.point import ComputeConfig, LineageConfig
+from raykd.errors import ArtifactError, StorageError
+from raykd.results.artifacts import Store
+from raykd.storage import hash_file
+from raykd.worker.context import Workspace
+from raykd.worker.engine import Engine, to_universal
+from raykd.worker.lineage import GenerationRecord
+from raykd.worker.loop import Begun
+from raykd.worker.timer import Pace
+
+log = logging.getLogger(__name__)
+
+KEPT = 2
+"""The newest checkpoints that stay: the one before is there when the newest turns out to be damaged."""
+ROOM = 1 << 20
+"""Bytes: a disk with less is full."""
+POSITION, GENERATIONS = "position.json", "generations.json"
+
+Files = dict[str, tuple[int, str]]
+"""Path below a folder -> size in bytes and SHA-256."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a checkpoint stands.
+
+    Attributes:
+        generation: the generation it was saved in, from 1.
+        generation_epochs, epochs: epochs done of that generation, and of the lineage.
+        begun: what is done of the epoch after these.
+        best_artifact, best_score: of that generation, where the lineage asks for the best epoch.
+    """
+
+    generation: int
+    generation_epochs: int
+    epochs: int
+    begun: Begun = field(default_factory=Begun)
+    best_artifact: str | None = None
+    best_score: float | None = None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint in storage: `num_workers` ranks wrote a share each."""
+
+    name: str
+    position: Position
+    num_workers: Annotated[int, Field(ge=1)]
+
+
+class Checkpoints:
+    """The step checkpoints of a point, on every rank.
+
+    A checkpoint is a folder with a share of every rank. A share counts when its record is there, which is written when
+    all of its files are; a checkpoint counts when its position and all of its shares do.
+    """
+
+    def __init__(
+        self,
+        space: Workspace,
+        point_id: str,
+        compute: ComputeConfig,
+        *,
+        guard: Callable[[], None],
+        notice: Callable[[], Hashable],
+    ) -> None:
+        """
+        Args:
+            guard: called on rank 0 before a checkpoint is written; raises if the point is another run's by now.
+            notice: as `Pace` has it.
+        """
+        self.space, self.store, self.guard = space, space.store, guard
+        self.pace = Pace(space, compute.checkpoint_seconds, notice) if compute.checkpoints else None
+        self.point_id, self.folder = point_id, space.store.point(point_id) / "checkpoints"
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.upload: Future[None] | None = None
+
+    def is_due(self) -> bool:
+        """Whether to save at this boundary of steps. Every rank must ask at each of them."""
+        return self.pace is not None and self.pace.is_due(busy=self.upload is not None and not self.upload.done())
+
+    def save(self, engine: Engine, position: Position) -> None:
+        """Save optimiser and model here, and send them to the storage while training goes on.
+
+        Every rank must call it. What an earlier upload came to is told first. Does nothing where no checkpoints are
+        wanted.
+        """
+        if self.pace is None:
+            return
+        self.wait()
+        if self.space.rank == 0:
+            self.guard()
+        name = f"{position.epochs:04d}-{len(position.begun.losses):08d}-{uuid.uuid4().hex[:8]}"
+        saved = self.space.from_rank_0(Saved(name, position, self.space.world_size))
+        staging = self._staging(f"{saved.name}-{self.space.rank}")
+        try:
+            engine.save(staging)
+        except (OSError, RuntimeError) as error:
+            # torch does not say why a file could not be written.
+            full = shutil.disk_usage(staging).free < ROOM
+            shutil.rmtree(staging, ignore_errors=True)
+            if full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(staging)) from error
+            raise
+        self.upload = self.thread.submit(self._send, saved, staging)
+        self.pace.saved()
+
+    def wait(self) -> None:
+        """Wait for the upload that is under way. One that failed is named in the log: the next one tries again."""
+        upload, self.upload = self.upload, None
+        try:
+            if upload is not None:
+                upload.result()
+        except (OSError, StorageError) as error:
+            where = self.store.describe(self.folder)
+            log.error("%s: a checkpoint was not stored (%s); training goes on to the next one", where, error)
+
+    def close(self) -> None:
+        """Wait, and save no more."""
+        try:
+            self.wait()
+        finally:
+            self.thread.shutdown()
+
+    def clear_staging(self) -> None:
+        """Remove what runs of this point that were killed while they saved left on this machine."""
+        for path in self.store.scratch().glob(f"checkpoint-{self.point_id}-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def newest(self, fits: Callable[[Position], bool]) -> Saved | None:
+        """The newest checkpoint that is whole and fits; damaged ones are removed, with a line in the log."""
+        for name in reversed(self.store.children(self.folder)):
+            try:
+                saved = self._read(name)
+                if fits(saved.position):
+                    self._verify(saved)
+                    return saved
+            except (ArtifactError, ValidationError) as error:
+                reason = str(error).splitlines()[0]
+                where = self.store.describe(self.folder / name)
+                log.warning("checkpoint %s is left out, the one before is used: %s", where, reason)
+                self.store.remove(self.folder / name)
+        return None
+
+    def load(self, engine: Engine, saved: Saved) -> None:
+        """Put an engine where it was when the checkpoint was saved, on as many ranks or not; every rank calls it."""
+        with tempfile.TemporaryDirectory() as folder:
+            if engine.needs_universal(saved.num_workers):
+                self._load_universal(engine, saved, Path(folder))
+            else:
+                engine.load(self._together(saved, Path(folder)))
+        self.space.barrier()
+        # An object store's copies would only fill this machine's disk: what they hold is in memory.
+        self.store.drop_copy(self.folder)
+
+    def drop(self) -> None:
+        """Remove the checkpoints of a finished point."""
+        self.wait()
+        self.store.remove(self.folder)
+
+    def _load_universal(self, engine: Engine, saved: Saved, folder: Path) -> None:
+        universal = self.folder / saved.name / self.space.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
+        if self.space.rank == 0:
+            log.info("checkpoint %s of %d workers goes on with %d", saved.name, saved.num_workers, engine.world_size)
+            staging = self._staging(f"{saved.name}-{universal.name}")
+            to_universal(self._together(saved, folder), staging)
+            self.store.publish(staging, universal)
+        self.space.barrier()
+        engine.load_universal(self.store.fetch(universal))
+        self.space.barrier()
+        if self.space.rank == 0:
+            self.store.remove(universal)
+
+    def _send(self, saved: Saved, staging: Path) -> None:
+        share = self._share(saved, self.space.rank)
+        try:
+            files = _inventory(staging)
+            if self.space.rank == 0:
+                self.guard()
+            self.store.publish(staging, share)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.store.write_json(_record(share), files)
+        if self.space.rank == 0:
+            self.store.write_json(self.folder / saved.name / POSITION, asdict(saved))
+            self._prune()
+
+    def _prune(self) -> None:
+        """Keep the newest checkpoints that are whole, and what is newer than these: it may be on its way."""
+        whole = 0
+        for name in reversed(self.store.children(self.folder)):
+            if whole == KEPT:
+                self.store.remove(self.folder / name)
+                continue
+            try:
+                saved = self._read(name)
+            except (ArtifactError, ValidationError):
+                continue
+            whole += all(self.store.exists(_record(self._share(saved, rank))) for rank in range(saved.num_workers))
+
+    def _read(self, name: str) -> Saved:
+        found = TypeAdapter(Saved).validate_python(self.store.read_json(self.folder / name / POSITION))
+        if found.name != name:
+            raise ArtifactError(f"{self.store.describe(self.folder / name)}: its record is that of {found.name}")
+        return found
+
+    def _staging(self, name: str) -> Path:
+        return self.store.scratch() / f"checkpoint-{self.point_id}-{name}"
+
+    def _share(self, saved: Saved, rank: int) -> PurePosixPath:
+        return self.folder / saved.name / f"rank-{rank:04d}"
+
+    def _verify(self, saved: Saved) -> None:
+        for rank in range(saved.num_workers):
+            share = self._share(saved, rank)
+            expected = TypeAdapter(Files).validate_python(self.store.read_json(_record(share)))
+            wrong = self._difference(share, expected)
+            if wrong and not self.store.is_local:
+                # It may be this machine's copy alone.
+                self.store.drop_copy(share)
+                wrong = self._difference(share, expected)
+            if wrong:
+                raise ArtifactError(f"{self.store.describe(share)}: {', '.join(wrong)} is not what its record says")
+
+    def _difference(self, share: PurePosixPath, expected: Files) -> list[str]:
+        # A rank that replicates writes nothing, and an object store has no empty folders.
+        found = _inventory(self.store.fetch(share)) if expected else {}
+        return sorted(file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file))
+
+    def _together(self, saved: Saved, folder: Path) -> Path:
+        """The shares of all ranks as links in one folder."""
+        for rank in range(saved.num_workers):
+            name = self._share(saved, rank)
+            if not self.store.exists(name):
+                continue
+            share = self.store.fetch(name)
+            for path in filter(Path.is_file, share.rglob("*")):
+                link = folder / path.relative_to(share)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not link.exists():
+                    link.symlink_to(path.resolve())
+        return folder
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a point is: its finished generations, and the checkpoint that the next one goes on from."""
+
+    records: list[GenerationRecord]
+    saved: Saved | None
+
+
+def load_progress(checkpoints: Checkpoints, lineage: LineageConfig) -> Progress:
+    """How far a point is, as far as it can be gone on from.
+
+    A student that goes on through generations needs its optimiser: the generations after its newest checkpoint are
+    trained again, all of them if it has none.
+    """
+    checkpoints.clear_staging()
+    records = _load_generations(checkpoints)
+    if len(records) == lineage.num_generations:
+        return Progress(records, None)
+    per_generation, goes_on = lineage.epochs_per_generation, lineage.student_init == "previous"
+
+    def fits(position: Position) -> bool:
+        epochs = (position.generation - 1) * per_generation + position.generation_epochs
+        best = position.best_artifact
+        reached = 1 <= position.generation <= len(records) + 1 if goes_on else position.generation == len(records) + 1
+        return reached and position.epochs == epochs and (best is None or checkpoints.store.has(best))
+
+    saved = checkpoints.newest(fits)
+    if not goes_on:
+        return Progress(records, saved)
+    if saved is None:
+        return Progress([], None)
+    under_way = saved.position.generation_epochs < per_generation
+    return Progress(records[: saved.position.generation - under_way], saved)
+
+
+def save_generations(store: Store, point_id: str, records: list[GenerationRecord]) -> None:
+    """Record the finished generations of a point."""
+    store.write_json(store.point(point_id) / GENERATIONS, [record.to_json() for record in records])
+
+
+def _load_generations(checkpoints: Checkpoints) -> list[GenerationRecord]:
+    """The finished generations whose students are still there, up to the first that is not."""
+    path = checkpoints.folder.parent / GENERATIONS
+    try:
+        records = TypeAdapter(list[GenerationRecord]).validate_python(checkpoints.store.find_json(path) or [])
+    except (ArtifactError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        log.warning("%s is left out, its generations are trained again: %s", checkpoints.store.describe(path), reason)
+        return []
+    numbered = enumerate(records, start=1)
+    return [record for number, record in itertools.takewhile(lambda each: _is_there(checkpoints, *each), numbered)]
+
+
+def _is_there(checkpoints: Checkpoints, number: int, record: GenerationRecord) -> bool:
+    return record.index == number and checkpoints.store.has(record.artifact)
+
+
+def _inventory(folder: Path) -> Files:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): (path.stat().st_size, hash_file(path)) for path in files}
+
+
+def _record(share: PurePosixPath) -> PurePosixPath:
+    return share.with_suffix(".json")

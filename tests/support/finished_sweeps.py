@@ -1,0 +1,74 @@
+"""Finished sweeps of one point, made in this process: real engines, no Ray. And a Python that has no raykd."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from raykd.config.identity import base_fingerprint, canonical, point_id
+from raykd.config.point import PointConfig
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
+from raykd.worker.context import Workspace
+from raykd.worker.lineage import Driver
+from raykd.worker.point import Job, PointRun, unguarded
+from raykd.worker.prepare import prepare
+
+LABEL = "skd seed=1"
+
+WITHOUT_RAYKD = """
+import sys
+
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "raykd":
+            raise ImportError("no raykd here")
+
+sys.meta_path.insert(0, Refusing())
+try:
+    import raykd
+except ImportError:
+    pass
+else:
+    raise SystemExit("raykd can be imported")
+"""
+
+
+def add(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+    """Add a point that has not begun to a sweep; returns its id."""
+    journal, name = Journal.at(root), point_id(config)
+    method = label.split(maxsplit=1)[0]
+    described = {"method": method, "label": label, "varied": {"seed": config.seed}, "suggested": None}
+    base = base_fingerprint(config)
+    journal.add(name, {"id": name, **described, "base": base, "config": config.model_dump(mode="json")})
+    journal.write_sweep({"config": {"name": "tiny"}, "points": journal.point_ids(), "versions": {"raykd": "0"}})
+    return name
+
+
+def finish(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+    """Add a point and run it to its end; returns its id."""
+    name = add(root, config, label)
+    folder = root if isinstance(root, Path) else Path.cwd()
+    space = Workspace.open(Store(root), folder, alone=True, threads=1)
+    list(prepare(space, base_fingerprint(config), [config]))
+    work = Job(name, config, canonical(config), base_fingerprint(config), unguarded)
+    Journal.at(root).start(name)
+    list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
+    Journal.at(root).end(name, "finished")
+    return name
+
+
+def elsewhere(code: str, *, folder: Path) -> str:
+    """What a Python program prints that runs in a folder, without raykd, the Hub or this environment's settings."""
+    program = WITHOUT_RAYKD + "import os\nos.environ['HF_HUB_OFFLINE'] = '1'\n" + textwrap.dedent(code)
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", program], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def usage_of(folder: Path) -> str:
+    """The Python of a model card, without its last line, which prints an example."""
+    code = (folder / "README.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    return code.rpartition("print(")[0]

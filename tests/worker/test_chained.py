@@ -1,0 +1,209 @@
+"""Sweeps that start from another sweep's point by its name: a parallel encoder under QA and tagging, without Ray."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from support.tiny_sweeps import pair_point, point, tag_point
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
+from raykd.config.point import PointConfig
+from raykd.config.sweep import SweepConfig
+from raykd.errors import DataError
+from raykd.plan.inspection import check_data
+from raykd.plan.points import Plan, make_plan
+from raykd.plan.preview import count_parameters
+from raykd.predict.evaluate import evaluate
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
+from raykd.results.models import locate_model
+from raykd.worker.context import Workspace
+from raykd.worker.handoff import given_model, given_teacher
+from raykd.worker.lineage import Driver
+from raykd.worker.point import Job, PointRun
+from raykd.worker.prepare import prepare
+
+NAME = "runs/multilevel#all seed=1"
+SLOW = {"learning_rate": 1e-6}
+"""So slow that weights stay, to four digits, where they began."""
+
+
+def opened(root: Path) -> Workspace:
+    return Workspace.open(Store(root), root, alone=True, threads=1)
+
+
+def run(root: Path, config: PointConfig, label: str) -> dict:
+    """The result of a point that is run to its end and recorded as a sweep records it."""
+    space, base, name = opened(root), base_fingerprint(config), point_id(config)
+    journal = Journal(space.store)
+    journal.write_sweep({"points": [name]})
+    journal.add(name, {"id": name, "label": label, "method": label.split(maxsplit=1)[0]})
+    journal.start(name)
+    list(prepare(space, base, [config]))
+    work = Job(name, config, canonical(config), base)
+    list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
+    journal.end(name, "finished")
+    return journal.result(name)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """A folder with the results of a parallel sweep in `runs/multilevel`."""
+    folder = tmp_path_factory.mktemp("world")
+    run(folder / "runs" / "multilevel", pair_point(lineage={"num_generations": 1}), "all seed=1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answering(world) -> Path:
+    """The results of a QA sweep that starts from the parallel one, whose folder is in RAYKD_DATA."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAYKD_DATA", str(world))
+        run(world / "runs" / "qa", qa_point(), "qa seed=1")
+    return world / "runs" / "qa"
+
+
+@pytest.fixture(autouse=True)
+def here(world, monkeypatch) -> Path:
+    monkeypatch.chdir(world)
+    monkeypatch.delenv("RAYKD_DATA", raising=False)
+    return world
+
+
+@pytest.fixture
+def encoder(world) -> Path:
+    """The artifact of the parallel point."""
+    journal = Journal.at(world / "runs" / "multilevel")
+    (name,) = journal.point_ids()
+    return journal.store.artifact(journal.result(name)["artifact"])
+
+
+def qa_point(**changes) -> PointConfig:
+    return point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1}, **changes)
+
+
+def largest_difference(found: dict[str, torch.Tensor], start: dict[str, torch.Tensor]) -> float:
+    return max(float((found[f"bert.{name}"] - tensor).abs().max()) for name, tensor in start.items())
+
+
+def test_a_qa_point_starts_from_the_encoder_of_a_parallel_point(encoder, world, answering):
+    config, store, start = qa_point(), Store(answering), tensors(encoder)
+    untrained = tensors(Store(world / "runs" / "multilevel").artifact(base_fingerprint(pair_point())))
+    assert max(float((start[name] - tensor).abs().max()) for name, tensor in untrained.items()) > 1e-3
+    for artifact in (base_fingerprint(config), Journal(store).result(point_id(config))["artifact"]):
+        found = tensors(store.artifact(artifact))
+        assert {name for name in found if not name.startswith("bert.")} == {"qa_outputs.weight", "qa_outputs.bias"}
+        assert {f"bert.{name}" for name in start} == {name for name in found if name.startswith("bert.")}
+        assert 0 < largest_difference(found, start) < 1e-4
+    assert store.record(base_fingerprint(config))["given"] == Store(encoder).read_json("record.json")["files"]
+
+
+def test_it_ends_as_a_folder_that_transformers_answers_with(answering):
+    folder = Path(locate_model("runs/qa#best", folder=answering))
+    model, info = AutoModelForQuestionAnswering.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in tensors(folder).items())
+    batch = AutoTokenizer.from_pretrained(folder)("Where?", "In the old city.", return_tensors="pt")
+    with torch.no_grad():
+        outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    assert outputs.start_logits.shape == batch["input_ids"].shape and outputs.start_logits.isfinite().all()
+
+
+def test_a_model_by_name_is_given_bit_by_bit(encoder, tmp_path):
+    space, start = opened(tmp_path), tensors(encoder)
+    qa = given_model(space, qa_point())[0].state_dict()
+    assert all(torch.equal(qa[f"bert.{name}"], tensor) for name, tensor in start.items())
+    tags = given_model(space, tag_point(base={"model": NAME}))[0].state_dict()
+    assert all(torch.equal(tags[f"encoder.{name}"], tensor) for name, tensor in start.items())
+    taught = pair_point(teacher={"model": NAME}, base={"model": "runs/multilevel#best"})
+    for model, _ in (given_teacher(space, taught), given_model(space, taught)):
+        assert all(torch.equal(model.state_dict()[f"encoder.{name}"], tensor) for name, tensor in start.items())
+
+
+def test_a_tagging_student_learns_from_teachers_that_start_at_a_parallel_point(encoder, tmp_path):
+    config = tag_point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1})
+    result, start = run(tmp_path, config, "tags seed=1"), tensors(encoder)
+    for artifact in (*first_teachers(config), result["artifact"]):
+        found = tensors(Store(tmp_path).artifact(artifact))
+        assert found.keys() == start.keys()
+        assert 0 < max(float((found[name] - tensor).abs().max()) for name, tensor in start.items()) < 1e-4
+
+
+def planned(config: PointConfig) -> Plan:
+    return make_plan(SweepConfig.model_validate({"name": "chained", **config.model_dump(mode="json")}))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        lambda name: point(base={"model": name}),
+        lambda name: point(student={"model": name}),
+        lambda name: tag_point(base={"model": name}),
+        lambda name: pair_point(teacher={"model": name}),
+    ],
+    ids=["base.model", "student.model", "base.model of tagging", "teacher.model"],
+)
+def test_a_name_is_checked_before_a_start_wherever_a_model_is_named(here, config):
+    check_data(planned(config(NAME)), folder=here)
+    with pytest.raises(DataError) as caught:
+        check_data(planned(config("runs/multilevel#al seed=1")), folder=here)
+    (line,) = caught.value.problems
+    assert "has no point 'al seed=1'; nearest are 'all seed=1'" in line
+
+
+def test_a_preview_counts_the_weights_of_a_model_by_name(here, encoder):
+    expected = sum(tensor.numel() for tensor in tensors(encoder).values())
+    assert count_parameters(qa_point().base.model, folder=here) == expected
+
+
+@contextlib.contextmanager
+def other_weights(world: Path) -> Iterator[None]:
+    """The parallel point's result names generation 0: the same files, with other weights."""
+    journal = Journal.at(world / "runs" / "multilevel")
+    (name,) = journal.point_ids()
+    result = journal.result(name)
+    journal.write_result(name, {**result, "artifact": result["base"]})
+    try:
+        yield
+    finally:
+        journal.write_result(name, result)
+
+
+def test_another_base_under_the_same_name_is_refused_when_the_sweep_goes_on(world, tmp_path):
+    space, config, base = opened(tmp_path), qa_point(), base_fingerprint(qa_point())
+    list(prepare(space, base, [config]))
+    list(prepare(space, base, [config]))
+    refused = pytest.raises(DataError, match=r"^base\.model runs/multilevel#all seed=1: model\.safetensors changed")
+    with other_weights(world), refused:
+        list(prepare(space, base, [config]))
+
+
+def test_a_point_is_evaluated_by_its_name(here, answering, tmp_path):
+    qas = [{"id": "q", "question": "Who?", "answers": [{"text": "Alva", "answer_start": 0}]}]
+    document = {"data": [{"title": "t", "paragraphs": [{"context": "Alva lives here.", "qas": qas}]}]}
+    data = tmp_path / "squad.json"
+    data.write_text(json.dumps(document))
+    with pytest.raises(DataError, match="no trained question-answering head"):
+        evaluate(NAME, data=str(data), languages=("en",))
+    by_name = evaluate("runs/qa#best", data=str(data), languages=("en",), n_best=2)
+    folder = locate_model(f"{answering}#qa", folder=here)
+    assert by_name == evaluate(folder, data=str(data), languages=("en",), n_best=2)
+
+
+def test_another_student_model_under_the_same_name_has_another_hash(here):
+    # A sweep refuses to go on where one of these hashes changed.
+    plan, key = planned(point(student={"model": NAME})), f"student.model {NAME}"
+    before = check_data(plan, folder=here)
+    assert check_data(plan, folder=here) == before
+    with other_weights(here):
+        after = check_data(plan, folder=here)
+    assert after[key] != before[key] and {**after, key: before[key]} == before
