@@ -7,13 +7,13 @@ import torch
 
 from raykd.config.base import Source
 from raykd.config.point import EvaluationConfig
+from raykd.data.batching import batches_for_inference
 from raykd.models.accelerator import settle_accelerator
 from raykd.models.qa import load_qa_model, load_tokenizer
 from raykd.results.models import locate_model
 from raykd.tasks.qa.data import load_cells
 from raykd.tasks.qa.task import answer_rows, collect_ranked, dev_set
 from raykd.tasks.task import TASKS
-from raykd.worker.loop import batches_for_inference
 
 MAX_QUESTION_LENGTH = 64
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from raykd.data import tags as tagging
+from raykd.data.batching import batches_for_inference
 from raykd.data.examples import QAExample, Sentence
 from raykd.errors import DataError
 from raykd.models.accelerator import settle_accelerator
@@ -23,7 +24,6 @@ from raykd.tasks.tagging.features import rejoin
 from raykd.tasks.tagging.learning import best_labels
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.task import TASKS
-from raykd.worker.loop import batches_for_inference
 
 CANDIDATES = 20
 """Spans that share the probability of an answer; more if more answers are asked for."""

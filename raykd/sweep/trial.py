@@ -15,7 +15,7 @@ from raykd.executors.capacity import WorkerResources
 from raykd.executors.points import InlineWorker, Place, run_in_group
 from raykd.plan.points import Point, base_fingerprint, canonical
 from raykd.sweep.searcher import METRIC, point_of_suggestion
-from raykd.worker.point import Job
+from raykd.worker.job import PointJob
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Shared:
 
     Attributes:
         sweep: what a searcher draws values for; None where trials are given their points.
-        max_deaths: as a `Job` has it.
+        max_deaths: as a `PointJob` has it.
         raises: let an error of raykd end the trial as failed, so that Tune stops the others.
     """
 
@@ -34,7 +34,7 @@ class Shared:
     max_deaths: int
     raises: bool
 
-    def job(self, config: Mapping[str, Any]) -> Job:
+    def job(self, config: Mapping[str, Any]) -> PointJob:
         """The point of a trial's configuration."""
         if "point" in config:
             point_id, point = config["point"]["id"], PointConfig.model_validate(config["point"]["config"])
@@ -42,7 +42,7 @@ class Shared:
             suggested = point_of_suggestion(self.sweep, config)
             point_id, point = suggested.id, suggested.config
         recipe, base = canonical(point), base_fingerprint(point)
-        return Job(point_id, point, recipe, base, self.place.guard, self.place.run, self.max_deaths)
+        return PointJob(point_id, point, recipe, base, self.place.guard, self.place.run, self.max_deaths)
 
 
 class PointTrial(tune.Trainable):

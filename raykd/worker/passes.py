@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raykd.config.identity import first_teachers, generation_zero, scored_languages
 from raykd.config.point import PointConfig
+from raykd.data.batching import MicroBatch, batches_for_inference
 from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore
 from raykd.tasks.outcomes import Scored
@@ -20,7 +21,6 @@ from raykd.tasks.task import TASKS, Features, Task
 from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.engine import Engine
 from raykd.worker.handoff import frozen
-from raykd.worker.loop import MicroBatch, batches_for_inference
 
 log = logging.getLogger(__name__)
 
