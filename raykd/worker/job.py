@@ -1,14 +1,9 @@
 """A point to run, as sweeps, executors and workers hand it around."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from raykd.config.point import PointConfig
-
-
-def unguarded() -> None:
-    """Nothing keeps a point from writing."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +13,6 @@ class PointJob:
     Attributes:
         recipe: all of the configuration that its artifacts depend on.
         base: fingerprint of its generation 0.
-        guard: called before anything of the point is written; raises if the point is another run's by now.
         run: number of the sweep's run.
         max_deaths: processes that may die with the point, one after another, before it gets on.
     """
@@ -27,6 +21,5 @@ class PointJob:
     config: PointConfig
     recipe: dict[str, Any]
     base: str
-    guard: Callable[[], None] = unguarded
     run: int = 0
     max_deaths: int = 3
