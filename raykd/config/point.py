@@ -288,6 +288,14 @@ class PointBase(Config):
         """Training examples that one item of the budget makes in an epoch."""
         return len(self.data.languages)
 
+    def items_recipe(self) -> dict[str, Any]:
+        """What the items that budgets are drawn from depend on."""
+        return {"train": dump(self.data.train), "languages": self.data.languages}
+
+    def train_recipe(self) -> dict[str, Any]:
+        """What the windows of training depend on, beside the tokenizer."""
+        return {"data": dump(self.data), "seed": self.data_seed}
+
     def base_recipe(self) -> dict[str, Any]:
         """What determines generation 0, or what its teachers start from."""
         return {"task": self.task, "base": dump(self.base)}

@@ -26,7 +26,7 @@ _SHORT_NAMES = {"distillation.temperature": "T"}
 
 
 @dataclass(frozen=True)
-class Point:
+class Point(Identity):
     """One complete configuration of a sweep, under the name that its results have.
 
     Attributes:
@@ -35,25 +35,9 @@ class Point:
         varied: the searched keys that have an influence on this point, and the seed, with their values.
     """
 
-    identity: Identity
     method: str
     label: str
     varied: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        """Its name in the folder of results."""
-        return self.identity.id
-
-    @property
-    def config(self) -> PointBase:
-        """All of its keys."""
-        return self.identity.config
-
-    @property
-    def base(self) -> str:
-        """Fingerprint of its generation 0."""
-        return self.identity.base
 
 
 def expand(sweep: SweepConfig) -> tuple[Point, ...]:
@@ -148,7 +132,7 @@ def _point(sweep: SweepConfig, base: Mapping[str, Any], method: str, values: Map
         if at_path(identity.recipe, path, missing) is not missing
     }
     varied["seed"] = config.seed
-    return Point(identity, method, _label(method, varied), varied)
+    return Point(config, method, _label(method, varied), varied)
 
 
 def _label(method: str, varied: Mapping[str, Any]) -> str:
@@ -186,12 +170,12 @@ class Plan:
     @cached_property
     def generation_zero(self) -> frozenset[str]:
         """Fingerprints of the distinct models that generation 0 is."""
-        return frozenset(name for point in self.points for name in point.identity.generation_zero)
+        return frozenset(name for point in self.points for name in point.generation_zero)
 
     @cached_property
     def first_teachers(self) -> frozenset[str]:
         """Fingerprints of the distinct teachers of generation 1: generation 0, or strangers (the English encoder)."""
-        return frozenset(name for point in self.points for name in point.identity.first_teachers)
+        return frozenset(name for point in self.points for name in point.first_teachers)
 
     @cached_property
     def num_signal_passes(self) -> int:
@@ -211,7 +195,7 @@ def make_plan(sweep: SweepConfig) -> Plan:
     for point in points:
         bases.setdefault(point.base, point)
         if point.config.stores_signals:
-            signals.setdefault(point.identity.signals, point)
+            signals.setdefault(point.signals, point)
     return Plan(sweep, points, bases, signals, {point.id: _executor(point.config) for point in points})
 
 

@@ -210,7 +210,7 @@ def train_epoch(
             function, all must.
     """
     engine.train()
-    pad_to = int(lengths[0]) if batching.pad_to_max else None
+    pad_to = int(lengths[0]) if batching.pads_to_max else None
     tally = _Tally(engine, begun, len(steps), 3 + len(parts))
     for number in range(len(begun.losses), len(steps)):
         step, position = steps[number], first_step + number

@@ -23,15 +23,15 @@ def loss_terms(
     """The function from (model, batch, teacher's signals) to loss terms that the loop calls."""
 
     def compute(model: Any, batch: dict[str, Tensor], signals: Any) -> Terms:
-        outputs = task.answer(model, batch, signals)
-        return Terms(*task.terms(outputs, batch, signals, config, padding=padding))
+        outputs = task.learning.forward(model, batch, signals)
+        return Terms(*task.learning.terms(outputs, batch, signals, config, padding=padding))
 
     return compute
 
 
 def widths(features: Features, batching: Batching, max_length: int) -> np.ndarray:
     """[N] tokens that each window takes in a batch."""
-    return np.full(len(features), max_length) if batching.pad_to_max else features.lengths
+    return np.full(len(features), max_length) if batching.pads_to_max else features.lengths
 
 
 def refuse_nan(

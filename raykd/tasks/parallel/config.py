@@ -243,6 +243,15 @@ class ParallelPoint(PointBase):
     def examples_per_item(self) -> int:
         return len(self.data.languages) + self.data.mixing.identity
 
+    def items_recipe(self) -> dict[str, Any]:
+        return {**super().items_recipe(), "pivot": self.data.pivot}
+
+    def train_recipe(self) -> dict[str, Any]:
+        # The pairs of every epoch are drawn, and the inputs of those terms alone are collated that count.
+        drawn = {"seed": self.seed, "epochs": self.num_epochs}
+        needs = {"levels": sorted(self.levels), "tlm": not never_positive(self.distillation.weights[0])}
+        return {**super().train_recipe(), "drawn": drawn, **needs}
+
     def base_recipe(self) -> dict[str, Any]:
         return {**super().base_recipe(), "pooling": self.distillation.multilevel.pooling}
 

@@ -189,6 +189,12 @@ class QaPoint(PointBase):
             return num_languages
         return min(data.num_target_languages + data.english_centric, num_languages) ** 2
 
+    def signal_options(self) -> dict[str, Any]:
+        data = self.data
+        # The teacher's question is drawn from the languages that an item is asked in, and these are drawn too.
+        draw = [self.data_seed, data.num_target_languages, data.english_centric, data.pivot]
+        return {**super().signal_options(), "view": [data.teacher_view, draw if data.teacher_view != "same" else None]}
+
     def base_recipe(self) -> dict[str, Any]:
         found = super().base_recipe()
         if self.base.train:

@@ -170,6 +170,9 @@ class TaggingPoint(PointBase):
     def scored_languages(self) -> list[str] | None:
         return list(self.data.languages)
 
+    def items_recipe(self) -> dict[str, Any]:
+        return {**super().items_recipe(), "columns": dump(self.data.columns)}
+
     def base_recipe(self) -> dict[str, Any]:
         # The labels are those of the training data. Whether teachers are trained decides if the head is made anew, and
         # their seed draws it; the rest of their training has names of its own.

@@ -1,42 +1,15 @@
-"""Extractive QA as a task: how its data becomes windows, what a batch costs, and how predictions are scored."""
+"""What a point of task `qa` trains on, and what it is scored on, as windows."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from raykd.config.point import DistillationConfig, EvaluationConfig, PointConfig
-from raykd.data import smallworld
 from raykd.data.examples import ParallelQA, QAExample
-from raykd.models.qa import load_qa_model, tiny_qa_model
-from raykd.tasks.outcomes import Scored, record_outcomes
-from raykd.tasks.plain import PlainTask
-from raykd.tasks.qa.data import Cells, hash_examples, load_cells, load_items, load_labelled, load_train
-from raykd.tasks.qa.decode import best_spans
+from raykd.tasks.qa.config import QaPoint
+from raykd.tasks.qa.data import Cells, load_train
 from raykd.tasks.qa.features import QAFeatures, build_features, with_questions
-from raykd.tasks.qa.learning import (
-    OUTPUTS,
-    LiveTeacher,
-    StoredTeacher,
-    TeacherSignals,
-    align_signals,
-    best_answers,
-    cells_to_json,
-    kd_term,
-    label_term,
-    model_inputs,
-    score_answers,
-    spans_of,
-)
-from raykd.tasks.qa.scoring import QuestionScore, score_cell, summarize
-from raykd.tasks.reading import Reading, average
-
-Prediction = tuple[int, float, int, int]
-"""Window, score, first and last token of its best span."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +18,13 @@ class TrainSet:
 
     Attributes:
         features: the student's windows.
-        seen: what the teacher reads in their place, window for window.
+        teacher_features: what the teacher reads in their place, window for window.
         sha256: hash of the examples.
         description: what a record says of the data: the budget's ids and hash, counts of language pairs.
     """
 
     features: QAFeatures
-    seen: QAFeatures
+    teacher_features: QAFeatures
     sha256: str
     description: dict[str, Any]
 
@@ -71,74 +44,18 @@ class DevSet:
         return DevSet(cells, self.examples, self.features.take(np.flatnonzero(np.isin(self.features.example, kept))))
 
 
-COLUMNS = {
-    "xlt_f1": "XLT F1",
-    "gxlt_f1": "G-XLT F1",
-    "gxlt_off_diagonal_f1": "off-diagonal F1",
-    "xlt_exact_match": "XLT EM",
-    "gxlt_exact_match": "G-XLT EM",
-}
+def train_set(config: QaPoint, tokenizer: Any, items: ParallelQA) -> TrainSet:
+    """The windows of a point's budget."""
+    data = load_train(config.data, items, seed=config.data_seed)
+    features = build_features(data.examples, tokenizer, no_answer=config.data.no_answer, **config.window_options)
+    seen = features
+    if data.teacher_questions is not None:
+        most = config.data.max_question_length
+        seen = with_questions(features, data.teacher_questions, tokenizer, max_question_length=most)
+    return TrainSet(features, seen, data.sha256, data.description())
 
 
-class QATask(PlainTask):
-    """The task `qa`."""
-
-    outputs = OUTPUTS
-    stored_dtype = torch.float32
-    load_model = staticmethod(load_qa_model)
-    build_tiny_tokenizer = staticmethod(smallworld.build_tokenizer)
-    model_inputs = staticmethod(model_inputs)
-
-    def tiny_model(self, config: PointConfig, tokenizer: Any, *, items: Any, seed: int) -> Any:
-        """The model `builtin:tiny`."""
-        return tiny_qa_model(tokenizer, seed=seed)
-
-    def given_model(self, config: PointConfig, name: str, *, items: Any) -> Any:
-        """The model that `base` names, before any training."""
-        base = config.base
-        return load_qa_model(
-            name,
-            gguf_file=base.gguf_file,
-            bidirectional=base.bidirectional,
-            dropout=base.train.dropout if base.train else None,
-            needs_head=base.train is None,
-        )
-
-    def same_labels(self, teacher: Path, base: Path) -> None:
-        """Nothing to compare: QA has no label set."""
-
-    def window_options(self, config: PointConfig) -> dict[str, int]:
-        """How examples are cut into windows; part of what identifies signals and scores."""
-        data = config.data
-        return {"max_length": data.max_length, "stride": data.stride, "max_question_length": data.max_question_length}
-
-    def items(self, config: PointConfig, *, folder: Path) -> tuple[ParallelQA, str]:
-        """All items that budgets are drawn from, and their hash."""
-        items = load_items(config.data, folder=folder)
-        return items, hash_examples([example for item in items.values() for example in item.values()])
-
-    def train_set(
-        self, config: PointConfig, tokenizer: Any, *, items: ParallelQA, folder: Path, artifact: Path
-    ) -> TrainSet:
-        """The windows of a point's budget."""
-        data = load_train(config.data, seed=config.data_seed, folder=folder, items=items)
-        options = self.window_options(config)
-        features = build_features(data.examples, tokenizer, no_answer=config.data.no_answer, **options)
-        seen = features
-        if data.teacher_questions is not None:
-            most = config.data.max_question_length
-            seen = with_questions(features, data.teacher_questions, tokenizer, max_question_length=most)
-        return TrainSet(features, seen, data.sha256, data.description())
-
-    def labelled(
-        self, config: PointConfig, tokenizer: Any, model: Any, *, folder: Path, language: str | None
-    ) -> tuple[QAFeatures, str]:
-        """The windows that generation 0 is trained on, and the hash of their examples."""
-        examples = load_labelled(config.base.train, folder=folder)
-        options = self.window_options(config)
-        return build_features(examples, tokenizer, no_answer=config.data.no_answer, **options), hash_examples(examples)
-
-    def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path, artifact: Path) -> DevSet:
+def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path, artifact: Path) -> DevSet:
         """The cells that a point is scored on."""
         return dev_set(load_cells(config.evaluation, folder=folder), tokenizer, **self.window_options(config))
 
