@@ -8,7 +8,6 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-
 UNION_ORIGINS = (Union, types.UnionType)
 
 

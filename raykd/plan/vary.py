@@ -14,8 +14,7 @@ from raykd.tasks.task import Task
 
 DIMENSION_KINDS = tuple(next(iter(arm.model_fields)) for arm in arms(Dimension))
 SWEEP_ONLY = {
-    name: f"{name} belongs to the whole sweep; set it at the top level of the file"
-    for name in SweepKeys.model_fields
+    name: f"{name} belongs to the whole sweep; set it at the top level of the file" for name in SweepKeys.model_fields
 } | {
     "seeds": "seeds belongs to the whole sweep: list it at the top level of the file, or set or search seed",
     "task": "task belongs to the whole sweep; set it at the top level of the file",

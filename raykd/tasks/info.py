@@ -5,6 +5,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+CellLanguages = tuple[str | None, str | None, str | None]
+"""Of a cell: the language of its questions, of its contexts, or its single one."""
+
+
+def _of_one_language(languages: Iterable[str], cell: str) -> CellLanguages:
+    return None, None, cell
+
 
 @dataclass(frozen=True)
 class Words:
@@ -40,8 +47,7 @@ class Info:
         title: what it is called in a sentence.
         package: of the task; `starter.yaml` in it is the file that `raykd init` writes.
         passes: passes through the model that a training example takes, for an estimate.
-        cell_languages: languages that are scored, and the name of a cell -> question, context and single language of
-            the cell, None for what it has not.
+        cell_languages: languages that are scored, and the name of a cell -> the languages of the cell.
     """
 
     name: str
@@ -49,9 +55,7 @@ class Info:
     package: str
     words: Words
     passes: int = 1
-    cell_languages: Callable[[Iterable[str], str], tuple[str | None, str | None, str | None]] = (
-        lambda languages, cell: (None, None, cell)
-    )
+    cell_languages: Callable[[Iterable[str], str], CellLanguages] = _of_one_language
 
     def starter(self, *, name: str) -> str:
         """The text of a sweep file that runs as it stands, on data that raykd generates itself.

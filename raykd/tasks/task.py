@@ -268,4 +268,3 @@ class Task:
 
     def __hash__(self) -> int:
         return hash(self.name)
-

@@ -15,8 +15,8 @@ from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore
 from raykd.tasks import task_of
 from raykd.tasks.outcomes import Scored
-from raykd.tasks.teaching import Reading
 from raykd.tasks.task import Features, Task
+from raykd.tasks.teaching import Reading
 from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.engine import Engine
 from raykd.worker.handoff import frozen

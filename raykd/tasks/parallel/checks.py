@@ -6,10 +6,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from raykd.tasks.parallel.config import ParallelPoint
 from raykd.errors import DataError
 from raykd.models.encoder import vector_size
 from raykd.models.qa import load_tokenizer
+from raykd.tasks.parallel.config import ParallelPoint
 from raykd.tasks.parallel.windows import check_student
 from raykd.tasks.word_pieces import frame_tokens
 

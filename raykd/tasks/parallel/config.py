@@ -28,6 +28,7 @@ ANY_LEVEL = Influence(when=lambda point: bool(point.levels))
 OF_WORDS = Influence(when=lambda point: "word" in point.levels)
 OF_STRUCTURE = Influence(when=lambda point: "structure" in point.levels)
 OF_SENTENCES = Influence(when=_compares)
+IF_SAMPLED = Influence(when=lambda point: point.data.mixing.kind == "sampled")
 
 
 class PairSource(Source):
@@ -79,7 +80,7 @@ class MixingConfig(Config):
 
     kind: Literal["round_robin", "sampled"] = "round_robin"
     """Every pair of every language; or as many, the languages drawn with probability ~ pairs ** exponent."""
-    exponent: Annotated[float, Influence(when=lambda point: point.data.mixing.kind == "sampled")] = Field(0.3, ge=0, le=1)
+    exponent: Annotated[float, IF_SAMPLED] = Field(0.3, ge=0, le=1)
     """sampled: 1 keeps the languages' shares, 0 makes them equal."""
     identity: bool = True
     """Add English sentences paired with themselves, one for each turn through the languages."""

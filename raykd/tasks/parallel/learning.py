@@ -48,7 +48,13 @@ class ParallelLearning(PlainLearning):
         return model(**student_inputs(batch, said))
 
     def terms(
-        self, outputs: Any, batch: dict[str, Tensor], said: Taught | None, config: ParallelDistillation, *, padding: bool
+        self,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        said: Taught | None,
+        config: ParallelDistillation,
+        *,
+        padding: bool,
     ) -> tuple[Tensor, Tensor | None, Mapping[str, Tensor]]:
         """Label term (TLM), KD term and its parts."""
         return loss_terms(outputs, batch, said, config)

@@ -184,7 +184,9 @@ class QaReader:
 
         examples = load_labelled(_label_training(config), folder=folder)
         no_answer = config.data.no_answer
-        return build_features(examples, tokenizer, no_answer=no_answer, **config.window_options), hash_examples(examples)
+        return build_features(examples, tokenizer, no_answer=no_answer, **config.window_options), hash_examples(
+            examples
+        )
 
 
 def _label_training(config: QaPoint) -> QaLabelTraining:

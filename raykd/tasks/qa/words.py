@@ -23,8 +23,8 @@ def _teaching(config: QaPoint) -> str:
 def _limits(config: QaPoint) -> Iterator[str]:
     yield "It always answers: it does not know that a text may hold no answer."
     yield (
-        f"It reads windows of {config.data.max_length} tokens that overlap by {config.data.stride}, and answers with at "
-        f"most {config.evaluation.max_answer_tokens} tokens."
+        f"It reads windows of {config.data.max_length} tokens that overlap by {config.data.stride}, and answers with "
+        f"at most {config.evaluation.max_answer_tokens} tokens."
     )
 
 

@@ -179,7 +179,10 @@ class TaggingPoint(PointBase):
         found = super().base_recipe()
         found["base"]["train"] = {"seed": self.base.train.seed} if self.base.train else None
         data = dump(self.data)
-        return found | {"head": dump(self.head), "labels": {name: data[name] for name in ("train", "columns", "languages")}}
+        return found | {
+            "head": dump(self.head),
+            "labels": {name: data[name] for name in ("train", "columns", "languages")},
+        }
 
     def first_teachers(self, base: str) -> Mapping[str, str | None]:
         train = self.base.train

@@ -13,9 +13,7 @@ def _teaching(config: TaggingPoint) -> str:
 
 
 def _limits(config: TaggingPoint) -> Iterator[str]:
-    yield (
-        f"It was trained on sentences of at most {config.data.max_length} pieces, split into words as its data is."
-    )
+    yield (f"It was trained on sentences of at most {config.data.max_length} pieces, split into words as its data is.")
     if config.head.kind == "crf":
         yield (
             "Its labels are the best path of a CRF, whose transitions are in `tag_head.safetensors`: the "
