@@ -1,18 +1,58 @@
-"""Names of recipes: short fingerprints of configurations as plain values."""
+"""Which configurations are the same: as points, as recipes of generation 0, as what a teacher reads."""
 
-import hashlib
-import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
-from raykd.config.base import Config
+from raykd.config.digest import digest
+from raykd.config.influence import recipe
+from raykd.config.point import PointBase
 
 
-def dump(config: Config) -> dict[str, Any]:
-    """A configuration as plain values, every default written out."""
-    return config.model_dump(mode="json")
+@dataclass(frozen=True)
+class Identity:
+    """What a configuration is called and what it shares with others, each derived once."""
 
+    config: PointBase
 
-def digest(value: Any) -> str:
-    """The first 12 hex digits of the SHA-256 of a value's JSON, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """All of the configuration that its result depends on.
+
+        Without a KD term there are no distillation keys; with a constant coefficient no rank cutoff and no window.
+        Numbers of workers, ZeRO stage, precision and micro-batches change the rounding at least, so they stay.
+        """
+        return recipe(self.config)
+
+    @cached_property
+    def id(self) -> str:
+        """The first 12 hex digits of the SHA-256 of the recipe."""
+        return digest(self.recipe)
+
+    @cached_property
+    def base(self) -> str:
+        """Fingerprint of generation 0, or of what its teachers start from: equal for all points that share it."""
+        return digest(self.config.base_recipe())
+
+    @cached_property
+    def first_teachers(self) -> dict[str, str | None]:
+        """Fingerprint of each teacher of generation 1 -> the language it teaches, None for all."""
+        return dict(self.config.first_teachers(self.base))
+
+    @cached_property
+    def generation_zero(self) -> dict[str, str | None]:
+        """Fingerprint of each model that generation 0 is -> its language."""
+        return dict(self.config.generation_zero(self.base))
+
+    @cached_property
+    def scores(self) -> PurePosixPath:
+        """Name of the scores of generation 0, in the folder of results."""
+        found = {"teachers": list(self.generation_zero), **self.config.score_recipe()}
+        return PurePosixPath("scores", f"{digest(found)}.json")
+
+    @cached_property
+    def signals(self) -> str:
+        """Names what the first teachers say about the training features: equal for all points that share it."""
+        options = {"data": self.recipe["data"], "precision": self.config.compute.precision}
+        return digest({"teachers": list(self.first_teachers), **options, **self.config.signal_options()})

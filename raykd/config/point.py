@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from raykd.config.base import Config, Schedule, Source, Weight, never_positive
-from raykd.config.identity import dump
+from raykd.config.digest import dump
 from raykd.config.influence import NO_INFLUENCE, Influence
 from raykd.config.training import Batching, LabelTraining
 
@@ -267,6 +267,11 @@ class PointBase(Config):
     def label_training(self) -> LabelTraining | None:
         """How the first teachers are trained on labels; None where they are given."""
         return None
+
+    @property
+    def labelled_languages(self) -> tuple[str, ...]:
+        """The languages of the labels that the first teachers are trained on."""
+        return self.data.languages
 
     @property
     def given_teacher(self) -> str | None:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from raykd.config.identity import dump
+from raykd.config.digest import dump
 from raykd.config.point import PointBase
 from raykd.errors import DataError
 from raykd.plan.points import Plan

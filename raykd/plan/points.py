@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any, Literal
 
 from raykd.config.base import Config
+from raykd.config.digest import dump
 from raykd.config.explain import Problem, show
-from raykd.config.identity import dump
+from raykd.config.identity import Identity
 from raykd.config.keys import at_path, merged, with_path
 from raykd.config.point import PointBase
 from raykd.errors import ConfigError
-from raykd.plan.identity import Identity
 from raykd.plan.sweep import Choice, Grid, IntRange, LogUniform, SweepConfig, Uniform
 from raykd.plan.vary import check_point
 from raykd.tasks import TASKS

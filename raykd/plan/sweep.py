@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
 from raykd.config.base import Config
-from raykd.config.identity import dump
 from raykd.config.point import PointBase
 from raykd.config.trackers import TrackersConfig
 from raykd.errors import ConfigError
@@ -145,7 +144,7 @@ class SweepConfig(SweepKeys):
     point: SerializeAsAny[PointBase]
     """The file's own point. Its keys stand at the top level of the file."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Every key of the file, every default written out."""
-        keys = dump(self)
-        return keys.pop("point") | keys
+    def to_json(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
+        """The keys of the file, every default written out or all of them left out."""
+        keys = self.model_dump(mode="json", exclude_defaults=exclude_defaults)
+        return {**({} if exclude_defaults else {"task": self.point.task}), **keys.pop("point"), **keys}

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raykd.config.explain import Path, Problem, check, show
+from raykd.config.identity import Identity
 from raykd.config.keys import arms, at_path, leaf_keys, merged, near, point_keys, with_path
 from raykd.config.point import PointBase
-from raykd.plan.identity import Identity
 from raykd.plan.sweep import Dimension, SweepKeys
 from raykd.tasks import TASKS
 from raykd.tasks.task import Task

@@ -8,12 +8,11 @@ from typing import Any
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from raykd.config.point import PointConfig
-from raykd.config.sweep import SweepConfig
 from raykd.errors import RaykdError
 from raykd.executors.capacity import WorkerResources
 from raykd.executors.points import InlineWorker, Place, run_in_group
-from raykd.plan.points import Point, base_fingerprint, canonical
+from raykd.plan.points import Point
+from raykd.plan.sweep import SweepConfig
 from raykd.sweep.searcher import METRIC, point_of_suggestion
 from raykd.worker.point import Job
 
@@ -36,13 +35,8 @@ class Shared:
 
     def job(self, config: Mapping[str, Any]) -> Job:
         """The point of a trial's configuration."""
-        if "point" in config:
-            point_id, point = config["point"]["id"], PointConfig.model_validate(config["point"]["config"])
-        else:
-            suggested = point_of_suggestion(self.sweep, config)
-            point_id, point = suggested.id, suggested.config
-        recipe, base = canonical(point), base_fingerprint(point)
-        return Job(point_id, point, recipe, base, self.place.guard, self.place.run, self.max_deaths)
+        point = config["point"] if self.sweep is None else point_of_suggestion(self.sweep, config)
+        return Job(point, self.place.guard, self.place.run, self.max_deaths)
 
 
 class PointTrial(tune.Trainable):
@@ -102,6 +96,6 @@ def point_description(point: Point) -> dict[str, Any]:
         "method": point.method,
         "label": point.label,
         "varied": dict(point.varied),
-        "base": base_fingerprint(point.config),
+        "base": point.base,
         "config": point.config.model_dump(mode="json"),
     }

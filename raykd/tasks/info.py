@@ -1,7 +1,7 @@
 """What a task is called, and the words that commands, reports and model cards have for it. Needs no torch."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -39,6 +39,23 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Folders:
+    """By what a model folder of a task is known.
+
+    Attributes:
+        files: one of these is there.
+        architectures: parts of the names of transformers' classes.
+        refused: likewise, of models that look as if they were of the task -> why they are not.
+        any_encoder: whether every other model is taken for one of the task.
+    """
+
+    files: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    any_encoder: bool = False
+
+
+@dataclass(frozen=True)
 class Info:
     """What a task is called.
 
@@ -46,6 +63,7 @@ class Info:
         name: the word in a sweep file's `task`.
         title: what it is called in a sentence.
         package: of the task; `starter.yaml` in it is the file that `raykd init` writes.
+        folders: by what a model folder of it is known.
         passes: passes through the model that a training example takes, for an estimate.
         cell_languages: languages that are scored, and the name of a cell -> the languages of the cell.
     """
@@ -54,6 +72,7 @@ class Info:
     title: str
     package: str
     words: Words
+    folders: Folders = Folders()
     passes: int = 1
     cell_languages: Callable[[Iterable[str], str], CellLanguages] = _of_one_language
 

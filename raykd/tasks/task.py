@@ -4,6 +4,7 @@ Importing a task loads neither torch nor transformers: `info`, `point` and `data
 compute are imported when they are first asked for.
 """
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from raykd.tasks.form import Form
     from raykd.tasks.outcomes import Scored
+    from raykd.tasks.predictor import TaskPredictor
     from raykd.tasks.teaching import Teacher, Teaching
 
 
@@ -225,24 +228,44 @@ class TaskLearning(Protocol):
 
 
 @dataclass(frozen=True)
+class later:
+    """What a module holds under a name, imported when it is first asked for: so that a task loads without torch."""
+
+    module: str
+    name: str
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call it."""
+        return getattr(importlib.import_module(self.module), self.name)(*arguments, **options)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """A task. An ability that it lacks is None; a sweep file that asks for it is refused.
+    """A task. An ability that it lacks is None; a sweep file or a command that asks for it is refused.
 
     Attributes:
         info: what it is called, in code and in words.
         point: the sections and keys of its points.
-        presets: named sets of defaults for a sweep file.
+        data: from files to what is trained on and scored.
+        load_model, load_learning: make the parts that compute.
+        load_form: makes what its model is outside of raykd, for `export`.
+        load_predictor: makes a finished model that is asked about texts, for `predict`.
+        load_given_teachers: makes the ability to be taught by a model that is not generation 0.
+        evaluate: scores a model folder without a sweep.
         labelled: how its first teachers are trained on labels.
-        load_given_teachers: how it takes a teacher that is not generation 0.
+        presets: named sets of defaults for a sweep file.
     """
 
     info: Info
     point: type[PointBase]
     data: TaskData
-    load_model: Callable[[], TaskModel]
-    load_learning: Callable[[], TaskLearning]
-    labelled: LabelledData | None = None
+    load_model: "Callable[[], TaskModel]"
+    load_learning: "Callable[[], TaskLearning]"
+    load_form: "Callable[[], Form] | None" = None
+    load_predictor: "Callable[[TaskModel, Path, Mapping[str, Any]], TaskPredictor] | None" = None
     load_given_teachers: Callable[[], GivenTeachers] | None = None
+    evaluate: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]] | None = None
+    labelled: LabelledData | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -265,6 +288,3 @@ class Task:
         """How it takes a teacher that is not generation 0; only asked for where a point names one."""
         assert self.load_given_teachers is not None, f"task {self.name} takes no given teacher"
         return self.load_given_teachers()
-
-    def __hash__(self) -> int:
-        return hash(self.name)

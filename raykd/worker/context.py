@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from raykd.config.identity import digest
+from raykd.config.digest import digest
+from raykd.config.identity import Identity
 from raykd.config.point import PointBase
 from raykd.models.qa import load_tokenizer
-from raykd.plan.identity import Identity
 from raykd.results.artifacts import Store
 from raykd.tasks import task_of
 from raykd.tasks.sizes import Items

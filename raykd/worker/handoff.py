@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raykd.config.identity import Identity
 from raykd.config.point import ComputeConfig, PointBase
 from raykd.config.training import Batching
 from raykd.errors import ArtifactError, DataError
 from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer, shrink
-from raykd.plan.identity import Identity
 from raykd.results.models import locate_model
 from raykd.tasks import task_of
 from raykd.tasks.task import Features, Task

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from raykd.config.base import Weight, weight_at
 from raykd.config.training import Batching
+from raykd.tasks.teaching import Teacher
 
 POOL_STEPS = 50
 """Features are sorted by length inside pools of so many steps: little padding, and batches still differ by epoch."""
@@ -51,13 +52,6 @@ class Terms:
     label: Tensor
     kd: Tensor | None
     parts: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-class TeacherView(Protocol):
-    """A teacher, whatever it is: it answers for all micro-batches of one step at once."""
-
-    def for_step(self, step: np.ndarray, micros: Sequence[MicroBatch]) -> Sequence[Any]: ...
-    def mean_coefficient(self) -> float | None: ...
 
 
 class Collatable(Protocol):
@@ -183,7 +177,7 @@ def train_epoch(
     lengths: np.ndarray,
     batching: Batching,
     compute_terms: Callable[[Any, dict[str, Tensor], Any], Terms],
-    teacher: TeacherView | None,
+    teacher: Teacher | None,
     label_weight: Weight,
     kd_weight: Weight,
     first_step: int,

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raykd.config.identity import Identity
 from raykd.config.point import PointBase
-from raykd.plan.identity import Identity
 from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore
 from raykd.tasks import task_of

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from raykd.config.base import weight_at
-from raykd.config.identity import first_teachers, generation_zero
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.results.artifacts import Store, fingerprint
 from raykd.results.journal import Journal
-from raykd.tasks.task import TASKS
+from raykd.tasks import task_of
+from raykd.tasks.teaching import Teacher, Teaching
 from raykd.worker.checkpoints import Checkpoints, Position, Saved, load_progress, save_generations
 from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.engine import Engine
 from raykd.worker.handoff import build_engine, build_frozen, export, first_student, frozen, load
 from raykd.worker.heartbeat import Heartbeat
 from raykd.worker.lineage import GenerationRecord, GenerationSpec, Lineage
-from raykd.worker.loop import Begun, EpochStats, TeacherView, order_epoch, train_epoch
+from raykd.worker.loop import Begun, EpochStats, order_epoch, train_epoch
 from raykd.worker.passes import base_scores, score, signal_store, teacher_signals
 from raykd.worker.timer import no_notice
 from raykd.worker.training import loss_terms, refuse_nan, widths
@@ -36,27 +36,22 @@ class Job:
     """A point to run.
 
     Attributes:
-        recipe: all of the configuration that its artifacts depend on.
-        base: fingerprint of its generation 0.
         guard: called before anything of the point is written; raises if the point is another run's by now.
         run: number of the sweep's run.
         max_deaths: processes that may die with the point, one after another, before it gets on.
     """
 
-    point_id: str
-    config: PointConfig
-    recipe: dict[str, Any]
-    base: str
+    point: Identity
     guard: Callable[[], None] = unguarded
     run: int = 0
     max_deaths: int = 3
 
     def lineage(self, store: Store) -> Lineage:
         """The rules that the driver of this point follows; generation 0 must have been scored."""
-        scores = base_scores(store, self.base, self.config)
+        point, scores = self.point, base_scores(store, self.point)
         dev_score = scores["epoch"][scores["epoch"]["main"]] if "epoch" in scores else None
-        models = first_teachers(self.config), generation_zero(self.config)
-        return Lineage(self.config.lineage, self.base, dev_score, *map(tuple, models))
+        models = tuple(point.first_teachers), tuple(point.generation_zero)
+        return Lineage(point.config.lineage, point.base, dev_score, *models)
 
 
 class PointRun:
@@ -67,9 +62,9 @@ class PointRun:
         Args:
             notice: what is about to be taken away from this group of workers, None for nothing; all call it together.
         """
-        self.context, self.job, self.config = context, job, job.config
-        self.task, self.journal = TASKS[job.config.task], Journal(context.store)
-        self.train = context.train_set(self.config, job.base)
+        self.context, self.job, self.config = context, job, job.point.config
+        self.task, self.journal = task_of(job.point.config), Journal(context.store)
+        self.train = context.train_set(job.point)
         training, lineage = self.config.training, self.config.lineage
         self.lengths = widths(self.train.features, training, self.config.data.max_length)
         self.steps = [
@@ -78,16 +73,16 @@ class PointRun:
                 training,
                 seed=self.config.seed,
                 epoch=epoch,
-                chosen=self.task.chosen(self.train, epoch),
+                chosen=self.task.learning.chosen(self.train, epoch),
             )
             for epoch in range(lineage.num_generations * lineage.epochs_per_generation)
         ]
-        self.pad_to = self.config.data.max_length if training.pad_to_max else None
+        self.pad_to = self.config.data.max_length if training.pads_to_max else None
         self.engine: Engine | None = None
         self.in_memory: str | None = None
         self.live: list[Engine] = []
         self.reported = 0
-        self.checkpoints = Checkpoints(context, job.point_id, self.config.compute, guard=job.guard, notice=notice)
+        self.checkpoints = Checkpoints(context, job.point.id, self.config.compute, guard=job.guard, notice=notice)
 
     def run(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """Walk the generations that the driver names; yields a report after every epoch.
@@ -98,7 +93,7 @@ class PointRun:
         """
         started = time.time()
         if self.context.rank == 0:
-            self.context.heartbeat = Heartbeat(lambda record: self.journal.write_pulse(self.job.point_id, record))
+            self.context.heartbeat = Heartbeat(lambda record: self.journal.write_pulse(self.job.point.id, record))
         self.context.heartbeat.begin("starting", "starting")
         self.context.begin_gpu_memory()
         found = load_progress(self.checkpoints, self.config.lineage) if self.context.rank == 0 else None
@@ -111,7 +106,7 @@ class PointRun:
                 records, saved = [*records, record], None
                 self._guard()
                 if self.context.rank == 0:
-                    save_generations(self.context.store, self.job.point_id, records)
+                    save_generations(self.context.store, self.job.point.id, records)
                 spec = self._ask(ask, records)
             self._finish(records, time.time() - started)
         finally:
@@ -170,34 +165,31 @@ class PointRun:
         if spec.start_from:
             model = load(self.context, self.config, spec.start_from, dropout=self.config.training.dropout)
         else:
-            model = first_student(self.context, self.config, self.job.base)
-        model = self.task.to_train(model, self.config, teacher=self.context.store.artifact(spec.teachers[0]))
+            model = first_student(self.context, self.job.point)
+        model = self.task.model.to_train(model, self.config, teacher=self.context.store.artifact(spec.teachers[0]))
         self.engine = build_engine(model, self.config.training, self.config.compute)
         is_base = not (self.config.student.num_layers or self.config.student.model)
-        self.in_memory = spec.start_from or (self.job.base if is_base else None)
+        self.in_memory = spec.start_from or (self.job.point.base if is_base else None)
         if saved is not None and (saved.position.generation == spec.index or spec.start == "continue"):
             self.checkpoints.load(self.engine, saved)
             self.in_memory = None
 
-    def _teacher(self, spec: GenerationSpec) -> TeacherView | None:
+    def _teacher(self, spec: GenerationSpec) -> Teacher | None:
         distillation = self.config.distillation
         if not distillation.uses_teacher:
             return None
-        first = spec.teachers[0] in first_teachers(self.config)
-        place = {"device": self.context.device, "pad_to": self.pad_to, "first": first}
-        if distillation.signals == "live":
+        first = spec.teachers[0] in self.job.point.first_teachers
+        features = self.task.learning.teacher_features(self.train, first=first)
+        teaching = Teaching(distillation, features, self.context.device, pad_to=self.pad_to)
+        if distillation.reads_live:
             self.live = [build_frozen(self.context, self.config, name) for name in spec.teachers]
-
-            def forward(**inputs: Any) -> Any:
-                return self.task.mean_outputs([engine(**inputs) for engine in self.live])
-
-            return self.task.live_teacher(self.train, forward, distillation, **place)
+            return self.task.learning.teacher(self.train, replace(teaching, live=self.live))
         in_memory = (self.in_memory, self.engine) if self.in_memory else None
         self.context.heartbeat.begin("signals", f"generation {spec.index}, reading the teachers' signals")
-        readings = teacher_signals(self.context, spec.teachers, self.config, self.job.base, in_memory=in_memory)
-        return self.task.stored_teacher(self.train, readings, distillation, **place)
+        readings = teacher_signals(self.context, spec.teachers, self.job.point, in_memory=in_memory)
+        return self.task.learning.teacher(self.train, replace(teaching, readings=readings))
 
-    def _train_epoch(self, at: Position, teacher: TeacherView | None, spec: GenerationSpec) -> EpochStats:
+    def _train_epoch(self, at: Position, teacher: Teacher | None, spec: GenerationSpec) -> EpochStats:
         number, counts = at.epochs, [len(steps) for steps in self.steps]
         per_generation, schedule = self.config.lineage.epochs_per_generation, (0, sum(counts))
         if self.config.lineage.student_init != "previous":
@@ -208,7 +200,7 @@ class PointRun:
         return train_epoch(
             self.engine,
             self.steps[number],
-            features=self.task.of_epoch(self.train, self.steps[number], seed=self.config.seed, epoch=number),
+            features=self.task.learning.of_epoch(self.train, self.steps[number], seed=self.config.seed, epoch=number),
             lengths=self.lengths,
             batching=self.config.training,
             compute_terms=loss_terms(self.task, distillation, padding=self.pad_to is not None),
@@ -219,7 +211,7 @@ class PointRun:
             total_steps=sum(counts),
             schedule_steps=schedule,
             seed=self.config.seed,
-            parts=self.task.parts,
+            parts=self.task.learning.parts,
             begun=at.begun,
             between=lambda done: self._between(at, done),
         )
@@ -240,7 +232,7 @@ class PointRun:
         """The main score on the epoch sample, and what else is watched."""
         if self.config.evaluation.epoch_max_items == 0:
             return None, {}
-        scores = score(self.context, self.engine, self.config, self.job.base, epoch_sample=True).scores
+        scores = score(self.context, self.engine, self.job.point, epoch_sample=True).scores
         return scores[scores["main"]], scores.get("watched", {})
 
     def _advance(
@@ -263,7 +255,7 @@ class PointRun:
         stats: EpochStats,
         *,
         scores: dict[str, Any],
-        teacher: TeacherView | None,
+        teacher: Teacher | None,
         started: float,
     ) -> dict[str, Any]:
         label, kd, *parts = np.mean([row[1:] for row in stats.losses], axis=0).tolist()
@@ -293,14 +285,14 @@ class PointRun:
         self._guard()
         if self.context.rank == 0:
             kept = {**report, "teachers": list(spec.teachers), "losses": stats.losses, "written": time.time()}
-            self.journal.write_epoch(self.job.point_id, at.epochs, kept)
+            self.journal.write_epoch(self.job.point.id, at.epochs, kept)
         return report
 
     def _recipe(self, spec: GenerationSpec, records: list[GenerationRecord]) -> dict[str, Any]:
         return {
             "kind": "generation",
-            "point": self.job.recipe,
-            "base": self.job.base,
+            "point": self.job.point.recipe,
+            "base": self.job.point.base,
             "generation": spec.index,
             "parents": [record.artifact for record in records],
             "data": self.train.sha256,
@@ -308,32 +300,38 @@ class PointRun:
         }
 
     def _export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> tuple[str, bool]:
-        name, tokenizer = fingerprint(recipe), self.context.tokenizer(self.job.base)
+        name, tokenizer = fingerprint(recipe), self.context.tokenizer(self.job.point.base)
         record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
         record["tokenizer"] = tokenizer_hash(tokenizer)
         self._guard()
         made = export(
-            self.context, self.task, self.engine, name, record, tokenizer=tokenizer, probe=self.task.probe(self.train)
+            self.context,
+            self.task,
+            self.engine,
+            name,
+            record,
+            tokenizer=tokenizer,
+            probe=self.task.learning.probe(self.train),
         )
         return name, made
 
     def _finish(self, records: list[GenerationRecord], seconds: float) -> None:
         """Score what the lineage delivers, write the result, and drop what nobody will ask for."""
-        final, base = self.job.lineage(self.context.store).final(records), self.job.base
+        final, point = self.job.lineage(self.context.store).final(records), self.job.point
         self.context.heartbeat.begin("scoring", "scoring what the lineage delivers")
         if final == self.in_memory:
-            scored = score(self.context, self.engine, self.config, base, epoch_sample=False)
+            scored = score(self.context, self.engine, point, epoch_sample=False)
         else:
             with frozen(self.context, self.config, final) as engine:
-                scored = score(self.context, engine, self.config, base, epoch_sample=False)
+                scored = score(self.context, engine, point, epoch_sample=False)
         self._guard()
         if self.context.rank != 0:
             return
-        epochs = list(self.journal.epochs(self.job.point_id))
+        epochs = list(self.journal.epochs(self.job.point.id))
         result = {
-            "point": self.job.point_id,
+            "point": self.job.point.id,
             "artifact": final,
-            "base": base,
+            "base": point.base,
             "scores": scored.scores,
             "generations": [record.to_json() for record in records],
             "data": self.train.description,
@@ -345,17 +343,17 @@ class PointRun:
             "seconds": seconds,
         }
         # A result promises the rest.
-        self.journal.write_outcomes(self.job.point_id, scored.outcomes)
-        self.journal.write_result(self.job.point_id, result)
-        self.journal.forget_pulse(self.job.point_id)
+        self.journal.write_outcomes(self.job.point.id, scored.outcomes)
+        self.journal.write_result(self.job.point.id, result)
+        self.journal.forget_pulse(self.job.point.id)
         self.checkpoints.drop()
-        made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {base}
+        made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {point.base}
         keep = {"none": set(), "last": {final}, "all": made}[self.config.lineage.keep]
         for name in made - keep:
             self.context.store.remove_weights(name)
         for name in made:
             # No other point has these teachers.
-            signal_store(self.context, name, self.config, base).drop()
+            signal_store(self.context, name, point).drop()
 
     def _free_live(self) -> None:
         for engine in self.live:

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from raykd.config.identity import Identity
 from raykd.config.point import PointBase
 from raykd.errors import DataError
-from raykd.plan.identity import Identity
 from raykd.results.artifacts import hash_folder
 from raykd.results.journal import headline
 from raykd.results.models import locate_model

@@ -3,25 +3,14 @@
 from raykd.tasks.parallel.config import ParallelPoint
 from raykd.tasks.parallel.data import ParallelReader
 from raykd.tasks.parallel.words import INFO
-from raykd.tasks.task import GivenTeachers, Task, TaskLearning, TaskModel
+from raykd.tasks.task import Task, later
 
-
-def _model() -> TaskModel:
-    from raykd.tasks.parallel.model import ParallelModel
-
-    return ParallelModel()
-
-
-def _learning() -> TaskLearning:
-    from raykd.tasks.parallel.learning import ParallelLearning
-
-    return ParallelLearning()
-
-
-def _given_teachers() -> GivenTeachers:
-    from raykd.tasks.parallel.model import EnglishTeacher
-
-    return EnglishTeacher()
-
-
-PARALLEL = Task(INFO, ParallelPoint, ParallelReader(), _model, _learning, load_given_teachers=_given_teachers)
+PARALLEL = Task(
+    info=INFO,
+    point=ParallelPoint,
+    data=ParallelReader(),
+    load_model=later("raykd.tasks.parallel.model", "ParallelModel"),
+    load_learning=later("raykd.tasks.parallel.learning", "ParallelLearning"),
+    load_form=later("raykd.tasks.parallel.form", "EncoderForm"),
+    load_given_teachers=later("raykd.tasks.parallel.model", "EnglishTeacher"),
+)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from raykd.tasks.info import Info, Words
+from raykd.models.files import SENTENCE_CONFIG
+from raykd.tasks.info import Folders, Info, Words
 from raykd.tasks.parallel.config import ParallelPoint
 
 
@@ -22,6 +23,7 @@ INFO = Info(
     name="parallel",
     title="parallel text",
     package=__package__,
+    folders=Folders(files=(SENTENCE_CONFIG,), any_encoder=True),
     # Sentences, masked words and masked pieces are a pass each.
     passes=3,
     words=Words(

@@ -3,21 +3,17 @@
 from raykd.tasks.qa.config import PRESETS, QaPoint
 from raykd.tasks.qa.data import QaReader
 from raykd.tasks.qa.words import INFO
-from raykd.tasks.task import Task, TaskLearning, TaskModel
+from raykd.tasks.task import Task, later
 
-
-def _model() -> TaskModel:
-    from raykd.tasks.qa.model import QaModel
-
-    return QaModel()
-
-
-def _learning() -> TaskLearning:
-    from raykd.tasks.qa.learning import QaLearning
-
-    return QaLearning()
-
-
-_READER = QaReader()
-
-QA = Task(INFO, QaPoint, _READER, _model, _learning, labelled=_READER, presets=PRESETS)
+QA = Task(
+    info=INFO,
+    point=QaPoint,
+    data=QaReader(),
+    load_model=later("raykd.tasks.qa.model", "QaModel"),
+    load_learning=later("raykd.tasks.qa.learning", "QaLearning"),
+    load_form=later("raykd.tasks.qa.form", "QaForm"),
+    load_predictor=later("raykd.tasks.qa.predictor", "QaPredictor"),
+    evaluate=later("raykd.tasks.qa.evaluate", "evaluate"),
+    labelled=QaReader(),
+    presets=PRESETS,
+)

@@ -178,6 +178,10 @@ class QaPoint(PointBase):
         return self.base.train
 
     @property
+    def labelled_languages(self) -> tuple[str, ...]:
+        return (self.base.train.language,) if self.base.train else ()
+
+    @property
     def window_options(self) -> dict[str, int]:
         data = self.data
         return {"max_length": data.max_length, "stride": data.stride, "max_question_length": data.max_question_length}

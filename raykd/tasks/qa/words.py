@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from raykd.tasks.info import Info, Words
+from raykd.models.files import SPAN_HEAD
+from raykd.tasks.info import CellLanguages, Folders, Info, Words
 from raykd.tasks.qa.config import QaPoint
 
 _COEFFICIENTS = {
@@ -36,7 +37,7 @@ def _score_notes(config: QaPoint, scores: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _cell_languages(languages: Iterable[str], cell: str) -> tuple[str | None, str | None, str | None]:
+def _cell_languages(languages: Iterable[str], cell: str) -> CellLanguages:
     # Codes may hold a hyphen themselves.
     pairs = {f"{question}-{context}": (question, context) for question in languages for context in languages}
     return *pairs.get(cell, (None, None)), None
@@ -47,6 +48,7 @@ INFO = Info(
     title="question answering",
     package=__package__,
     cell_languages=_cell_languages,
+    folders=Folders(files=(SPAN_HEAD,), architectures=("ForQuestionAnswering",)),
     words=Words(
         does="Answers questions with a span of a given text",
         paper="self-distillation of extractive question answering across languages "

@@ -3,21 +3,15 @@
 from raykd.tasks.tagging.config import TaggingPoint
 from raykd.tasks.tagging.data import TaggingReader
 from raykd.tasks.tagging.words import INFO
-from raykd.tasks.task import Task, TaskLearning, TaskModel
+from raykd.tasks.task import Task, later
 
-
-def _model() -> TaskModel:
-    from raykd.tasks.tagging.model import TaggingModel
-
-    return TaggingModel()
-
-
-def _learning() -> TaskLearning:
-    from raykd.tasks.tagging.learning import TaggingLearning
-
-    return TaggingLearning()
-
-
-_READER = TaggingReader()
-
-TAGGING = Task(INFO, TaggingPoint, _READER, _model, _learning, labelled=_READER)
+TAGGING = Task(
+    info=INFO,
+    point=TaggingPoint,
+    data=TaggingReader(),
+    load_model=later("raykd.tasks.tagging.model", "TaggingModel"),
+    load_learning=later("raykd.tasks.tagging.learning", "TaggingLearning"),
+    load_form=later("raykd.tasks.tagging.form", "TaggingForm"),
+    load_predictor=later("raykd.tasks.tagging.predictor", "TaggingPredictor"),
+    labelled=TaggingReader(),
+)

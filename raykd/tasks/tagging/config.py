@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from raykd.config.base import Config, Source
-from raykd.config.identity import digest, dump
+from raykd.config.digest import digest, dump
 from raykd.config.influence import Influence
 from raykd.config.point import BaseConfig, DataConfig, DistillationConfig, EvaluationConfig, PointBase
 from raykd.config.training import Batching, LabelTraining

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from raykd.tasks.info import Info, Words
+from raykd.models.files import HEAD_CONFIG
+from raykd.tasks.info import Folders, Info, Words
 from raykd.tasks.tagging.config import TaggingPoint
 
 
@@ -25,6 +26,13 @@ INFO = Info(
     name="tagging",
     title="tagging",
     package=__package__,
+    folders=Folders(
+        files=(HEAD_CONFIG,),
+        refused={
+            "ForTokenClassification": f"a token classifier without {HEAD_CONFIG}, which says how pieces become words; "
+            "give a model of a tagging sweep, or one that raykd exported"
+        },
+    ),
     words=Words(
         does="Gives every word of a sentence a label",
         paper="structure-level distillation of sequence labelling "
