@@ -27,8 +27,9 @@ from raykd.reasons import error_of_raykd, plain_reason
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob, unguarded
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun, unguarded
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 PREPARE_ATTEMPTS = 3
@@ -63,7 +64,7 @@ class InlineWorker:
     def __init__(self, place: Place, resources: WorkerResources) -> None:
         self.context = place.worker_context(alone=True, resources=resources)
 
-    def reports(self, job: Job) -> Iterator[dict[str, Any]]:
+    def reports(self, job: PointJob) -> Iterator[dict[str, Any]]:
         """Run a point; yields a report after every epoch, of a finished point those that it left."""
         journal = Journal(self.context.store)
         if journal.state(job.point.id).status == "finished" and journal.result(job.point.id) is not None:
@@ -71,7 +72,7 @@ class InlineWorker:
             yield from journal.epochs(job.point.id)
             return
         with _recorded(journal, job):
-            yield from PointRun(self.context, job).run(Driver(job.lineage(self.context.store)).next)
+            yield from PointRun(self.context, job).run(Driver(lineage_of(job, self.context.store)).next)
 
 
 def prepare_inline(place: Place, points: Sequence[Identity], *, resources: WorkerResources) -> Iterator[str]:
@@ -149,14 +150,14 @@ def _watched(work: Callable[[], None]) -> Iterator[str]:
     result.get()
 
 
-def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callbacks: list[UserCallback]) -> None:
+def run_in_group(place: Place, job: PointJob, *, resources: WorkerResources, callbacks: list[UserCallback]) -> None:
     """Run a point in a worker group; the driver answers from an actor beside it.
 
     Raises:
         RaykdError: if the workers failed more often than they may, or with an error of raykd.
     """
     store = Store(place.root)
-    driver = ray.remote(num_cpus=0)(Driver).remote(job.lineage(store))
+    driver = ray.remote(num_cpus=0)(Driver).remote(lineage_of(job, store))
     arguments = {"place": place, "job": job, "driver": driver, "resources": resources}
     try:
         with _plain_errors(), _recorded(Journal(store), job):
@@ -245,7 +246,7 @@ class _Trainer(TorchTrainer):
 
 
 @contextlib.contextmanager
-def _recorded(journal: Journal, job: Job) -> Iterator[None]:
+def _recorded(journal: Journal, job: PointJob) -> Iterator[None]:
     """The journal says that the point runs, and how it ended; a point stopped early is left to the sweep.
 
     Whoever is told to end (an actor of a job that is stopped, say) did not fail.

@@ -14,7 +14,7 @@ from raykd.executors.points import InlineWorker, Place, run_in_group
 from raykd.plan.points import Point
 from raykd.plan.sweep import SweepConfig
 from raykd.sweep.searcher import METRIC, point_of_suggestion
-from raykd.worker.point import Job
+from raykd.worker.job import PointJob
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Shared:
 
     Attributes:
         sweep: what a searcher draws values for; None where trials are given their points.
-        max_deaths: as a `Job` has it.
+        max_deaths: as a `PointJob` has it.
         raises: let an error of raykd end the trial as failed, so that Tune stops the others.
     """
 
@@ -33,10 +33,10 @@ class Shared:
     max_deaths: int
     raises: bool
 
-    def job(self, config: Mapping[str, Any]) -> Job:
+    def job(self, config: Mapping[str, Any]) -> PointJob:
         """The point of a trial's configuration."""
         point = config["point"] if self.sweep is None else point_of_suggestion(self.sweep, config)
-        return Job(point, self.place.guard, self.place.run, self.max_deaths)
+        return PointJob(point, self.place.guard, self.place.run, self.max_deaths)
 
 
 class PointTrial(tune.Trainable):

@@ -64,7 +64,8 @@ class WorkerContext:
             while len(self.cache) > CACHE_SIZE:
                 self.cache.popitem(last=False)
         self.cache.move_to_end(key)
-        return self.cache[key]
+        value: T = self.cache[key]
+        return value
 
     def gpu_memory_bytes(self) -> int | None:
         """The most that this process held on its GPU since `begin_gpu_memory`; None on a CPU. Waits for nothing."""

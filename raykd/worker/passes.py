@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raykd.config.identity import Identity
 from raykd.config.point import PointBase
+from raykd.data.batching import MicroBatch, batches_for_inference
 from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore
 from raykd.tasks import task_of
@@ -20,7 +21,6 @@ from raykd.tasks.teaching import Reading
 from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.engine import Engine
 from raykd.worker.handoff import frozen
-from raykd.worker.loop import MicroBatch, batches_for_inference
 
 log = logging.getLogger(__name__)
 

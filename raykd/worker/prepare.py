@@ -8,6 +8,7 @@ import torch
 
 from raykd.config.identity import Identity
 from raykd.config.point import PointBase
+from raykd.data.batching import order_epoch, widths
 from raykd.errors import DataError
 from raykd.results.artifacts import hash_folder
 from raykd.results.journal import headline
@@ -15,9 +16,9 @@ from raykd.results.models import locate_model
 from raykd.tasks import task_of
 from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.handoff import BUILTIN_TINY, build_engine, export, given_model, given_teacher, load
-from raykd.worker.loop import order_epoch, train_epoch
+from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
 from raykd.worker.passes import num_missing, score_base, teacher_signals
-from raykd.worker.training import loss_terms, refuse_nan, widths
+from raykd.worker.training import loss_terms, refuse_nan
 
 
 def prepare(context: WorkerContext, points: Sequence[Identity]) -> Iterator[str]:
@@ -139,24 +140,18 @@ def _train(
     train, task = config.label_training, task_of(config)
     assert train is not None and task.labelled is not None, "asked for where a teacher is trained"
     features, data = task.labelled.labelled(config, tokenizer, model, folder=context.folder, language=language)
-    lengths = widths(features, train, config.data.max_length)
+    lengths = widths(features.lengths, train, max_length=config.data.max_length)
     epochs = [order_epoch(lengths, train, seed=train.seed, epoch=epoch) for epoch in range(train.epochs)]
     total, done = sum(map(len, epochs)), 0
     engine = build_engine(model, train, config.compute)
+    loss = WeightedLoss(loss_terms(task, config.distillation, padding=train.pads_to_max))
     for number, steps in enumerate(epochs):
         stats = train_epoch(
             engine,
-            steps,
-            features=features,
-            lengths=lengths,
+            EpochData(steps, features, lengths),
+            loss=loss,
             batching=train,
-            compute_terms=loss_terms(task, config.distillation, padding=train.pads_to_max),
-            teacher=None,
-            label_weight=1.0,
-            kd_weight=0.0,
-            first_step=done,
-            total_steps=total,
-            schedule_steps=(0, total),
+            timeline=Timeline(first_step=done, total_steps=total, schedule_start=0, schedule_steps=total),
             seed=train.seed,
         )
         done += len(steps)

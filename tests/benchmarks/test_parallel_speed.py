@@ -42,7 +42,7 @@ from raykd.tasks.parallel.task import ParallelTask
 from raykd.tasks.parallel.windows import build_pair_features
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
-from raykd.worker.loop import TeacherView, train_epoch
+from raykd.worker.loop import EpochData, TeacherView, Timeline, WeightedLoss, train_epoch
 from raykd.worker.training import loss_terms
 
 NUM_STEPS, PAIRS_PER_STEP = 4, 32
@@ -203,24 +203,17 @@ class Bench:
 
     def epoch(self, teacher: TeacherView, steps: Sequence[np.ndarray]) -> list[dict[str, float]]:
         """Train on some steps; the loss of each and the terms of it."""
+        terms = loss_terms(TASK, CONFIG, padding=False)
         stats = train_epoch(
             self.student,
-            steps,
-            features=EpochPairs.of(self.features, steps),
-            lengths=self.features.lengths,
+            EpochData(steps, EpochPairs.of(self.features, steps), self.features.lengths),
+            loss=WeightedLoss(terms, teacher, kd_weight=1.0, parts=TASK.parts),
             batching=BATCHING,
-            compute_terms=loss_terms(TASK, CONFIG, padding=False),
-            teacher=teacher,
-            label_weight=1.0,
-            kd_weight=1.0,
-            first_step=0,
-            total_steps=len(steps),
-            schedule_steps=(0, len(steps)),
+            timeline=Timeline(first_step=0, total_steps=len(steps), schedule_start=0, schedule_steps=len(steps)),
             seed=1,
-            parts=TASK.parts,
         )
-        terms = "total", "tlm", *stats.parts
-        return [dict(zip(terms, [row[0], row[1], *row[3:]], strict=True)) for row in stats.losses]
+        columns = "total", "tlm", *stats.parts
+        return [dict(zip(columns, [row[0], row[1], *row[3:]], strict=True)) for row in stats.losses]
 
 
 # Losses -----------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 from raykd.cli import main
 from raykd.config.point import DistillationConfig
 from raykd.config.training import TrainingConfig
+from raykd.data.batching import order_epoch
 from raykd.data.sampling import cross_lingual_pairs
 from raykd.data.sources import SourceRef
 from raykd.data.squad import read_parallel
@@ -39,7 +40,7 @@ from raykd.tasks.qa.learning import StoredTeacher, model_inputs
 from raykd.tasks.qa.task import QATask
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
-from raykd.worker.loop import order_epoch, train_epoch
+from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
 from raykd.worker.training import loss_terms
 
 pytestmark = pytest.mark.benchmark
@@ -189,19 +190,15 @@ class Bench:
 
     def epoch(self, teacher: StoredTeacher | None, steps: Any = None) -> float:
         """Seconds of an epoch, or of some of its steps."""
+        terms = loss_terms(self.task, self.config, padding=False)
         return train_epoch(
             self.student,
-            self.steps if steps is None else steps,
-            features=self.features,
-            lengths=self.features.lengths,
+            EpochData(self.steps if steps is None else steps, self.features, self.features.lengths),
+            loss=WeightedLoss(terms, teacher, kd_weight=1.0 if teacher is not None else 0.0),
             batching=self.batching,
-            compute_terms=loss_terms(self.task, self.config, padding=False),
-            teacher=teacher,
-            label_weight=1.0,
-            kd_weight=1.0 if teacher is not None else 0.0,
-            first_step=0,
-            total_steps=len(self.steps),
-            schedule_steps=(0, len(self.steps)),
+            timeline=Timeline(
+                first_step=0, total_steps=len(self.steps), schedule_start=0, schedule_steps=len(self.steps)
+            ),
             seed=1,
         ).seconds
 

@@ -17,6 +17,7 @@ from transformers import BertConfig, BertModel, BertTokenizer
 from raykd.config.point import DistillationConfig
 from raykd.config.training import TrainingConfig
 from raykd.data import smallworld, smallworld_tags
+from raykd.data.batching import order_epoch
 from raykd.data.conll import read_languages
 from raykd.data.sources import SourceRef
 from raykd.data.tag_format import TagFormat
@@ -32,7 +33,7 @@ from raykd.tasks.tagging.task import TaggingTask
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
-from raykd.worker.loop import order_epoch, train_epoch
+from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
 from raykd.worker.training import loss_terms
 
 pytestmark = pytest.mark.benchmark
@@ -104,19 +105,15 @@ class Bench:
         teacher, started = None, time.perf_counter()
         if config is not None:
             teacher = StoredTeacher(self.features, self.readings, config, device=torch.device("cpu"))
+        terms = loss_terms(self.task, config or DistillationConfig(kd_weight=0), padding=False)
         train_epoch(
             self.engine,
-            self.steps,
-            features=self.features,
-            lengths=self.features.lengths,
+            EpochData(self.steps, self.features, self.features.lengths),
+            loss=WeightedLoss(terms, teacher, kd_weight=1.0 if teacher else 0.0),
             batching=BATCHING,
-            compute_terms=loss_terms(self.task, config or DistillationConfig(kd_weight=0), padding=False),
-            teacher=teacher,
-            label_weight=1.0,
-            kd_weight=1.0 if teacher else 0.0,
-            first_step=0,
-            total_steps=len(self.steps),
-            schedule_steps=(0, len(self.steps)),
+            timeline=Timeline(
+                first_step=0, total_steps=len(self.steps), schedule_start=0, schedule_steps=len(self.steps)
+            ),
             seed=1,
         )
         return time.perf_counter() - started

@@ -21,7 +21,7 @@ from raykd.executors.points import Place, run_in_group
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
-from raykd.worker.point import Job, unguarded
+from raykd.worker.job import PointJob, unguarded
 from raykd.worker.prepare import prepare
 
 pytestmark = pytest.mark.cluster
@@ -61,7 +61,7 @@ def run(root: Path, wanted: PointConfig, guard: Callable[[], None] = unguarded) 
     """The result of a point that a worker group ran to its end."""
     context = WorkerContext.open(Store(root), root, alone=True, threads=1)
     list(prepare(context, base_fingerprint(wanted), [wanted]))
-    work = Job(point_id(wanted), wanted, canonical(wanted), base_fingerprint(wanted), guard)
+    work = PointJob(point_id(wanted), wanted, canonical(wanted), base_fingerprint(wanted), guard)
     run_in_group(Place(root, root), work, resources=ONE_CPU, callbacks=[])
     return Journal(context.store).result(work.point_id)
 

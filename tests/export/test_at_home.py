@@ -10,6 +10,7 @@ from support.finished_sweeps import elsewhere, usage_of
 from support.tiny_sweeps import pair_point, point, tag_point
 
 from raykd.config.point import PointConfig
+from raykd.data.batching import batches_for_inference
 from raykd.export.folder import export_point
 from raykd.models.qa import load_tokenizer
 from raykd.predict import Predictor
@@ -18,7 +19,6 @@ from raykd.results.records import read_records
 from raykd.tasks.qa.learning import best_answers
 from raykd.tasks.tagging.features import rejoin
 from raykd.tasks.task import TASKS
-from raykd.worker.loop import batches_for_inference
 
 
 def inside(root: Path, config: PointConfig):

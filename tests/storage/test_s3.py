@@ -19,8 +19,9 @@ from raykd.results.journal import Journal
 from raykd.results.models import check_model, locate_model
 from raykd.storage import Storage, machine_folder, patience
 from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 
@@ -190,8 +191,8 @@ class Machine:
     def run(self, *, epochs: int | None = None) -> dict | None:
         """Run to the end, or die after so many epochs."""
         self.journal.start(self.id)
-        work = Job(self.id, self.config, canonical(self.config), self.base)
-        reports = PointRun(self.context, work).run(Driver(work.lineage(self.context.store)).next)
+        work = PointJob(self.id, self.config, canonical(self.config), self.base)
+        reports = PointRun(self.context, work).run(Driver(lineage_of(work, self.context.store)).next)
         for number, _ in enumerate(reports, start=1):
             if number == epochs:
                 reports.close()

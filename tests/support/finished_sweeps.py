@@ -10,8 +10,9 @@ from raykd.config.point import PointConfig
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob, unguarded
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun, unguarded
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 LABEL = "skd seed=1"
@@ -51,9 +52,9 @@ def finish(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
     folder = root if isinstance(root, Path) else Path.cwd()
     context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
     list(prepare(context, base_fingerprint(config), [config]))
-    work = Job(name, config, canonical(config), base_fingerprint(config), unguarded)
+    work = PointJob(name, config, canonical(config), base_fingerprint(config), unguarded)
     Journal.at(root).start(name)
-    list(PointRun(context, work).run(Driver(work.lineage(context.store)).next))
+    list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
     Journal.at(root).end(name, "finished")
     return name
 

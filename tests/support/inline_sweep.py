@@ -13,8 +13,9 @@ from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.sweep.trial import point_description
 from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 
@@ -38,6 +39,6 @@ def run_inline(keys: dict[str, Any], root: Path) -> None:
         journal.add(point.id, point_description(point))
         journal.start(point.id)
         list(prepare(context, base, [point.config]))
-        work = Job(point.id, point.config, canonical(point.config), base)
-        list(PointRun(context, work).run(Driver(work.lineage(context.store)).next))
+        work = PointJob(point.id, point.config, canonical(point.config), base)
+        list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
         journal.end(point.id, "finished")

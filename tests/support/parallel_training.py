@@ -19,7 +19,7 @@ from raykd.tasks.parallel.features import PairFeatures
 from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher
 from raykd.tasks.parallel.windows import build_pair_features
 from raykd.tasks.task import TASKS
-from raykd.worker.loop import train_epoch
+from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
 from raykd.worker.training import loss_terms
 from support.tiny_multilevel import TEACHER_WIDTH, bert, student
 
@@ -105,20 +105,14 @@ def trained(
     """The losses of a step, [6] total, label, KD, word, sentence, structure, and its gradients."""
     model, pairs, task = new_student(config), features().at(3, 1), TASKS["parallel"]
     batching = Batching(tokens_per_step=4096, micro_batch_tokens=4096, micro_batch_examples=micro_batch_examples)
+    teacher = LiveTeacher(pairs, pairs.english, teacher_encoder(), config, device=CPU)
     stats = train_epoch(
         Gradients(model),
-        [step],
-        features=EpochPairs.of(pairs, [step]),
-        lengths=pairs.lengths,
+        EpochData([step], EpochPairs.of(pairs, [step]), pairs.lengths),
+        loss=WeightedLoss(loss_terms(task, config, padding=False), teacher, **WEIGHTS, parts=task.parts),
         batching=batching,
-        compute_terms=loss_terms(task, config, padding=False),
-        teacher=LiveTeacher(pairs, pairs.english, teacher_encoder(), config, device=CPU),
-        **WEIGHTS,
-        first_step=0,
-        total_steps=1,
-        schedule_steps=(0, 1),
+        timeline=Timeline(first_step=0, total_steps=1, schedule_start=0, schedule_steps=1),
         seed=0,
-        parts=task.parts,
     )
     return torch.tensor(stats.losses[0]), {name: each.grad for name, each in model.named_parameters()}
 

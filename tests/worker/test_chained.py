@@ -24,8 +24,9 @@ from raykd.results.journal import Journal
 from raykd.results.models import locate_model
 from raykd.worker.context import WorkerContext
 from raykd.worker.handoff import given_model, given_teacher
+from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 NAME = "runs/multilevel#all seed=1"
@@ -45,8 +46,8 @@ def run(root: Path, config: PointConfig, label: str) -> dict:
     journal.add(name, {"id": name, "label": label, "method": label.split(maxsplit=1)[0]})
     journal.start(name)
     list(prepare(context, base, [config]))
-    work = Job(name, config, canonical(config), base)
-    list(PointRun(context, work).run(Driver(work.lineage(context.store)).next))
+    work = PointJob(name, config, canonical(config), base)
+    list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
     journal.end(name, "finished")
     return journal.result(name)
 

@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, Distil
 from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
 from raykd.config.keys import merged
 from raykd.config.point import PointConfig
+from raykd.data.batching import order_epoch, split_step
 from raykd.data.smallworld import build_tokenizer
 from raykd.errors import DataError
 from raykd.results.artifacts import Store
@@ -27,10 +28,10 @@ from raykd.tasks.parallel.retrieval import retrieval_scores, retrieve
 from raykd.tasks.parallel.sentences import sentence_id
 from raykd.tasks.task import TASKS
 from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
-from raykd.worker.loop import order_epoch, split_step
 from raykd.worker.passes import base_scores, signal_store
-from raykd.worker.point import Job, PointRun
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 MADE = ("artifacts", "scores", "signals")
@@ -99,8 +100,8 @@ def ready(context: WorkerContext, config: PointConfig) -> list[str]:
 
 
 def reports(context: WorkerContext, config: PointConfig):
-    work = Job(point_id(config), config, canonical(config), base_fingerprint(config))
-    return PointRun(context, work).run(Driver(work.lineage(context.store)).next)
+    work = PointJob(point_id(config), config, canonical(config), base_fingerprint(config))
+    return PointRun(context, work).run(Driver(lineage_of(work, context.store)).next)
 
 
 def run(context: WorkerContext, config: PointConfig) -> dict:

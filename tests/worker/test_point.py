@@ -19,12 +19,14 @@ from raykd.errors import ArtifactError, TrainingError
 from raykd.report.examples import read_examples
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
-from raykd.worker.checkpoints import Checkpoints, Progress, load_progress
+from raykd.worker.checkpoints import Checkpoints
 from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob, unguarded
 from raykd.worker.lineage import Driver
 from raykd.worker.passes import signal_store
-from raykd.worker.point import Job, PointRun, unguarded
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
+from raykd.worker.resuming import ResumeState, load_resume_state
 from raykd.worker.timer import no_notice
 
 
@@ -45,18 +47,18 @@ def context(prepared, tmp_path) -> WorkerContext:
     return WorkerContext.open(Store(tmp_path), tmp_path, alone=True, threads=1)
 
 
-def job(config: PointConfig, guard=unguarded) -> Job:
-    return Job(point_id(config), config, canonical(config), base_fingerprint(config), guard)
+def job(config: PointConfig, guard=unguarded) -> PointJob:
+    return PointJob(point_id(config), config, canonical(config), base_fingerprint(config), guard)
 
 
 def reports(context: WorkerContext, config: PointConfig, guard=unguarded):
     work = job(config, guard)
-    return PointRun(context, work).run(Driver(work.lineage(context.store)).next)
+    return PointRun(context, work).run(Driver(lineage_of(work, context.store)).next)
 
 
-def progress(context: WorkerContext, config: PointConfig) -> Progress:
+def progress(context: WorkerContext, config: PointConfig) -> ResumeState:
     checkpoints = Checkpoints(context, point_id(config), config.compute, guard=unguarded, notice=no_notice)
-    return load_progress(checkpoints, config.lineage)
+    return load_resume_state(checkpoints, config.lineage)
 
 
 def run(context: WorkerContext, config: PointConfig) -> dict:
@@ -204,7 +206,7 @@ def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(context):
     interrupted = reports(context, config)
     next(interrupted), next(interrupted)
     interrupted.close()
-    assert progress(context, config) == Progress([], None)
+    assert progress(context, config) == ResumeState([], None)
     assert [report["epoch"] for report in reports(context, config)] == [1, 2]
 
 

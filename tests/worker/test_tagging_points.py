@@ -16,9 +16,10 @@ from raykd.models.tagging import HEAD_CONFIG, HEAD_WEIGHTS
 from raykd.results.artifacts import Store, hash_folder
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
 from raykd.worker.passes import base_scores, signal_store, taught_rows, teacher_signals
-from raykd.worker.point import Job, PointRun
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 MADE = ("artifacts", "scores", "signals")
@@ -54,8 +55,8 @@ def teachers_of(config: PointConfig) -> dict[str, str]:
 
 
 def reports(context: WorkerContext, config: PointConfig):
-    work = Job(point_id(config), config, canonical(config), base_fingerprint(config))
-    return PointRun(context, work).run(Driver(work.lineage(context.store)).next)
+    work = PointJob(point_id(config), config, canonical(config), base_fingerprint(config))
+    return PointRun(context, work).run(Driver(lineage_of(work, context.store)).next)
 
 
 def run(context: WorkerContext, config: PointConfig) -> dict:

@@ -8,6 +8,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from raykd.config.point import DistillationConfig
 from raykd.data import smallworld
+from raykd.data.batching import MicroBatch
 from raykd.data.examples import Answer, QAExample
 from raykd.tasks.qa.features import build_features, with_questions
 from raykd.tasks.qa.learning import (
@@ -28,7 +29,6 @@ from raykd.tasks.qa.learning import (
     spans_of,
 )
 from raykd.tasks.qa.scoring import score_cell
-from raykd.worker.loop import MicroBatch
 
 CPU = torch.device("cpu")
 OPTIONS = {"max_length": 48, "stride": 8, "max_question_length": 24}

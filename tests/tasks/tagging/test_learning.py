@@ -8,6 +8,7 @@ import torch
 from support.enumerated_crf import Case, all_scores, exact, label_table, labellings
 
 from raykd.config.point import DistillationConfig
+from raykd.data.batching import MicroBatch
 from raykd.data.examples import Sentence
 from raykd.data.tags import label_set
 from raykd.models.tagging import TagOutput
@@ -17,7 +18,6 @@ from raykd.tasks.reading import Reading
 from raykd.tasks.tagging.learning import StoredTeacher, best_labels, loss_terms
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.task import TASKS
-from raykd.worker.loop import MicroBatch
 
 CPU = torch.device("cpu")
 LABELS = label_set(["X"], "iob2")
