@@ -1,6 +1,7 @@
 """`raykd predict`: ask a model."""
 
 import argparse
+import io
 import json
 import re
 import sys
@@ -57,7 +58,8 @@ def _predict(options: argparse.Namespace) -> int:
             of_file(predictor, options, out)
         else:
             # What is typed, or piped, may be in another encoding.
-            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+            if isinstance(sys.stdin, io.TextIOWrapper):
+                sys.stdin.reconfigure(encoding="utf-8", errors="replace")
             typed(predictor, options, out)
     return 0
 
@@ -152,7 +154,8 @@ def _print_labels(labelled: "Labelled", out: TextIO) -> None:
 
 def _ask_context() -> str | None:
     """A text that is typed, or read from a file that is named; None at the end of the input."""
-    prompt, lines = "Context (a file, or a text and an empty line): ", []
+    prompt = "Context (a file, or a text and an empty line): "
+    lines: list[str] = []
     while line := _ask(prompt):
         if not lines and len(line) < 1000 and Path(line).is_file():
             return Path(line).read_text(encoding="utf-8", errors="replace")
