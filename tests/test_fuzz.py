@@ -26,7 +26,7 @@ from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.signals import SignalStore
 from raykd.worker.checkpoints import Checkpoints, Position, load_progress, save_generations
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import GenerationRecord
 from raykd.worker.loop import Begun
 from raykd.worker.timer import no_notice
@@ -284,8 +284,8 @@ SAVED = {b"after generation 1": Position(1, 1, 1), b"in generation 2": Position(
 
 def checkpoints_below(root: Path) -> Checkpoints:
     """Those of point `a1`."""
-    space = Workspace(Store(root), root)
-    return Checkpoints(space, "a1", ComputeConfig(), guard=lambda: None, notice=no_notice)
+    context = WorkerContext(Store(root), root)
+    return Checkpoints(context, "a1", ComputeConfig(), guard=lambda: None, notice=no_notice)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from raykd.executors.waiting import LOOK_SECONDS, STALL_SECONDS, Patience
 from raykd.reasons import error_of_raykd, plain_reason
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import Driver
 from raykd.worker.point import Job, PointRun, unguarded
 from raykd.worker.prepare import prepare
@@ -51,26 +51,26 @@ class Place:
     guard: Callable[[], None] = unguarded
     run: int = 0
 
-    def workspace(self, *, alone: bool, resources: WorkerResources) -> Workspace:
+    def worker_context(self, *, alone: bool, resources: WorkerResources) -> WorkerContext:
         """This process as a worker."""
-        return Workspace.open(Store(self.root), self.folder, alone=alone, threads=resources.threads)
+        return WorkerContext.open(Store(self.root), self.folder, alone=alone, threads=resources.threads)
 
 
 class InlineWorker:
     """The worker loop in this very process, which stays warm from point to point."""
 
     def __init__(self, place: Place, resources: WorkerResources) -> None:
-        self.space = place.workspace(alone=True, resources=resources)
+        self.context = place.worker_context(alone=True, resources=resources)
 
     def reports(self, job: Job) -> Iterator[dict[str, Any]]:
         """Run a point; yields a report after every epoch, of a finished point those that it left."""
-        journal = Journal(self.space.store)
+        journal = Journal(self.context.store)
         if journal.state(job.point_id).status == "finished" and journal.result(job.point_id) is not None:
             # A searcher may draw a point that is the same as an earlier one.
             yield from journal.epochs(job.point_id)
             return
         with _recorded(journal, job):
-            yield from PointRun(self.space, job).run(Driver(job.lineage(self.space.store)).next)
+            yield from PointRun(self.context, job).run(Driver(job.lineage(self.context.store)).next)
 
 
 def prepare_inline(
@@ -87,7 +87,7 @@ def prepare_inline(
     @ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns="streaming", max_retries=0)
     def task() -> Iterator[str]:
         place.guard()
-        yield from prepare(place.workspace(alone=True, resources=resources), base, configs)
+        yield from prepare(place.worker_context(alone=True, resources=resources), base, configs)
 
     for attempt in range(PREPARE_ATTEMPTS):
         try:
@@ -124,7 +124,7 @@ def prepare_in_group(
     """`prepare` in a worker group, for base teachers that one worker cannot hold."""
 
     def loop() -> None:
-        for _ in prepare(place.workspace(alone=False, resources=resources), base, configs):
+        for _ in prepare(place.worker_context(alone=False, resources=resources), base, configs):
             pass
 
     def fit() -> None:
@@ -178,10 +178,10 @@ def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callback
 
 def _train_loop(arguments: dict[str, Any]) -> None:
     place, job, driver = arguments["place"], arguments["job"], arguments["driver"]
-    space = place.workspace(alone=False, resources=arguments["resources"])
+    context = place.worker_context(alone=False, resources=arguments["resources"])
     notice = _Notice()
     try:
-        for report in PointRun(space, job, notice=notice).run(lambda records: ray.get(driver.next.remote(records))):
+        for report in PointRun(context, job, notice=notice).run(lambda records: ray.get(driver.next.remote(records))):
             ray.train.report(report)
     except RuntimeError:
         if notice.was_given:

@@ -13,7 +13,7 @@ from raykd.reasons import DISK_FULL, reason_in
 from raykd.results.journal import Journal, headline
 from raykd.sweep.searcher import point_of_suggestion
 from raykd.sweep.trial import point_description
-from raykd.worker.heartbeat import Listener
+from raykd.worker.heartbeat import StallDetector
 
 
 class Progress:
@@ -59,7 +59,7 @@ class Roster:
         self.changed = changed
         self.points: dict[str, Point] = {}
         self.counts: Counter[str] = Counter()
-        self.listeners: dict[str, Listener] = {}
+        self.detectors: dict[str, StallDetector] = {}
 
     def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
         """Record a point in the journal, with the values that a searcher chose."""
@@ -104,7 +104,7 @@ class Roster:
         except ArtifactError:
             # It was removed while it was read: the point has just ended, or begun again.
             return None
-        silence = self.listeners.setdefault(point.id, Listener()).silent_for(pulse, time.monotonic())
+        silence = self.detectors.setdefault(point.id, StallDetector()).silent_for(pulse, time.monotonic())
         return silence and f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
 
     def retried(self, point: Point, error: str) -> None:

@@ -17,20 +17,20 @@ from raykd.models.qa import load_tokenizer
 from raykd.results.artifacts import Store
 from raykd.tasks.task import TASKS, TrainData
 from raykd.worker.engine import join_process_group
-from raykd.worker.heartbeat import Pulse
+from raykd.worker.heartbeat import Heartbeat
 
 T = TypeVar("T")
 CACHE_SIZE = 64
 
 
 @dataclass
-class Workspace:
+class WorkerContext:
     """One worker process.
 
     Attributes:
         store: where artifacts and signals live, the same for all workers.
         folder: the sweep file's folder, from which relative paths are found.
-        pulse: where signs of life go.
+        heartbeat: where signs of life go.
     """
 
     store: Store
@@ -39,10 +39,10 @@ class Workspace:
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     cache: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
-    pulse: Pulse = field(default_factory=Pulse)
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
 
     @classmethod
-    def open(cls, store: Store, folder: Path, *, alone: bool, threads: int | None = None) -> "Workspace":
+    def open(cls, store: Store, folder: Path, *, alone: bool, threads: int | None = None) -> "WorkerContext":
         """Join the process group (or make one of this process alone) and take a device."""
         if threads:
             torch.set_num_threads(threads)

@@ -16,7 +16,7 @@ from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer, shrink
 from raykd.results.models import locate_model
 from raykd.tasks.task import TASKS, Features, Task
-from raykd.worker.context import Workspace, tokenizer_hash
+from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.engine import Engine, EngineOptions
 
 BUILTIN_TINY = "builtin:tiny"
@@ -25,50 +25,50 @@ LOGIT_TOLERANCE = {"float32": 1e-3, "bf16": 0.05}
 """How far a reloaded model's logits may be off, relative to the largest one."""
 
 
-def given_model(space: Workspace, config: PointConfig) -> tuple[Any, Any]:
+def given_model(context: WorkerContext, config: PointConfig) -> tuple[Any, Any]:
     """The model and tokenizer that `base` names, before any training."""
     base, task = config.base, TASKS[config.task]
     seed = base.train.seed if base.train else 0
     torch.manual_seed(seed)
     if base.model == BUILTIN_TINY:
-        tokenizer = _tiny_tokenizer(space, config)
-        return task.tiny_model(config, tokenizer, items=space.items(config)[0], seed=seed), tokenizer
-    name = locate_model(base.model, folder=space.folder)
+        tokenizer = _tiny_tokenizer(context, config)
+        return task.tiny_model(config, tokenizer, items=context.items(config)[0], seed=seed), tokenizer
+    name = locate_model(base.model, folder=context.folder)
     tokenizer = load_tokenizer(name, gguf_file=base.gguf_file)
-    return task.given_model(config, name, items=space.items(config)[0]), tokenizer
+    return task.given_model(config, name, items=context.items(config)[0]), tokenizer
 
 
-def given_teacher(space: Workspace, config: PointConfig) -> tuple[Any, Any]:
+def given_teacher(context: WorkerContext, config: PointConfig) -> tuple[Any, Any]:
     """The model and tokenizer that `teacher` names."""
     task, name = TASKS[config.task], config.teacher.model
     if name == BUILTIN_TINY:
-        tokenizer = _tiny_tokenizer(space, config)
+        tokenizer = _tiny_tokenizer(context, config)
         return task.tiny_teacher(config, tokenizer), tokenizer
-    name = locate_model(name, folder=space.folder)
+    name = locate_model(name, folder=context.folder)
     return task.given_teacher(config, name), load_tokenizer(name)
 
 
-def _tiny_tokenizer(space: Workspace, config: PointConfig) -> Any:
+def _tiny_tokenizer(context: WorkerContext, config: PointConfig) -> Any:
     """The tokenizer of the built-in world, made once."""
-    store, name = space.store, f"tokenizer-{config.task}"
-    if space.rank == 0 and not store.has(name):
+    store, name = context.store, f"tokenizer-{config.task}"
+    if context.rank == 0 and not store.has(name):
         with store.committing(name, lambda: {"kind": "tokenizer"}) as folder:
             TASKS[config.task].build_tiny_tokenizer(folder)
-    space.barrier()
+    context.barrier()
     return load_tokenizer(str(store.artifact(name)))
 
 
-def load(space: Workspace, config: PointConfig, artifact: str, *, dropout: float | None = None) -> Any:
+def load(context: WorkerContext, config: PointConfig, artifact: str, *, dropout: float | None = None) -> Any:
     """The model of an artifact, in float32 on the CPU.
 
     Raises:
         ArtifactError: if it is not what its record says.
     """
-    space.remember(("verified", artifact), lambda: space.store.verify(artifact))
-    return TASKS[config.task].load_model(str(space.store.artifact(artifact)), dropout=dropout)
+    context.remember(("verified", artifact), lambda: context.store.verify(artifact))
+    return TASKS[config.task].load_model(str(context.store.artifact(artifact)), dropout=dropout)
 
 
-def first_student(space: Workspace, config: PointConfig, base: str) -> Any:
+def first_student(context: WorkerContext, config: PointConfig, base: str) -> Any:
     """The student of generation 1: generation 0 itself, fewer of its layers, or another model with its tokenizer.
 
     Raises:
@@ -76,11 +76,11 @@ def first_student(space: Workspace, config: PointConfig, base: str) -> Any:
     """
     dropout = config.training.dropout
     if config.student.model:
-        name = locate_model(config.student.model, folder=space.folder)
-        same_tokenizer(base, space.tokenizer(base), name, load_tokenizer(name))
+        name = locate_model(config.student.model, folder=context.folder)
+        same_tokenizer(base, context.tokenizer(base), name, load_tokenizer(name))
         torch.manual_seed(config.seed)
         return TASKS[config.task].load_model(name, dropout=dropout)
-    model = load(space, config, base, dropout=dropout)
+    model = load(context, config, base, dropout=dropout)
     return shrink(model, config.student.num_layers) if config.student.num_layers else model
 
 
@@ -92,17 +92,17 @@ def build_engine(model: Any, batching: Batching, compute: ComputeConfig) -> Engi
     return Engine(model, engine_options(batching, compute))
 
 
-def build_frozen(space: Workspace, config: PointConfig, artifact: str) -> Engine:
+def build_frozen(context: WorkerContext, config: PointConfig, artifact: str) -> Engine:
     """An artifact as a frozen engine; the caller destroys it."""
-    model = load(space, config, artifact)
+    model = load(context, config, artifact)
     use_cpu_kernels(model)
     return Engine(model, engine_options(config.training, config.compute), frozen=True)
 
 
 @contextlib.contextmanager
-def frozen(space: Workspace, config: PointConfig, artifact: str) -> Iterator[Engine]:
+def frozen(context: WorkerContext, config: PointConfig, artifact: str) -> Iterator[Engine]:
     """An artifact as a frozen engine, gone after the block."""
-    engine = build_frozen(space, config, artifact)
+    engine = build_frozen(context, config, artifact)
     try:
         yield engine
     finally:
@@ -110,7 +110,14 @@ def frozen(space: Workspace, config: PointConfig, artifact: str) -> Iterator[Eng
 
 
 def export(
-    space: Workspace, task: Task, engine: Engine, name: str, recipe: dict[str, Any], *, tokenizer: Any, probe: Features
+    context: WorkerContext,
+    task: Task,
+    engine: Engine,
+    name: str,
+    recipe: dict[str, Any],
+    *,
+    tokenizer: Any,
+    probe: Features,
 ) -> bool:
     """Turn an engine's model into an artifact: write it, load it back, compare its outputs, record it.
 
@@ -122,27 +129,33 @@ def export(
     Raises:
         ArtifactError: if what was written does not answer as the model in memory does.
     """
-    if space.from_rank_0(space.store.has(name)):
+    if context.from_rank_0(context.store.has(name)):
         return False
-    batch = space.to_device(probe.collate(np.arange(min(len(probe), VERIFIED_WINDOWS))))
+    batch = context.to_device(probe.collate(np.arange(min(len(probe), VERIFIED_WINDOWS))))
     engine.eval()
     with torch.no_grad():
         expected = task.signals(engine(**task.model_inputs(batch)))
     weights = engine.weights()
-    if space.rank == 0:
-        with space.store.committing(name, lambda: recipe) as folder:
+    if context.rank == 0:
+        with context.store.committing(name, lambda: recipe) as folder:
             engine.model.save_pretrained(folder, state_dict=weights)
             tokenizer.save_pretrained(folder)
-            _same_answers(space, task, folder, batch, expected, precision=engine.options.precision)
-    space.barrier()
+            _same_answers(context, task, folder, batch, expected, precision=engine.options.precision)
+    context.barrier()
     return True
 
 
 def _same_answers(
-    space: Workspace, task: Task, folder: Path, batch: dict[str, Tensor], expected: dict[str, Tensor], *, precision: str
+    context: WorkerContext,
+    task: Task,
+    folder: Path,
+    batch: dict[str, Tensor],
+    expected: dict[str, Tensor],
+    *,
+    precision: str,
 ) -> None:
-    reloaded = task.load_model(str(folder)).to(space.device).eval()
-    with torch.no_grad(), torch.autocast(space.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    reloaded = task.load_model(str(folder)).to(context.device).eval()
+    with torch.no_grad(), torch.autocast(context.device.type, torch.bfloat16, enabled=precision == "bf16"):
         again = task.signals(reloaded(**task.model_inputs(batch)))
     for name, values in expected.items():
         difference = float((again[name] - values).abs().max())

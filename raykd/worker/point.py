@@ -14,10 +14,10 @@ from raykd.results.artifacts import Store, fingerprint
 from raykd.results.journal import Journal
 from raykd.tasks.task import TASKS
 from raykd.worker.checkpoints import Checkpoints, Position, Saved, load_progress, save_generations
-from raykd.worker.context import Workspace, tokenizer_hash
+from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.engine import Engine
 from raykd.worker.handoff import build_engine, build_frozen, export, first_student, frozen, load
-from raykd.worker.heartbeat import Pulse
+from raykd.worker.heartbeat import Heartbeat
 from raykd.worker.lineage import GenerationRecord, GenerationSpec, Lineage
 from raykd.worker.loop import Begun, EpochStats, TeacherView, order_epoch, train_epoch
 from raykd.worker.passes import base_scores, score, signal_store, teacher_signals
@@ -62,14 +62,14 @@ class Job:
 class PointRun:
     """One point on one rank, from its first generation, or from where its checkpoint stands, to its result."""
 
-    def __init__(self, space: Workspace, job: Job, *, notice: Callable[[], Hashable] = no_notice) -> None:
+    def __init__(self, context: WorkerContext, job: Job, *, notice: Callable[[], Hashable] = no_notice) -> None:
         """
         Args:
             notice: what is about to be taken away from this group of workers, None for nothing; all call it together.
         """
-        self.space, self.job, self.config = space, job, job.config
-        self.task, self.journal = TASKS[job.config.task], Journal(space.store)
-        self.train = space.train_set(self.config, job.base)
+        self.context, self.job, self.config = context, job, job.config
+        self.task, self.journal = TASKS[job.config.task], Journal(context.store)
+        self.train = context.train_set(self.config, job.base)
         training, lineage = self.config.training, self.config.lineage
         self.lengths = widths(self.train.features, training, self.config.data.max_length)
         self.steps = [
@@ -87,7 +87,7 @@ class PointRun:
         self.in_memory: str | None = None
         self.live: list[Engine] = []
         self.reported = 0
-        self.checkpoints = Checkpoints(space, job.point_id, self.config.compute, guard=job.guard, notice=notice)
+        self.checkpoints = Checkpoints(context, job.point_id, self.config.compute, guard=job.guard, notice=notice)
 
     def run(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """Walk the generations that the driver names; yields a report after every epoch.
@@ -97,12 +97,12 @@ class PointRun:
                 alone.
         """
         started = time.time()
-        if self.space.rank == 0:
-            self.space.pulse = Pulse(lambda record: self.journal.write_pulse(self.job.point_id, record))
-        self.space.pulse.begin("starting", "starting")
-        self.space.begin_gpu_memory()
-        found = load_progress(self.checkpoints, self.config.lineage) if self.space.rank == 0 else None
-        progress = self.space.from_rank_0(found)
+        if self.context.rank == 0:
+            self.context.heartbeat = Heartbeat(lambda record: self.journal.write_pulse(self.job.point_id, record))
+        self.context.heartbeat.begin("starting", "starting")
+        self.context.begin_gpu_memory()
+        found = load_progress(self.checkpoints, self.config.lineage) if self.context.rank == 0 else None
+        progress = self.context.from_rank_0(found)
         records, saved = progress.records, progress.saved
         try:
             spec = self._ask(ask, records)
@@ -110,23 +110,23 @@ class PointRun:
                 record = yield from self._generation(spec, records, saved, started)
                 records, saved = [*records, record], None
                 self._guard()
-                if self.space.rank == 0:
-                    save_generations(self.space.store, self.job.point_id, records)
+                if self.context.rank == 0:
+                    save_generations(self.context.store, self.job.point_id, records)
                 spec = self._ask(ask, records)
             self._finish(records, time.time() - started)
         finally:
             self._free_live()
             self._free_student()
             self.checkpoints.close()
-            self.space.pulse = Pulse()
+            self.context.heartbeat = Heartbeat()
 
     def _guard(self) -> None:
         """Stop a run that lost its point before it writes: rank 0 knows, and without its share nothing counts."""
-        if self.space.rank == 0:
+        if self.context.rank == 0:
             self.job.guard()
 
     def _ask(self, ask: Ask, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
-        return self.space.from_rank_0(ask(records) if self.space.rank == 0 else None)
+        return self.context.from_rank_0(ask(records) if self.context.rank == 0 else None)
 
     def _generation(
         self, spec: GenerationSpec, records: list[GenerationRecord], saved: Saved | None, started: float
@@ -141,11 +141,11 @@ class PointRun:
             which = f"epoch {at.epochs + 1} of {len(self.steps)}"
             steps = len(at.begun.losses), len(self.steps[at.epochs])
             doing = f"generation {spec.index}, training, {which}"
-            self.space.pulse.begin("training", doing, epoch=at.epochs, steps=steps)
+            self.context.heartbeat.begin("training", doing, epoch=at.epochs, steps=steps)
             stats = self._train_epoch(at, teacher, spec)
             self._refuse_nan(stats.losses, at)
             self.in_memory = None
-            self.space.pulse.begin(
+            self.context.heartbeat.begin(
                 "scoring", f"generation {spec.index}, scoring after {which}", steps=(steps[1], steps[1])
             )
             dev_score, watched = self._dev_scores()
@@ -155,7 +155,7 @@ class PointRun:
         self._free_live()
         if here is at and self.config.evaluation.epoch_max_items != 0:
             dev_score, _ = self._dev_scores()
-        self.space.pulse.begin("exporting", f"generation {spec.index}, exporting", epoch=at.epochs)
+        self.context.heartbeat.begin("exporting", f"generation {spec.index}, exporting", epoch=at.epochs)
         name, made = self._export(self._recipe(spec, records), spec, dev_score)
         # An artifact of an earlier try need not have the bits of this one.
         self.in_memory = name if made else None
@@ -165,13 +165,13 @@ class PointRun:
         """Put the student of a generation into memory: it is there, in the checkpoint, or in an artifact."""
         if spec.start == "continue" and self.engine is not None:
             return
-        self.space.pulse.begin("loading", f"generation {spec.index}, loading the student", epoch=at.epochs)
+        self.context.heartbeat.begin("loading", f"generation {spec.index}, loading the student", epoch=at.epochs)
         self._free_student()
         if spec.start_from:
-            model = load(self.space, self.config, spec.start_from, dropout=self.config.training.dropout)
+            model = load(self.context, self.config, spec.start_from, dropout=self.config.training.dropout)
         else:
-            model = first_student(self.space, self.config, self.job.base)
-        model = self.task.to_train(model, self.config, teacher=self.space.store.artifact(spec.teachers[0]))
+            model = first_student(self.context, self.config, self.job.base)
+        model = self.task.to_train(model, self.config, teacher=self.context.store.artifact(spec.teachers[0]))
         self.engine = build_engine(model, self.config.training, self.config.compute)
         is_base = not (self.config.student.num_layers or self.config.student.model)
         self.in_memory = spec.start_from or (self.job.base if is_base else None)
@@ -184,17 +184,17 @@ class PointRun:
         if not distillation.uses_teacher:
             return None
         first = spec.teachers[0] in first_teachers(self.config)
-        place = {"device": self.space.device, "pad_to": self.pad_to, "first": first}
+        place = {"device": self.context.device, "pad_to": self.pad_to, "first": first}
         if distillation.signals == "live":
-            self.live = [build_frozen(self.space, self.config, name) for name in spec.teachers]
+            self.live = [build_frozen(self.context, self.config, name) for name in spec.teachers]
 
             def forward(**inputs: Any) -> Any:
                 return self.task.mean_outputs([engine(**inputs) for engine in self.live])
 
             return self.task.live_teacher(self.train, forward, distillation, **place)
         in_memory = (self.in_memory, self.engine) if self.in_memory else None
-        self.space.pulse.begin("signals", f"generation {spec.index}, reading the teachers' signals")
-        readings = teacher_signals(self.space, spec.teachers, self.config, self.job.base, in_memory=in_memory)
+        self.context.heartbeat.begin("signals", f"generation {spec.index}, reading the teachers' signals")
+        readings = teacher_signals(self.context, spec.teachers, self.config, self.job.base, in_memory=in_memory)
         return self.task.stored_teacher(self.train, readings, distillation, **place)
 
     def _train_epoch(self, at: Position, teacher: TeacherView | None, spec: GenerationSpec) -> EpochStats:
@@ -226,7 +226,7 @@ class PointRun:
 
     def _between(self, at: Position, done: Callable[[], Begun]) -> None:
         """Give a sign of life at the boundary of two steps, and save where it is time to."""
-        self.space.pulse.moved()
+        self.context.heartbeat.moved()
         if self.checkpoints.is_due():
             begun = done()
             self._refuse_nan(begun.losses, at)
@@ -240,7 +240,7 @@ class PointRun:
         """The main score on the epoch sample, and what else is watched."""
         if self.config.evaluation.epoch_max_items == 0:
             return None, {}
-        scores = score(self.space, self.engine, self.config, self.job.base, epoch_sample=True).scores
+        scores = score(self.context, self.engine, self.config, self.job.base, epoch_sample=True).scores
         return scores[scores["main"]], scores.get("watched", {})
 
     def _advance(
@@ -288,10 +288,10 @@ class PointRun:
             "elapsed_seconds": elapsed,
             # Of those that this process did: it may have gone on from another one's.
             "seconds_left": elapsed / self.reported * (len(self.steps) - at.epochs),
-            "gpu_memory_bytes": self.space.gpu_memory_bytes(),
+            "gpu_memory_bytes": self.context.gpu_memory_bytes(),
         }
         self._guard()
-        if self.space.rank == 0:
+        if self.context.rank == 0:
             kept = {**report, "teachers": list(spec.teachers), "losses": stats.losses, "written": time.time()}
             self.journal.write_epoch(self.job.point_id, at.epochs, kept)
         return report
@@ -308,26 +308,26 @@ class PointRun:
         }
 
     def _export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> tuple[str, bool]:
-        name, tokenizer = fingerprint(recipe), self.space.tokenizer(self.job.base)
+        name, tokenizer = fingerprint(recipe), self.context.tokenizer(self.job.base)
         record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
         record["tokenizer"] = tokenizer_hash(tokenizer)
         self._guard()
         made = export(
-            self.space, self.task, self.engine, name, record, tokenizer=tokenizer, probe=self.task.probe(self.train)
+            self.context, self.task, self.engine, name, record, tokenizer=tokenizer, probe=self.task.probe(self.train)
         )
         return name, made
 
     def _finish(self, records: list[GenerationRecord], seconds: float) -> None:
         """Score what the lineage delivers, write the result, and drop what nobody will ask for."""
-        final, base = self.job.lineage(self.space.store).final(records), self.job.base
-        self.space.pulse.begin("scoring", "scoring what the lineage delivers")
+        final, base = self.job.lineage(self.context.store).final(records), self.job.base
+        self.context.heartbeat.begin("scoring", "scoring what the lineage delivers")
         if final == self.in_memory:
-            scored = score(self.space, self.engine, self.config, base, epoch_sample=False)
+            scored = score(self.context, self.engine, self.config, base, epoch_sample=False)
         else:
-            with frozen(self.space, self.config, final) as engine:
-                scored = score(self.space, engine, self.config, base, epoch_sample=False)
+            with frozen(self.context, self.config, final) as engine:
+                scored = score(self.context, engine, self.config, base, epoch_sample=False)
         self._guard()
-        if self.space.rank != 0:
+        if self.context.rank != 0:
             return
         epochs = list(self.journal.epochs(self.job.point_id))
         result = {
@@ -338,9 +338,9 @@ class PointRun:
             "generations": [record.to_json() for record in records],
             "data": self.train.description,
             "num_windows": len(self.train.features),
-            "num_workers": self.space.world_size,
-            "device": self.space.device.type,
-            "num_threads": self.space.num_threads,
+            "num_workers": self.context.world_size,
+            "device": self.context.device.type,
+            "num_threads": self.context.num_threads,
             "train_seconds": sum(epoch["train_seconds"] for epoch in epochs),
             "seconds": seconds,
         }
@@ -352,10 +352,10 @@ class PointRun:
         made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {base}
         keep = {"none": set(), "last": {final}, "all": made}[self.config.lineage.keep]
         for name in made - keep:
-            self.space.store.remove_weights(name)
+            self.context.store.remove_weights(name)
         for name in made:
             # No other point has these teachers.
-            signal_store(self.space, name, self.config, base).drop()
+            signal_store(self.context, name, self.config, base).drop()
 
     def _free_live(self) -> None:
         for engine in self.live:

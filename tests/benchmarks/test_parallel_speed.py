@@ -40,7 +40,7 @@ from raykd.tasks.parallel.features import PairFeatures
 from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher, StoredTeacher, model_inputs
 from raykd.tasks.parallel.task import ParallelTask
 from raykd.tasks.parallel.windows import build_pair_features
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
 from raykd.worker.loop import TeacherView, train_epoch
 from raykd.worker.training import loss_terms
@@ -184,7 +184,7 @@ class Bench:
     def __init__(
         self, features: PairFeatures, student: MultilevelModel, teacher: SentenceEncoder, folder: Path
     ) -> None:
-        Workspace.open(Store(folder), folder, alone=True, threads=torch.get_num_threads())
+        WorkerContext.open(Store(folder), folder, alone=True, threads=torch.get_num_threads())
         options = EngineOptions(0, "none", "float32", BATCHING.learning_rate, 0.0, 1e-8, 0.0)
         self.features, self.student = features, Engine(student, options)
         self.teacher = Engine(teacher, options, frozen=True)

@@ -37,7 +37,7 @@ from raykd.results.journal import Journal
 from raykd.tasks.qa.features import QAFeatures, build_features
 from raykd.tasks.qa.learning import StoredTeacher, model_inputs
 from raykd.tasks.qa.task import QATask
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
 from raykd.worker.loop import order_epoch, train_epoch
 from raykd.worker.training import loss_terms
@@ -162,7 +162,7 @@ class Bench:
     """A warm engine, its steps and a teacher."""
 
     def __init__(self, features: QAFeatures, folder: Path, *, precision: str = "float32", dropout: float = 0.1) -> None:
-        self.space = Workspace.open(Store(folder), folder, alone=True, threads=torch.get_num_threads())
+        self.context = WorkerContext.open(Store(folder), folder, alone=True, threads=torch.get_num_threads())
         self.features, self.task = features, QATask()
         self.batching = TrainingConfig(tokens_per_step=6144, micro_batch_tokens=6144)
         options = EngineOptions(0, "none", precision, 5e-5, 0.0, 1e-8, 1.0)

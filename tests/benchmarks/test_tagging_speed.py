@@ -30,7 +30,7 @@ from raykd.tasks.tagging.features import TagFeatures
 from raykd.tasks.tagging.learning import StoredTeacher
 from raykd.tasks.tagging.task import TaggingTask
 from raykd.tasks.tagging.windows import build_tag_features
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
 from raykd.worker.loop import order_epoch, train_epoch
 from raykd.worker.training import loss_terms
@@ -83,7 +83,7 @@ class Bench:
     """A warm engine and its steps."""
 
     def __init__(self, features: TagFeatures, folder: Path, head: TagHead, *, precision: str) -> None:
-        Workspace.open(Store(folder), folder, alone=True, threads=2)
+        WorkerContext.open(Store(folder), folder, alone=True, threads=2)
         torch.manual_seed(0)
         config = BertConfig(
             vocab_size=119_547,

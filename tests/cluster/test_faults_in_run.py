@@ -20,7 +20,7 @@ from raykd.executors.capacity import WORKER_ENVIRONMENT, WorkerResources
 from raykd.executors.points import Place, run_in_group
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.point import Job, unguarded
 from raykd.worker.prepare import prepare
 
@@ -59,11 +59,11 @@ def config(num_generations: int = 2, **compute) -> PointConfig:
 
 def run(root: Path, wanted: PointConfig, guard: Callable[[], None] = unguarded) -> dict:
     """The result of a point that a worker group ran to its end."""
-    space = Workspace.open(Store(root), root, alone=True, threads=1)
-    list(prepare(space, base_fingerprint(wanted), [wanted]))
+    context = WorkerContext.open(Store(root), root, alone=True, threads=1)
+    list(prepare(context, base_fingerprint(wanted), [wanted]))
     work = Job(point_id(wanted), wanted, canonical(wanted), base_fingerprint(wanted), guard)
     run_in_group(Place(root, root), work, resources=ONE_CPU, callbacks=[])
-    return Journal(space.store).result(work.point_id)
+    return Journal(context.store).result(work.point_id)
 
 
 def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import check_model, locate_model
 from raykd.storage import Storage, machine_folder, patience
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import Driver
 from raykd.worker.point import Job, PointRun
 from raykd.worker.prepare import prepare
@@ -178,11 +178,11 @@ class Machine:
     def __init__(self, root: Path | str, folder: Path) -> None:
         self.config = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
         self.base = base_fingerprint(self.config)
-        self.space = Workspace.open(Store(root), folder, alone=True, threads=1)
-        self.journal, self.id = Journal(self.space.store), point_id(self.config)
+        self.context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
+        self.journal, self.id = Journal(self.context.store), point_id(self.config)
 
     def prepare(self) -> None:
-        list(prepare(self.space, self.base, [self.config]))
+        list(prepare(self.context, self.base, [self.config]))
         self.journal.write_sweep({"name": "tiny", "points": [self.id], "data": {}})
         varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.base}
         self.journal.add(self.id, {"id": self.id, **varied, "config": self.config.model_dump(mode="json")})
@@ -191,7 +191,7 @@ class Machine:
         """Run to the end, or die after so many epochs."""
         self.journal.start(self.id)
         work = Job(self.id, self.config, canonical(self.config), self.base)
-        reports = PointRun(self.space, work).run(Driver(work.lineage(self.space.store)).next)
+        reports = PointRun(self.context, work).run(Driver(work.lineage(self.context.store)).next)
         for number, _ in enumerate(reports, start=1):
             if number == epochs:
                 reports.close()
@@ -200,7 +200,7 @@ class Machine:
         return self.journal.result(self.id)
 
     def weights(self, artifact: str) -> dict[str, torch.Tensor]:
-        return safetensors.torch.load_file(self.space.store.artifact(artifact) / "model.safetensors")
+        return safetensors.torch.load_file(self.context.store.artifact(artifact) / "model.safetensors")
 
 
 def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder(bucket, tmp_path, monkeypatch, capsys):
@@ -225,7 +225,7 @@ def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder
     model = Path(locate_model(f"{bucket}#best", folder=tmp_path))
     assert (model / "config.json").is_file()
     check_model(f"{bucket}#skd seed=1", folder=tmp_path)
-    kept = {path.split("/")[0] for path in second.space.store.files(f"points/{second.id}")}
+    kept = {path.split("/")[0] for path in second.context.store.files(f"points/{second.id}")}
     assert kept == {"epochs", "generations.json", "outcomes.json", "point.json", "result.json", "state.json"}
     assert not list(tmp_path.glob("another-machine/**/scratch/*"))
     assert not list(tmp_path.glob(f"another-machine/**/points/{second.id}/checkpoints"))

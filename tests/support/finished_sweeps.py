@@ -9,7 +9,7 @@ from raykd.config.identity import base_fingerprint, canonical, point_id
 from raykd.config.point import PointConfig
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import Driver
 from raykd.worker.point import Job, PointRun, unguarded
 from raykd.worker.prepare import prepare
@@ -49,11 +49,11 @@ def finish(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
     """Add a point and run it to its end; returns its id."""
     name = add(root, config, label)
     folder = root if isinstance(root, Path) else Path.cwd()
-    space = Workspace.open(Store(root), folder, alone=True, threads=1)
-    list(prepare(space, base_fingerprint(config), [config]))
+    context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
+    list(prepare(context, base_fingerprint(config), [config]))
     work = Job(name, config, canonical(config), base_fingerprint(config), unguarded)
     Journal.at(root).start(name)
-    list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
+    list(PointRun(context, work).run(Driver(work.lineage(context.store)).next))
     Journal.at(root).end(name, "finished")
     return name
 

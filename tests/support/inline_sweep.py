@@ -12,7 +12,7 @@ from raykd.plan.points import make_plan
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.sweep.trial import point_description
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import Driver
 from raykd.worker.point import Job, PointRun
 from raykd.worker.prepare import prepare
@@ -21,8 +21,8 @@ from raykd.worker.prepare import prepare
 def run_inline(keys: dict[str, Any], root: Path) -> None:
     """Run every point of a sweep and record it as a run on Ray does."""
     plan = make_plan(SweepConfig.model_validate(keys))
-    space = Workspace.open(Store(root), root, alone=True, threads=1)
-    journal = Journal(space.store)
+    context = WorkerContext.open(Store(root), root, alone=True, threads=1)
+    journal = Journal(context.store)
     journal.write_sweep(
         {
             "name": plan.sweep.name,
@@ -37,7 +37,7 @@ def run_inline(keys: dict[str, Any], root: Path) -> None:
         base = base_fingerprint(point.config)
         journal.add(point.id, point_description(point))
         journal.start(point.id)
-        list(prepare(space, base, [point.config]))
+        list(prepare(context, base, [point.config]))
         work = Job(point.id, point.config, canonical(point.config), base)
-        list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
+        list(PointRun(context, work).run(Driver(work.lineage(context.store)).next))
         journal.end(point.id, "finished")

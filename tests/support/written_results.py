@@ -39,7 +39,7 @@ def report(epoch: int, *, of: int = 3, seconds: float = 10.0, loss: float = 0.5)
 
 def pulse(epoch: int | None, *, share: float = 0.0, seconds_left: float | None = None) -> dict[str, Any]:
     """A sign of life of a process that trains the epoch after this one."""
-    life = {"doing": "training", "count": 1, "patience": 30.0, "process": "process 1 on here"}
+    life = {"doing": "training", "count": 1, "allowed_silence": 30.0, "process": "process 1 on here"}
     return {**life, "epoch": epoch, "share": share, "seconds_left": seconds_left, "written": time.time()}
 
 

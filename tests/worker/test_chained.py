@@ -22,7 +22,7 @@ from raykd.predict.evaluate import evaluate
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import locate_model
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.handoff import given_model, given_teacher
 from raykd.worker.lineage import Driver
 from raykd.worker.point import Job, PointRun
@@ -33,20 +33,20 @@ SLOW = {"learning_rate": 1e-6}
 """So slow that weights stay, to four digits, where they began."""
 
 
-def opened(root: Path) -> Workspace:
-    return Workspace.open(Store(root), root, alone=True, threads=1)
+def opened(root: Path) -> WorkerContext:
+    return WorkerContext.open(Store(root), root, alone=True, threads=1)
 
 
 def run(root: Path, config: PointConfig, label: str) -> dict:
     """The result of a point that is run to its end and recorded as a sweep records it."""
-    space, base, name = opened(root), base_fingerprint(config), point_id(config)
-    journal = Journal(space.store)
+    context, base, name = opened(root), base_fingerprint(config), point_id(config)
+    journal = Journal(context.store)
     journal.write_sweep({"points": [name]})
     journal.add(name, {"id": name, "label": label, "method": label.split(maxsplit=1)[0]})
     journal.start(name)
-    list(prepare(space, base, [config]))
+    list(prepare(context, base, [config]))
     work = Job(name, config, canonical(config), base)
-    list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
+    list(PointRun(context, work).run(Driver(work.lineage(context.store)).next))
     journal.end(name, "finished")
     return journal.result(name)
 
@@ -119,13 +119,13 @@ def test_it_ends_as_a_folder_that_transformers_answers_with(answering):
 
 
 def test_a_model_by_name_is_given_bit_by_bit(encoder, tmp_path):
-    space, start = opened(tmp_path), tensors(encoder)
-    qa = given_model(space, qa_point())[0].state_dict()
+    context, start = opened(tmp_path), tensors(encoder)
+    qa = given_model(context, qa_point())[0].state_dict()
     assert all(torch.equal(qa[f"bert.{name}"], tensor) for name, tensor in start.items())
-    tags = given_model(space, tag_point(base={"model": NAME}))[0].state_dict()
+    tags = given_model(context, tag_point(base={"model": NAME}))[0].state_dict()
     assert all(torch.equal(tags[f"encoder.{name}"], tensor) for name, tensor in start.items())
     taught = pair_point(teacher={"model": NAME}, base={"model": "runs/multilevel#best"})
-    for model, _ in (given_teacher(space, taught), given_model(space, taught)):
+    for model, _ in (given_teacher(context, taught), given_model(context, taught)):
         assert all(torch.equal(model.state_dict()[f"encoder.{name}"], tensor) for name, tensor in start.items())
 
 
@@ -179,12 +179,12 @@ def other_weights(world: Path) -> Iterator[None]:
 
 
 def test_another_base_under_the_same_name_is_refused_when_the_sweep_goes_on(world, tmp_path):
-    space, config, base = opened(tmp_path), qa_point(), base_fingerprint(qa_point())
-    list(prepare(space, base, [config]))
-    list(prepare(space, base, [config]))
+    context, config, base = opened(tmp_path), qa_point(), base_fingerprint(qa_point())
+    list(prepare(context, base, [config]))
+    list(prepare(context, base, [config]))
     refused = pytest.raises(DataError, match=r"^base\.model runs/multilevel#all seed=1: model\.safetensors changed")
     with other_weights(world), refused:
-        list(prepare(space, base, [config]))
+        list(prepare(context, base, [config]))
 
 
 def test_a_point_is_evaluated_by_its_name(here, answering, tmp_path):

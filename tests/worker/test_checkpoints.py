@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from raykd.config.point import ComputeConfig, LineageConfig
 from raykd.results.artifacts import Store, to_record
 from raykd.worker.checkpoints import Checkpoints, Position, Progress, load_progress, save_generations
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import GenerationRecord
 from raykd.worker.loop import Begun
 from raykd.worker.timer import no_notice
@@ -44,8 +44,8 @@ class Files:
 
 
 def of(root: Path, guard=lambda: None, **compute) -> Checkpoints:
-    space = Workspace(Store(root), root)
-    return Checkpoints(space, POINT, ComputeConfig(**compute), guard=guard, notice=no_notice)
+    context = WorkerContext(Store(root), root)
+    return Checkpoints(context, POINT, ComputeConfig(**compute), guard=guard, notice=no_notice)
 
 
 def at(epochs: int, steps: int = 0, per_generation: int = 1) -> Position:
