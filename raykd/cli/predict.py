@@ -1,6 +1,7 @@
 """`raykd predict`: ask a model."""
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -52,7 +53,8 @@ def _predict(options: argparse.Namespace) -> int:
                 return 0
         else:
             # What is typed, or piped, may be in another encoding.
-            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+            if isinstance(sys.stdin, io.TextIOWrapper):
+                sys.stdin.reconfigure(encoding="utf-8", errors="replace")
             said = predictor.of_typed(_ask, n_best=options.n_best)
         for each in said:
             if options.json:

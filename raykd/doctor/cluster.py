@@ -150,7 +150,7 @@ def _versions_on(node_id: str) -> Any:
         return {"python": platform.python_version(), "ray": ray.__version__, "raykd": found}
 
     here = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(versions).remote()
+    return ray.remote(versions).options(num_cpus=0, max_retries=0, scheduling_strategy=here).remote()
 
 
 def _storage_of_nodes(root: Path | str) -> Iterator[Finding | Step]:

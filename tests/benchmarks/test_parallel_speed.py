@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from raykd.tasks.parallel.task import ParallelTask
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import BertConfig, BertModel, BertTokenizer, PreTrainedTokenizerFast
@@ -38,7 +39,6 @@ from raykd.models.multilevel import MultilevelModel, MultilevelOptions
 from raykd.results.artifacts import Store
 from raykd.tasks.parallel.features import PairFeatures
 from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher, StoredTeacher, model_inputs
-from raykd.tasks.parallel.task import ParallelTask
 from raykd.tasks.parallel.windows import build_pair_features
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions

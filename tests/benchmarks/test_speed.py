@@ -20,6 +20,7 @@ import pytest
 import ray
 import torch
 import yaml
+from raykd.tasks.qa.task import QATask
 from support.tiny_sweeps import sweep
 from torch import nn
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
@@ -37,7 +38,6 @@ from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.tasks.qa.features import QAFeatures, build_features
 from raykd.tasks.qa.learning import StoredTeacher, model_inputs
-from raykd.tasks.qa.task import QATask
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
 from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch

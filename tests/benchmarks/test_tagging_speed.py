@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from raykd.tasks.reading import Reading
+from raykd.tasks.tagging.task import TaggingTask
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from raykd.config.point import DistillationConfig
@@ -26,10 +28,8 @@ from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, TagModel
 from raykd.results.artifacts import Store
-from raykd.tasks.reading import Reading
 from raykd.tasks.tagging.features import TagFeatures
 from raykd.tasks.tagging.learning import StoredTeacher
-from raykd.tasks.tagging.task import TaggingTask
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions

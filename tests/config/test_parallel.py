@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from raykd.config.load import json_schema
 from support.tiny_sweeps import pair_point, pair_sweep, sweep, tag_sweep
 
 from raykd.config import SweepConfig, load_sweep
@@ -18,7 +19,6 @@ from raykd.config.identity import (
     signal_fingerprint,
 )
 from raykd.config.keys import LEAF_KEYS, at_path, merged, with_path
-from raykd.config.load import json_schema
 from raykd.config.parallel import MultilevelConfig
 from raykd.errors import ConfigError
 from raykd.plan.points import make_plan

@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 import torch
+from raykd.export.forms import FORMS, QAForm
 from support.finished_sweeps import LABEL, add, finish
 from support.tiny_sweeps import point, tag_point
 
 from raykd.errors import ArtifactError, ConfigError, DataError
 from raykd.export.choice import chosen_point
 from raykd.export.folder import export_point
-from raykd.export.forms import FORMS, QAForm
 from raykd.predict import Predictor
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal

@@ -5,12 +5,12 @@ import tempfile
 from pathlib import Path
 
 import torch
-from inline import run_inline
+from support.inline_sweep import run_inline
 
-from raykd.artifacts import Store
-from raykd.config.load import load_sweep
-from raykd.journal import Journal
-from raykd.plan import make_plan
+from raykd.plan.file import load_sweep
+from raykd.plan.points import make_plan
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
 
 HERE = Path(__file__).parent
 STORED = HERE / "losses.json"
@@ -25,7 +25,7 @@ def record(sweep_file: Path) -> Losses:
     torch.set_num_threads(1)
     sweep = load_sweep(sweep_file)
     with tempfile.TemporaryDirectory() as folder:
-        run_inline(sweep.model_dump(mode="json"), Path(folder))
+        run_inline(sweep.to_json(), Path(folder))
         journal = Journal(Store(Path(folder)))
         return {
             f"{sweep.name}/{point.method}": [row for epoch in journal.epochs(point.id) for row in epoch["losses"]]

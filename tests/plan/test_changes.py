@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.tiny_sweeps import sweep
-
 from raykd.config.sweep import SweepConfig
 from raykd.config.vary import without_shorthand
+from support.tiny_sweeps import sweep
+
 from raykd.errors import ConfigError
 from raykd.plan.changes import refuse_changed
 from raykd.plan.points import Plan, make_plan

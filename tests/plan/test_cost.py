@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raykd.config.sweep import SweepConfig
 from support.tiny_sweeps import pair_sweep, sweep, tag_sweep
 
 from raykd.config.keys import merged
-from raykd.config.sweep import SweepConfig
 from raykd.plan.cost import Cost, Estimate, Sizes, estimate, signal_bytes
 from raykd.plan.points import Plan, make_plan
 from raykd.tasks.sizes import TextSizes

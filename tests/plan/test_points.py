@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raykd.config.sweep import SweepConfig
 from support.tiny_sweeps import pair_sweep, tag_sweep
 
 from raykd.config import PointConfig, load_sweep
 from raykd.config.explain import check
 from raykd.config.keys import merged, with_path
-from raykd.config.sweep import SweepConfig
 from raykd.errors import ConfigError
 from raykd.plan.points import base_fingerprint, canonical, expand, make_plan, point_id, suggested_point
 

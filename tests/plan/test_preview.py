@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from raykd.config.sweep import SweepConfig
 from support.tiny_sweeps import pair_sweep, sweep, tag_sweep
 
 from raykd.cli import main
-from raykd.config.sweep import SweepConfig
 from raykd.data import smallworld
 from raykd.errors import ConfigError
 from raykd.models.qa import load_tokenizer

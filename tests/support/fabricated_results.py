@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import yaml
+from raykd.config.load import load_sweep
 
 from raykd.config.identity import base_fingerprint
-from raykd.config.load import load_sweep
 from raykd.plan.points import Point, expand
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal

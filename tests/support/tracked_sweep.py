@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd.config.sweep import SweepConfig
+
 from raykd.results.journal import Journal
 from raykd.trackers import Trackers
 from support.tiny_sweeps import point, sweep

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from raykd.config.sweep import SweepConfig
+from raykd.predict.evaluate import evaluate
 from support.tiny_sweeps import pair_point, point, tag_point
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
 from raykd.config.point import PointConfig
-from raykd.config.sweep import SweepConfig
 from raykd.errors import DataError
 from raykd.plan.inspection import check_data
 from raykd.plan.points import Plan, make_plan
 from raykd.plan.preview import count_parameters
-from raykd.predict.evaluate import evaluate
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import locate_model

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from raykd.tasks.reading import Reading
 from support.enumerated_crf import Case, all_scores, exact, label_table, labellings
 
 from raykd.config.point import DistillationConfig
@@ -14,7 +15,6 @@ from raykd.data.tags import label_set
 from raykd.models.tagging import TagOutput
 from raykd.objectives.chain import Transitions
 from raykd.tasks import tagging
-from raykd.tasks.reading import Reading
 from raykd.tasks.tagging.learning import StoredTeacher, best_labels, loss_terms
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.task import TASKS
