@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from raykd.config.load import load_sweep
 from support.inline_sweep import run_inline
 from support.reference_pages import FOLDER, PAGES
 from support.tiny_sweeps import sweep
 
 from raykd.cli import main, parser
+from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
 
 ROOT = Path(__file__).parents[1]

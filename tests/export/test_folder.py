@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-from raykd.export.forms import FORMS, QAForm
 from support.finished_sweeps import LABEL, add, finish
 from support.tiny_sweeps import point, tag_point
 
@@ -16,6 +15,7 @@ from raykd.predict import Predictor
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.records import read_records
+from raykd.tasks.form import FORMS, QAForm
 
 
 @pytest.fixture

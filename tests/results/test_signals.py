@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raykd.tasks.reading import Reading, average
 
 from raykd.errors import ArtifactError
 from raykd.results.artifacts import Store
 from raykd.results.signals import SignalStore
+from raykd.tasks.teaching import Reading, average
 
 
 def window(number: int, length: int) -> torch.Tensor:
