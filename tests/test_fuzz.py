@@ -15,12 +15,12 @@ import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raykd.config.sweep import SearchConfig, SweepConfig
 
 from raykd.config.keys import LEAF_KEYS, with_path
-from raykd.config.load import load_sweep
 from raykd.config.point import ComputeConfig, LineageConfig
-from raykd.config.sweep import SearchConfig, SweepConfig
 from raykd.errors import ArtifactError, ConfigError, RaykdError
+from raykd.plan.file import load_sweep
 from raykd.report.leaderboard import failures, leaderboard
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal

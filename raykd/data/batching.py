@@ -22,7 +22,7 @@ class MicroBatch:
 
 def widths(lengths: np.ndarray, config: Batching, *, max_length: int) -> np.ndarray:
     """[N] tokens that each feature takes in a batch: its own, or `max_length` where all are padded to it."""
-    return np.full(len(lengths), max_length) if config.pad_to_max else lengths
+    return np.full(len(lengths), max_length) if config.pads_to_max else lengths
 
 
 def order_epoch(

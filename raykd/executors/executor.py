@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.executors.capacity import WorkerResources
 from raykd.results.artifacts import Store
 from raykd.worker.job import PointJob
@@ -40,7 +40,7 @@ class Executor(Protocol):
         """What Ray must keep free for the process that calls `reports`."""
         ...
 
-    def prepare(self, base: str, configs: Sequence[PointConfig]) -> Iterator[str]:
+    def prepare(self, points: Sequence[Identity]) -> Iterator[str]:
         """Make what points with one base teacher share; yields a line for each thing made.
 
         Raises:

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import ray
 from ray.util.queue import Empty, Queue
 
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
+from raykd.config.point import PointBase
 from raykd.executors.capacity import DRIVER_CPUS, WorkerResources
 from raykd.executors.executor import Place, open_context
 from raykd.executors.ray_internals import torch_trainer
@@ -41,22 +42,22 @@ class GroupExecutor:
         """Those of the driver alone: the group asks for its own."""
         return {"CPU": DRIVER_CPUS}
 
-    def prepare(self, base: str, configs: Sequence[PointConfig]) -> Iterator[str]:
+    def prepare(self, points: Sequence[Identity]) -> Iterator[str]:
         """In a worker group, for base teachers that one worker cannot hold; also yields what is waited for."""
         place, worker = self.place, self.worker
 
         def loop() -> None:
             from raykd.worker.prepare import prepare
 
-            for _ in prepare(open_context(place, worker, alone=False), base, configs):
+            for _ in prepare(open_context(place, worker, alone=False), points):
                 pass
 
         def fit() -> None:
-            self._fit(loop, None, name=f"prepare-{base}", config=configs[0], keeps_progress=False)
+            self._fit(loop, None, name=f"prepare-{points[0].base}", config=points[0].config, keeps_progress=False)
 
         with _plain_errors():
             yield from _waited_for(_begun(fit))
-        yield f"generation 0 is ready ({configs[0].base.model}), with its scores and signals"
+        yield f"generation 0 is ready ({points[0].config.base.model}), with its scores and signals"
 
     def reports(self, job: PointJob) -> Generator[dict[str, Any], None, None]:
         """In a worker group; the driver answers from an actor beside it, and reports come through another one."""
@@ -64,7 +65,7 @@ class GroupExecutor:
             arguments = {"place": self.place, "job": job, "driver": driver, "worker": self.worker}
 
             def fit() -> None:
-                self._fit(_train_loop, arguments, name=job.point_id, config=job.config, queue=queue)
+                self._fit(_train_loop, arguments, name=job.point.id, config=job.point.config, queue=queue)
 
             yield from _reports_of(_begun(fit), queue)
 
@@ -74,7 +75,7 @@ class GroupExecutor:
         arguments: dict[str, Any] | None,
         *,
         name: str,
-        config: PointConfig,
+        config: PointBase,
         queue: Queue | None = None,
         keeps_progress: bool = True,
     ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ray
 
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.errors import ProcessLostError, StallError
 from raykd.executors.capacity import Capacity, WorkerResources
 from raykd.executors.executor import Place, open_context
@@ -40,7 +40,7 @@ class InlineExecutor:
         """Those of the worker."""
         return {"CPU": self.worker.cpus, "GPU": self.worker.gpus}
 
-    def prepare(self, base: str, configs: Sequence[PointConfig]) -> Iterator[str]:
+    def prepare(self, points: Sequence[Identity]) -> Iterator[str]:
         """In a Ray task of its own; yields lines as they come.
 
         A process that dies is tried again: what it made is there.
@@ -52,7 +52,7 @@ class InlineExecutor:
             from raykd.worker.prepare import prepare
 
             place.store.check_fence()
-            yield from prepare(open_context(place, worker, alone=True), base, configs)
+            yield from prepare(open_context(place, worker, alone=True), points)
 
         for attempt in range(PREPARE_ATTEMPTS):
             try:
@@ -69,9 +69,9 @@ class InlineExecutor:
         from raykd.worker.point import PointRun, lineage_of
 
         journal = Journal(self.place.store)
-        if journal.state(job.point_id).status == "finished" and journal.result(job.point_id) is not None:
+        if journal.state(job.point.id).status == "finished" and journal.result(job.point.id) is not None:
             # A searcher may draw a point that is the same as an earlier one.
-            yield from journal.epochs(job.point_id)
+            yield from journal.epochs(job.point.id)
             return
         with recorded(journal, job):
             yield from PointRun(self.context, job).run(Driver(lineage_of(job, self.place.store)).next)

@@ -7,11 +7,10 @@ from typing import Any
 
 from ray import tune
 
-from raykd.config.point import PointConfig
-from raykd.config.sweep import SweepConfig
 from raykd.errors import RaykdError
 from raykd.executors.executor import Executor
-from raykd.plan.points import Point, base_fingerprint, canonical
+from raykd.plan.points import Point
+from raykd.plan.sweep import SweepConfig
 from raykd.sweep.searcher import METRIC, point_of_suggestion
 from raykd.worker.job import PointJob
 
@@ -35,14 +34,8 @@ class Shared:
 
     def job(self, config: Mapping[str, Any]) -> PointJob:
         """The point of a trial's configuration."""
-        if "point" in config:
-            point_id, point = config["point"]["id"], PointConfig.model_validate(config["point"]["config"])
-        else:
-            assert self.sweep is not None, "a searcher's trials know their sweep"
-            suggested = point_of_suggestion(self.sweep, config)
-            point_id, point = suggested.id, suggested.config
-        recipe, base = canonical(point), base_fingerprint(point)
-        return PointJob(point_id, point, recipe, base, run=self.run, max_deaths=self.max_deaths)
+        point = config["point"] if self.sweep is None else point_of_suggestion(self.sweep, config)
+        return PointJob(point, run=self.run, max_deaths=self.max_deaths)
 
 
 class PointTrial(tune.Trainable):
@@ -90,6 +83,6 @@ def point_description(point: Point) -> dict[str, Any]:
         "method": point.method,
         "label": point.label,
         "varied": dict(point.varied),
-        "base": base_fingerprint(point.config),
+        "base": point.base,
         "config": point.config.model_dump(mode="json"),
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from raykd.data.batching import order_epoch, widths
-from raykd.tasks.task import TASKS
+from raykd.tasks import task_of
 from raykd.worker.checkpoints import Position
 from raykd.worker.context import WorkerContext
 from raykd.worker.job import PointJob
@@ -23,9 +23,9 @@ class EpochPlan:
     """
 
     def __init__(self, context: WorkerContext, job: PointJob) -> None:
-        config = job.config
-        self.task, self.lineage, self.seed = TASKS[config.task], config.lineage, config.seed
-        self.train = context.train_set(config, job.base)
+        config = job.point.config
+        self.task, self.lineage, self.seed = task_of(config), config.lineage, config.seed
+        self.train = context.train_set(job.point)
         self.lengths = widths(self.train.features.lengths, config.training, max_length=config.data.max_length)
         self.steps: list[list[np.ndarray]] = [
             order_epoch(
@@ -33,11 +33,11 @@ class EpochPlan:
                 config.training,
                 seed=config.seed,
                 epoch=epoch,
-                chosen=self.task.chosen(self.train, epoch),
+                chosen=self.task.learning.chosen(self.train, epoch),
             )
-            for epoch in range(self.lineage.num_generations * self.lineage.epochs_per_generation)
+            for epoch in range(config.num_epochs)
         ]
-        self.pad_to = config.data.max_length if config.training.pad_to_max else None
+        self.pad_to = config.data.max_length if config.training.pads_to_max else None
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -45,7 +45,7 @@ class EpochPlan:
     def data(self, epoch: int) -> EpochData:
         """What an epoch, counted from 0 over the lineage, trains on."""
         steps = self.steps[epoch]
-        features = self.task.of_epoch(self.train, steps, seed=self.seed, epoch=epoch)
+        features = self.task.learning.of_epoch(self.train, steps, seed=self.seed, epoch=epoch)
         return EpochData(steps, features, self.lengths)
 
     def timeline(self, epoch: int) -> Timeline:

@@ -23,9 +23,9 @@ def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Line
         return
     journal = Journal(context.store)
     # A result promises the rest.
-    journal.write_outcomes(job.point_id, scored.outcomes)
-    journal.write_result(job.point_id, _result(parts, records, final, scores=scored.scores, seconds=seconds))
-    journal.forget_pulse(job.point_id)
+    journal.write_outcomes(job.point.id, scored.outcomes)
+    journal.write_result(job.point.id, _result(parts, records, final, scores=scored.scores, seconds=seconds))
+    journal.forget_pulse(job.point.id)
     parts.checkpoints.drop()
     _drop_artifacts(context, job, records, final)
 
@@ -33,19 +33,19 @@ def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Line
 def _scored(parts: PointParts, final: str) -> Scored:
     if final == parts.student.stored_as:
         return parts.student.score(epoch_sample=False)
-    with frozen(parts.context, parts.job.config, final) as engine:
-        return score(parts.context, engine, parts.job.config, parts.job.base, epoch_sample=False)
+    with frozen(parts.context, parts.job.point.config, final) as engine:
+        return score(parts.context, engine, parts.job.point, epoch_sample=False)
 
 
 def _result(
     parts: PointParts, records: Sequence[GenerationRecord], final: str, *, scores: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
     context, job, train = parts.context, parts.job, parts.epochs.train
-    epochs = Journal(context.store).epochs(job.point_id)
+    epochs = Journal(context.store).epochs(job.point.id)
     return {
-        "point": job.point_id,
+        "point": job.point.id,
         "artifact": final,
-        "base": job.base,
+        "base": job.point.base,
         "scores": scores,
         "generations": [record.to_json() for record in records],
         "data": train.description,
@@ -59,10 +59,10 @@ def _result(
 
 
 def _drop_artifacts(context: WorkerContext, job: PointJob, records: Sequence[GenerationRecord], final: str) -> None:
-    made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {job.base}
-    keep = {"none": set(), "last": {final}, "all": made}[job.config.lineage.keep]
+    made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {job.point.base}
+    keep = {"none": set(), "last": {final}, "all": made}[job.point.config.lineage.keep]
     for name in made - keep:
         context.store.remove_weights(name)
     for name in made:
         # No other point has these teachers.
-        signal_store(context, name, job.config, job.base).drop()
+        signal_store(context, name, job.point).drop()

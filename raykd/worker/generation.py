@@ -4,12 +4,13 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from raykd.tasks.teaching import Teacher
 from raykd.worker.checkpoints import Checkpoints, Position, Saved
 from raykd.worker.context import WorkerContext
 from raykd.worker.epochs import EpochPlan
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import GenerationRecord, GenerationSpec
-from raykd.worker.loop import Begun, EpochStats, TeacherView, WeightedLoss, train_epoch
+from raykd.worker.loop import Begun, EpochStats, WeightedLoss, train_epoch
 from raykd.worker.reporting import Reporter
 from raykd.worker.student import Student
 from raykd.worker.teacher import Teachers
@@ -38,7 +39,7 @@ class GenerationRun:
             parents: the generations before it.
         """
         self.spec, self.parents = spec, parents
-        self.context, self.job, self.config = parts.context, parts.job, parts.job.config
+        self.context, self.job, self.config = parts.context, parts.job, parts.job.point.config
         self.epochs, self.student, self.teachers = parts.epochs, parts.student, parts.teachers
         self.checkpoints, self.reporter = parts.checkpoints, parts.reporter
 
@@ -86,7 +87,7 @@ class GenerationRun:
     def _begin(self, kind: Any, doing: str, **progress: Any) -> None:
         self.context.heartbeat.begin(kind, f"generation {self.spec.index}, {doing}", **progress)
 
-    def _loss(self, teacher: TeacherView | None) -> WeightedLoss:
+    def _loss(self, teacher: Teacher | None) -> WeightedLoss:
         task, distillation = self.epochs.task, self.config.distillation
         label_weight, kd_weight = distillation.weights
         return WeightedLoss(
@@ -94,7 +95,7 @@ class GenerationRun:
             teacher=teacher,
             label_weight=label_weight,
             kd_weight=kd_weight if teacher is not None else 0.0,
-            parts=tuple(task.parts),
+            parts=task.learning.parts,
         )
 
     def _train(self, at: Position, loss: WeightedLoss) -> EpochStats:
@@ -140,8 +141,8 @@ class GenerationRun:
         train = self.epochs.train
         return {
             "kind": "generation",
-            "point": self.job.recipe,
-            "base": self.job.base,
+            "point": self.job.point.recipe,
+            "base": self.job.point.base,
             "generation": self.spec.index,
             "parents": [record.artifact for record in self.parents],
             "data": train.sha256,

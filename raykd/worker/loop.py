@@ -14,7 +14,8 @@ from torch import Tensor
 
 from raykd.config.base import Weight, weight_at
 from raykd.config.training import Batching
-from raykd.data.batching import MicroBatch, split_step
+from raykd.data.batching import split_step
+from raykd.tasks.teaching import Teacher
 
 
 class Trainable(Protocol):
@@ -41,13 +42,6 @@ class Terms:
     label: Tensor
     kd: Tensor | None
     parts: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-class TeacherView(Protocol):
-    """A teacher, whatever it is: it answers for all micro-batches of one step at once."""
-
-    def for_step(self, step: np.ndarray, micros: Sequence[MicroBatch]) -> Sequence[Any]: ...
-    def mean_coefficient(self) -> float | None: ...
 
 
 class Collatable(Protocol):
@@ -137,7 +131,7 @@ class WeightedLoss:
     """
 
     compute_terms: Callable[[Any, dict[str, Tensor], Any], Terms]
-    teacher: TeacherView | None = None
+    teacher: Teacher | None = None
     label_weight: Weight = 1.0
     kd_weight: Weight = 0.0
     parts: tuple[str, ...] = ()
@@ -193,7 +187,7 @@ def train_epoch(
     """
     engine.train()
     steps, teacher = data.steps, loss.teacher
-    pad_to = int(data.lengths[0]) if batching.pad_to_max else None
+    pad_to = int(data.lengths[0]) if batching.pads_to_max else None
     tally = _Tally(engine, begun, len(steps), 3 + len(loss.parts))
     for number in range(len(begun.losses), len(steps)):
         step, position = steps[number], timeline.first_step + number

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
-from raykd.config.identity import first_teachers, generation_zero
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.checkpoints import Checkpoints
@@ -26,14 +25,14 @@ Ask = Callable[[Sequence[GenerationRecord]], GenerationSpec | None]
 
 def lineage_of(job: PointJob, store: Store) -> Lineage:
     """The rules that the driver of a point follows; generation 0 must have been scored."""
-    scores = base_scores(store, job.base, job.config)
+    point, scores = job.point, base_scores(store, job.point)
     dev_score = scores["epoch"][scores["epoch"]["main"]] if "epoch" in scores else None
     return Lineage(
-        job.config.lineage,
-        job.base,
+        point.config.lineage,
+        point.base,
         dev_score,
-        first_teachers=tuple(first_teachers(job.config)),
-        generation_zero=tuple(generation_zero(job.config)),
+        first_teachers=tuple(point.first_teachers),
+        generation_zero=tuple(point.generation_zero),
     )
 
 
@@ -47,7 +46,7 @@ class PointRun:
         """
         self.context, self.job = context, job
         self.epochs = EpochPlan(context, job)
-        self.checkpoints = Checkpoints(context, job.point_id, job.config.compute, notice=notice)
+        self.checkpoints = Checkpoints(context, job.point.id, job.point.config.compute, notice=notice)
 
     def run(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """Walk the generations that the driver names; yields a report after every epoch.
@@ -89,13 +88,13 @@ class PointRun:
 
     def _begin_heartbeat(self) -> None:
         if self.context.rank == 0:
-            journal, point_id = Journal(self.context.store), self.job.point_id
+            journal, point_id = Journal(self.context.store), self.job.point.id
             self.context.heartbeat = Heartbeat(lambda record: journal.write_pulse(point_id, record))
         self.context.heartbeat.begin("starting", "starting")
 
     def _resume_state(self) -> ResumeState:
         nothing = ResumeState([], None)
-        mine = load_resume_state(self.checkpoints, self.job.config.lineage) if self.context.rank == 0 else nothing
+        mine = load_resume_state(self.checkpoints, self.job.point.config.lineage) if self.context.rank == 0 else nothing
         return self.context.from_rank_0(mine)
 
     def _next(self, ask: Ask, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
@@ -104,4 +103,4 @@ class PointRun:
     def _keep(self, records: list[GenerationRecord]) -> None:
         """Record the finished generations: rank 0 does, without its share no other rank's counts."""
         if self.context.rank == 0:
-            save_generations(self.context.store, self.job.point_id, records)
+            save_generations(self.context.store, self.job.point.id, records)

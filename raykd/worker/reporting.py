@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from raykd.results.journal import Journal
+from raykd.tasks.teaching import Teacher
 from raykd.worker.checkpoints import Position
 from raykd.worker.context import WorkerContext
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import GenerationSpec
-from raykd.worker.loop import EpochStats, TeacherView, WeightedLoss
+from raykd.worker.loop import EpochStats, WeightedLoss
 
 
 class Reporter:
@@ -60,9 +61,9 @@ class Reporter:
         }
         if self.context.rank == 0:
             kept = {**report, "teachers": list(spec.teachers), "losses": stats.losses, "written": time.time()}
-            Journal(self.context.store).write_epoch(self.job.point_id, at.epochs, kept)
+            Journal(self.context.store).write_epoch(self.job.point.id, at.epochs, kept)
         return report
 
 
-def _coefficient(teacher: TeacherView | None) -> float | None:
+def _coefficient(teacher: Teacher | None) -> float | None:
     return teacher.mean_coefficient() if teacher is not None else None

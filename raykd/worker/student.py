@@ -22,7 +22,7 @@ class Student:
     """
 
     def __init__(self, context: WorkerContext, job: PointJob, epochs: EpochPlan) -> None:
-        self.context, self.job, self.config = context, job, job.config
+        self.context, self.job, self.config = context, job, job.point.config
         self.task, self.train = epochs.task, epochs.train
         self.stored_as: str | None = None
         self._engine: Engine | None = None
@@ -47,11 +47,11 @@ class Student:
         if spec.start_from:
             model = load(self.context, self.config, spec.start_from, dropout=self.config.training.dropout)
         else:
-            model = first_student(self.context, self.config, self.job.base)
-        model = self.task.to_train(model, self.config, teacher=self.context.store.artifact(spec.teachers[0]))
+            model = first_student(self.context, self.job.point)
+        model = self.task.model.to_train(model, self.config, teacher=self.context.store.artifact(spec.teachers[0]))
         self._engine = build_engine(model, self.config.training, self.config.compute)
         is_base = not (self.config.student.num_layers or self.config.student.model)
-        self.stored_as = spec.start_from or (self.job.base if is_base else None)
+        self.stored_as = spec.start_from or (self.job.point.base if is_base else None)
         if saved is not None and (saved.position.generation == spec.index or spec.start == "continue"):
             checkpoints.load(self._engine, saved)
             self.stored_as = None
@@ -62,14 +62,14 @@ class Student:
 
     def score(self, *, epoch_sample: bool) -> Scored:
         """Its scores on the dev set, or on the smaller sample that is scored after every epoch."""
-        return score(self.context, self.engine, self.config, self.job.base, epoch_sample=epoch_sample)
+        return score(self.context, self.engine, self.job.point, epoch_sample=epoch_sample)
 
     def export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> str:
         """Turn it into the artifact of a recipe, unless that is there; returns the artifact's fingerprint."""
-        name, tokenizer = fingerprint(recipe), self.context.tokenizer(self.job.base)
+        name, tokenizer = fingerprint(recipe), self.context.tokenizer(self.job.point.base)
         record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
         record["tokenizer"] = tokenizer_hash(tokenizer)
-        probe = self.task.probe(self.train)
+        probe = self.task.learning.probe(self.train)
         made = export(self.context, self.task, self.engine, name, record, tokenizer=tokenizer, probe=probe)
         # An artifact of an earlier try need not have the bits of this one.
         self.stored_as = name if made else None

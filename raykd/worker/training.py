@@ -22,8 +22,8 @@ def loss_terms(
     """The function from (model, batch, teacher's signals) to loss terms that the loop calls."""
 
     def compute(model: Any, batch: dict[str, Tensor], signals: Any) -> Terms:
-        outputs = task.answer(model, batch, signals)
-        return Terms(*task.terms(outputs, batch, signals, config, padding=padding))
+        outputs = task.learning.forward(model, batch, signals)
+        return Terms(*task.learning.terms(outputs, batch, signals, config, padding=padding))
 
     return compute
 

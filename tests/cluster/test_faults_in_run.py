@@ -14,8 +14,7 @@ import torch
 from ray.cluster_utils import Cluster
 from support.tiny_sweeps import point
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.executors.capacity import WORKER_ENVIRONMENT, WorkerResources
 from raykd.executors.executor import Place
 from raykd.executors.group import GroupExecutor
@@ -50,7 +49,7 @@ def two_nodes() -> Iterator[Cluster]:
     cluster.shutdown()
 
 
-def config(num_generations: int = 2, **compute) -> PointConfig:
+def config(num_generations: int = 2, **compute) -> Identity:
     return point(
         data={"budget": 16},
         lineage={"num_generations": num_generations},
@@ -59,21 +58,20 @@ def config(num_generations: int = 2, **compute) -> PointConfig:
     )
 
 
-def run(root: Path, wanted: PointConfig, fence: Fence = no_fence) -> dict:
+def run(root: Path, wanted: Identity, fence: Fence = no_fence) -> dict:
     """The result of a point that a worker group ran to its end."""
     context = WorkerContext.open(Store(root), root, alone=True, threads=1)
-    list(prepare(context, base_fingerprint(wanted), [wanted]))
-    work = PointJob(point_id(wanted), wanted, canonical(wanted), base_fingerprint(wanted))
-    list(GroupExecutor(Place(Store(root, fence), root), ONE_CPU).reports(work))
-    return Journal(context.store).result(work.point_id)
+    list(prepare(context, [wanted]))
+    list(GroupExecutor(Place(Store(root, fence), root), ONE_CPU).reports(PointJob(wanted)))
+    return Journal(context.store).result(wanted.id)
 
 
 def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:
     return safetensors.torch.load_file(Store(root).artifact(result["artifact"]) / "model.safetensors")
 
 
-def losses(root: Path, wanted: PointConfig) -> torch.Tensor:
-    return torch.tensor([row for epoch in Journal.at(root).epochs(point_id(wanted)) for row in epoch["losses"]])
+def losses(root: Path, wanted: Identity) -> torch.Tensor:
+    return torch.tensor([row for epoch in Journal.at(root).epochs(wanted.id) for row in epoch["losses"]])
 
 
 class DiesOnce:

@@ -5,8 +5,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
@@ -35,24 +34,24 @@ else:
 """
 
 
-def add(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+def add(root: Path | str, config: Identity, label: str = LABEL) -> str:
     """Add a point that has not begun to a sweep; returns its id."""
-    journal, name = Journal.at(root), point_id(config)
+    journal, name = Journal.at(root), config.id
     method = label.split(maxsplit=1)[0]
     described = {"method": method, "label": label, "varied": {"seed": config.seed}, "suggested": None}
-    base = base_fingerprint(config)
+    base = config.base
     journal.add(name, {"id": name, **described, "base": base, "config": config.model_dump(mode="json")})
     journal.write_sweep({"config": {"name": "tiny"}, "points": journal.point_ids(), "versions": {"raykd": "0"}})
     return name
 
 
-def finish(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+def finish(root: Path | str, config: Identity, label: str = LABEL) -> str:
     """Add a point and run it to its end; returns its id."""
     name = add(root, config, label)
     folder = root if isinstance(root, Path) else Path.cwd()
     context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
-    list(prepare(context, base_fingerprint(config), [config]))
-    work = PointJob(name, config, canonical(config), base_fingerprint(config))
+    list(prepare(context, [config]))
+    work = PointJob(config)
     Journal.at(root).start(name)
     list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
     Journal.at(root).end(name, "finished")

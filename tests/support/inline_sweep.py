@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import raykd
-from raykd.config.identity import base_fingerprint, canonical
-from raykd.config.sweep import SweepConfig
+from raykd.plan.file import sweep_of
 from raykd.plan.inspection import check_data
 from raykd.plan.points import make_plan
 from raykd.results.artifacts import Store
@@ -21,13 +20,13 @@ from raykd.worker.prepare import prepare
 
 def run_inline(keys: dict[str, Any], root: Path) -> None:
     """Run every point of a sweep and record it as a run on Ray does."""
-    plan = make_plan(SweepConfig.model_validate(keys))
+    plan = make_plan(sweep_of(keys))
     context = WorkerContext.open(Store(root), root, alone=True, threads=1)
     journal = Journal(context.store)
     journal.write_sweep(
         {
             "name": plan.sweep.name,
-            "config": plan.sweep.model_dump(mode="json"),
+            "config": plan.sweep.to_json(),
             "points": [point.id for point in plan.points],
             "versions": {"raykd": raykd.__version__},
             "started": time.time(),
@@ -35,10 +34,9 @@ def run_inline(keys: dict[str, Any], root: Path) -> None:
         }
     )
     for point in plan.points:
-        base = base_fingerprint(point.config)
         journal.add(point.id, point_description(point))
         journal.start(point.id)
-        list(prepare(context, base, [point.config]))
-        work = PointJob(point.id, point.config, canonical(point.config), base)
+        list(prepare(context, [point]))
+        work = PointJob(point)
         list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
         journal.end(point.id, "finished")

@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from raykd.predict.evaluate import evaluate
 from support.tiny_sweeps import pair_point, point, tag_point
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
-from raykd.config.point import PointConfig
-from raykd.config.sweep import SweepConfig
+from raykd.config.identity import Identity
 from raykd.errors import DataError
+from raykd.plan.file import sweep_of
 from raykd.plan.inspection import check_data
 from raykd.plan.points import Plan, make_plan
 from raykd.plan.preview import count_parameters
-from raykd.predict.evaluate import evaluate
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import locate_model
@@ -38,15 +37,15 @@ def opened(root: Path) -> WorkerContext:
     return WorkerContext.open(Store(root), root, alone=True, threads=1)
 
 
-def run(root: Path, config: PointConfig, label: str) -> dict:
+def run(root: Path, config: Identity, label: str) -> dict:
     """The result of a point that is run to its end and recorded as a sweep records it."""
-    context, base, name = opened(root), base_fingerprint(config), point_id(config)
+    context, base, name = opened(root), config.base, config.id
     journal = Journal(context.store)
     journal.write_sweep({"points": [name]})
     journal.add(name, {"id": name, "label": label, "method": label.split(maxsplit=1)[0]})
     journal.start(name)
     list(prepare(context, base, [config]))
-    work = PointJob(name, config, canonical(config), base)
+    work = PointJob(name, config, config.recipe, base)
     list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
     journal.end(name, "finished")
     return journal.result(name)
@@ -88,7 +87,7 @@ def encoder(world) -> Path:
     return journal.store.artifact(journal.result(name)["artifact"])
 
 
-def qa_point(**changes) -> PointConfig:
+def qa_point(**changes) -> Identity:
     return point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1}, **changes)
 
 
@@ -98,14 +97,14 @@ def largest_difference(found: dict[str, torch.Tensor], start: dict[str, torch.Te
 
 def test_a_qa_point_starts_from_the_encoder_of_a_parallel_point(encoder, world, answering):
     config, store, start = qa_point(), Store(answering), tensors(encoder)
-    untrained = tensors(Store(world / "runs" / "multilevel").artifact(base_fingerprint(pair_point())))
+    untrained = tensors(Store(world / "runs" / "multilevel").artifact(pair_point().base))
     assert max(float((start[name] - tensor).abs().max()) for name, tensor in untrained.items()) > 1e-3
-    for artifact in (base_fingerprint(config), Journal(store).result(point_id(config))["artifact"]):
+    for artifact in (config.base, Journal(store).result(config.id)["artifact"]):
         found = tensors(store.artifact(artifact))
         assert {name for name in found if not name.startswith("bert.")} == {"qa_outputs.weight", "qa_outputs.bias"}
         assert {f"bert.{name}" for name in start} == {name for name in found if name.startswith("bert.")}
         assert 0 < largest_difference(found, start) < 1e-4
-    assert store.record(base_fingerprint(config))["given"] == Store(encoder).read_json("record.json")["files"]
+    assert store.record(config.base)["given"] == Store(encoder).read_json("record.json")["files"]
 
 
 def test_it_ends_as_a_folder_that_transformers_answers_with(answering):
@@ -133,14 +132,14 @@ def test_a_model_by_name_is_given_bit_by_bit(encoder, tmp_path):
 def test_a_tagging_student_learns_from_teachers_that_start_at_a_parallel_point(encoder, tmp_path):
     config = tag_point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1})
     result, start = run(tmp_path, config, "tags seed=1"), tensors(encoder)
-    for artifact in (*first_teachers(config), result["artifact"]):
+    for artifact in (*config.first_teachers, result["artifact"]):
         found = tensors(Store(tmp_path).artifact(artifact))
         assert found.keys() == start.keys()
         assert 0 < max(float((found[name] - tensor).abs().max()) for name, tensor in start.items()) < 1e-4
 
 
-def planned(config: PointConfig) -> Plan:
-    return make_plan(SweepConfig.model_validate({"name": "chained", **config.model_dump(mode="json")}))
+def planned(config: Identity) -> Plan:
+    return make_plan(sweep_of({"name": "chained", **config.model_dump(mode="json")}))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,7 @@ def other_weights(world: Path) -> Iterator[None]:
 
 
 def test_another_base_under_the_same_name_is_refused_when_the_sweep_goes_on(world, tmp_path):
-    context, config, base = opened(tmp_path), qa_point(), base_fingerprint(qa_point())
+    context, config, base = opened(tmp_path), qa_point(), qa_point().base
     list(prepare(context, base, [config]))
     list(prepare(context, base, [config]))
     refused = pytest.raises(DataError, match=r"^base\.model runs/multilevel#all seed=1: model\.safetensors changed")

@@ -15,18 +15,17 @@ from support.tiny_sweeps import pair_point
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
-from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
+from raykd.config.identity import Identity
 from raykd.config.keys import merged
-from raykd.config.point import PointConfig
 from raykd.data.batching import order_epoch, split_step
 from raykd.data.smallworld import build_tokenizer
 from raykd.errors import DataError
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.tasks import TASKS
 from raykd.tasks.parallel.data import load_dev
 from raykd.tasks.parallel.retrieval import retrieval_scores, retrieve
 from raykd.tasks.parallel.sentences import sentence_id
-from raykd.tasks.task import TASKS
 from raykd.worker.context import WorkerContext
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
@@ -46,7 +45,7 @@ def opened(root: Path) -> WorkerContext:
 def prepared(tmp_path_factory) -> Path:
     """A results folder with generation 0, the teacher, scores and signals."""
     root = tmp_path_factory.mktemp("prepared")
-    list(prepare(opened(root), base_fingerprint(pair_point()), [pair_point()]))
+    list(prepare(opened(root), [pair_point()]))
     return root
 
 
@@ -84,37 +83,37 @@ def teachers(tmp_path_factory) -> dict[str, Path]:
     return folders
 
 
-def taught_by(folder: Path, **changes: Any) -> PointConfig:
+def taught_by(folder: Path, **changes: Any) -> Identity:
     """A point whose teacher is a model folder."""
     given = {"teacher": {"model": str(folder)}, "lineage": {"teacher": "fixed"}}
     return pair_point(**merged(given, changes))
 
 
-def teacher_of(config: PointConfig) -> str:
-    (name,) = first_teachers(config)
+def teacher_of(config: Identity) -> str:
+    (name,) = config.first_teachers
     return name
 
 
-def ready(context: WorkerContext, config: PointConfig) -> list[str]:
-    return list(prepare(context, base_fingerprint(config), [config]))
+def ready(context: WorkerContext, config: Identity) -> list[str]:
+    return list(prepare(context, [config]))
 
 
-def reports(context: WorkerContext, config: PointConfig):
-    work = PointJob(point_id(config), config, canonical(config), base_fingerprint(config))
+def reports(context: WorkerContext, config: Identity):
+    work = PointJob(config)
     return PointRun(context, work).run(Driver(lineage_of(work, context.store)).next)
 
 
-def run(context: WorkerContext, config: PointConfig) -> dict:
+def run(context: WorkerContext, config: Identity) -> dict:
     """The result of a point that is run to its end."""
     list(reports(context, config))
-    return Journal(context.store).result(point_id(config))
+    return Journal(context.store).result(config.id)
 
 
-def epochs(context: WorkerContext, config: PointConfig) -> list[dict]:
-    return list(Journal(context.store).epochs(point_id(config)))
+def epochs(context: WorkerContext, config: Identity) -> list[dict]:
+    return list(Journal(context.store).epochs(config.id))
 
 
-def losses(context: WorkerContext, config: PointConfig) -> Tensor:
+def losses(context: WorkerContext, config: Identity) -> Tensor:
     """[steps, 6] total, label, KD, word, sentence, structure."""
     return torch.tensor([row for epoch in epochs(context, config) for row in epoch["losses"]])
 
@@ -147,12 +146,12 @@ def by_transformers(folder: Path, texts: Iterable[str], *, pooling: str) -> dict
     return found
 
 
-def stored_signals(context: WorkerContext, config: PointConfig, teacher: str) -> dict[str, Tensor]:
+def stored_signals(context: WorkerContext, config: Identity, teacher: str) -> dict[str, Tensor]:
     """English sentence of the point's budget -> what is stored of it."""
-    base = base_fingerprint(config)
-    first = teacher in first_teachers(config)
-    seen = TASKS["parallel"].seen(context.train_set(config, base), first=first)
-    arrays, _ = signal_store(context, teacher, config, base).read(seen.ids, seen.signal_lengths)
+    base = config.base
+    first = teacher in config.first_teachers
+    seen = TASKS["parallel"].seen(context.train_set(config), first=first)
+    arrays, _ = signal_store(context, teacher, config).read(seen.ids, seen.signal_lengths)
     texts = {sentence_id(pair.english): pair.english for pair in context.items(config)[0].all()}
     vectors = arrays["vectors"].split(seen.signal_lengths.tolist())
     return dict(zip((texts[name] for name in seen.ids), vectors, strict=True))
@@ -163,7 +162,7 @@ def stored_signals(context: WorkerContext, config: PointConfig, teacher: str) ->
 
 def test_generation_0_is_the_untrained_student_and_what_is_scored(context):
     config = pair_point()
-    base, folder = base_fingerprint(config), context.store.artifact(base_fingerprint(config))
+    base, folder = config.base, context.store.artifact(config.base)
     assert context.store.verify(base)["kind"] == "base" and base != teacher_of(config)
     task, tokenizer = TASKS["parallel"], context.tokenizer(base)
     untrained = task.tiny_model(config, tokenizer, items=None, seed=0).encoder.state_dict()
@@ -180,7 +179,7 @@ def test_generation_0_is_the_untrained_student_and_what_is_scored(context):
 
 def test_the_english_teacher_is_an_artifact_of_its_own(context):
     config = pair_point()
-    teacher, base = teacher_of(config), base_fingerprint(config)
+    teacher, base = teacher_of(config), config.base
     record = context.store.verify(teacher)
     assert (record["kind"], record["config"]) == ("teacher", {"model": "builtin:tiny", "pooling": "mean"})
     assert not torch.equal(*(weights(context, name)["embeddings.word_embeddings.weight"] for name in (teacher, base)))
@@ -194,9 +193,9 @@ def test_points_share_teacher_scores_and_signals_and_a_second_start_makes_nothin
         {"multilevel": {"structure_temperature": 0.1, "norm": "layer", "projection_size": 16, "relations": "local"}},
     ]
     configs = [pair_point(distillation=each) for each in knobs]
-    assert len({point_id(config) for config in configs}) == len(knobs)
+    assert len({config.id for config in configs}) == len(knobs)
     before = files_of(context.store.root)
-    (line,) = prepare(context, base_fingerprint(pair_point()), configs)
+    (line,) = prepare(context, configs)
     assert line.startswith("generation 0 scores") and files_of(context.store.root) == before
 
 
@@ -242,7 +241,7 @@ def test_a_teacher_whose_folder_changes_is_refused(context, teachers, tmp_path_f
 
 def test_a_point_ends_with_an_encoder_that_transformers_reads_and_no_head(context):
     result = run(context, pair_point())
-    check_rebuilt(Journal(context.store).outcomes(point_id(pair_point())), result["scores"])
+    check_rebuilt(Journal(context.store).outcomes(pair_point().id), result["scores"])
     (base,) = Journal(context.store).base_scores()
     check_rebuilt(base["outcomes"], base["scores"])
     folder = context.store.artifact(result["artifact"])
@@ -252,7 +251,7 @@ def test_a_point_ends_with_an_encoder_that_transformers_reads_and_no_head(contex
     assert [path.name for path in folder.glob("*.safetensors")] == ["model.safetensors"]
     with safetensors.safe_open(folder / "model.safetensors", "pt") as file:
         assert set(file.keys()) == set(read.state_dict())
-    base = weights(context, base_fingerprint(pair_point()))
+    base = weights(context, pair_point().base)
     trained = weights(context, result["artifact"])
     assert not any(torch.equal(base[name], trained[name]) for name in base if name.endswith("query.weight"))
 
@@ -267,7 +266,7 @@ def test_retrieval_rises_over_generation_0_of_every_trained_language(context):
         distillation={"multilevel": {"pooling": "mean", "structure_temperature": 0.1}},
     )
     ready(context, config)
-    before = base_scores(context.store, base_fingerprint(config), config)["final"]
+    before = base_scores(context.store, config)["final"]
     after = run(context, config)["scores"]
     assert after["retrieval"] > before["retrieval"] + 15
     for language in ("es", "zh"):
@@ -316,8 +315,8 @@ def test_a_fixed_teacher_teaches_all_generations(context):
 def test_a_gate_that_nobody_passes_delivers_generation_0_and_not_the_teacher(context):
     config = pair_point(lineage={"min_delta": 100})
     result = run(context, config)
-    assert result["artifact"] == base_fingerprint(config) and len(result["generations"]) == 1
-    assert result["scores"] == base_scores(context.store, base_fingerprint(config), config)["final"]
+    assert result["artifact"] == config.base and len(result["generations"]) == 1
+    assert result["scores"] == base_scores(context.store, config)["final"]
 
 
 def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, tmp_path_factory):
@@ -336,7 +335,7 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
             next(interrupted)
         interrupted.close()
         assert [report["epoch"] for report in reports(other, config)] == list(range(killed_after + 1, 5))
-        again = Journal(other.store).result(point_id(config))
+        again = Journal(other.store).result(config.id)
         assert again["scores"] == undisturbed["scores"]
         expected, found = weights(context, undisturbed["artifact"]), weights(other, again["artifact"])
         assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -345,10 +344,10 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
 
 def test_masks_are_others_in_each_epoch_and_the_same_in_a_process_that_takes_over(context):
     config, task = pair_point(lineage={"epochs_per_generation": 2}), TASKS["parallel"]
-    base = base_fingerprint(config)
+    base = config.base
 
     def read(where: WorkerContext, epoch: int) -> dict[str, Tensor]:
-        train = where.train_set(config, base)
+        train = where.train_set(config)
         rows = task.chosen(train, epoch)
         steps = order_epoch(train.features.lengths, config.training, seed=config.seed, epoch=epoch, chosen=rows)
         return task.of_epoch(train, steps, seed=config.seed, epoch=epoch).collate(np.sort(rows))
@@ -520,7 +519,7 @@ def test_steps_of_so_many_pairs_are_taken_at_once(context):
     [(1, 20 * 64), (2, 20 * 64), (3, 10 * 64), (8, 3 * 64), (20, 2 * 64), (21, 64), (40, 40)],
 )
 def test_pairs_of_a_step_that_a_worker_cannot_take_at_once_are_refused(num_workers, tokens):
-    def point(tokens: int, **multilevel: str) -> PointConfig:
+    def point(tokens: int, **multilevel: str) -> Identity:
         training = {**EXAMPLES, "micro_batch_tokens": tokens}
         workers = {"num_workers": num_workers, "zero_stage": 1}
         return pair_point(training=training, compute=workers, distillation={"multilevel": multilevel})

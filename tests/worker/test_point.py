@@ -15,8 +15,7 @@ import torch
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import point
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.errors import ArtifactError, LeaseLostError, TrainingError
 from raykd.report.examples import read_examples
 from raykd.results.artifacts import Store
@@ -38,7 +37,7 @@ def prepared(tmp_path_factory) -> Path:
     """A results folder with generation 0, its scores and signals."""
     root = tmp_path_factory.mktemp("prepared")
     context = WorkerContext.open(Store(root), root, alone=True, threads=1)
-    list(prepare(context, base_fingerprint(point()), [point()]))
+    list(prepare(context, [point()]))
     return root
 
 
@@ -50,32 +49,28 @@ def context(prepared, tmp_path) -> WorkerContext:
     return WorkerContext.open(Store(tmp_path), tmp_path, alone=True, threads=1)
 
 
-def job(config: PointConfig) -> PointJob:
-    return PointJob(point_id(config), config, canonical(config), base_fingerprint(config))
-
-
-def reports(context: WorkerContext, config: PointConfig):
-    work = job(config)
+def reports(context: WorkerContext, config: Identity):
+    work = PointJob(config)
     return PointRun(context, work).run(Driver(lineage_of(work, context.store)).next)
 
 
-def progress(context: WorkerContext, config: PointConfig) -> ResumeState:
-    checkpoints = Checkpoints(context, point_id(config), config.compute, notice=no_notice)
+def progress(context: WorkerContext, config: Identity) -> ResumeState:
+    checkpoints = Checkpoints(context, config.id, config.compute, notice=no_notice)
     return load_resume_state(checkpoints, config.lineage)
 
 
-def run(context: WorkerContext, config: PointConfig) -> dict:
+def run(context: WorkerContext, config: Identity) -> dict:
     """The result of a point that is run to its end."""
     list(reports(context, config))
-    return Journal(context.store).result(point_id(config))
+    return Journal(context.store).result(config.id)
 
 
 def weights(context: WorkerContext, artifact: str) -> dict[str, torch.Tensor]:
     return safetensors.torch.load_file(context.store.artifact(artifact) / "model.safetensors")
 
 
-def losses(context: WorkerContext, config: PointConfig) -> list[list[float]]:
-    return [row for epoch in Journal(context.store).epochs(point_id(config)) for row in epoch["losses"]]
+def losses(context: WorkerContext, config: Identity) -> list[list[float]]:
+    return [row for epoch in Journal(context.store).epochs(config.id) for row in epoch["losses"]]
 
 
 def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_record_each(context):
@@ -84,13 +79,13 @@ def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_
     assert record["generation"] == 2
     assert record["parents"] == [result["generations"][0]["artifact"]]
     assert len(result["scores"]["cells"]) == 9
-    outcomes = Journal(context.store).outcomes(point_id(point()))
+    outcomes = Journal(context.store).outcomes(point().id)
     check_rebuilt(outcomes, result["scores"])
     # Four questions, each asked and answered in three languages.
     assert (read_examples(outcomes, "gxlt_f1").counts == np.ones((4, 9))).all()
     (base,) = Journal(context.store).base_scores()
     check_rebuilt(base["outcomes"], base["scores"])
-    assert [epoch["generation"] for epoch in Journal(context.store).epochs(point_id(point()))] == [1, 2]
+    assert [epoch["generation"] for epoch in Journal(context.store).epochs(point().id)] == [1, 2]
     assert result["data"]["budget"]["ids"]
 
 
@@ -110,9 +105,9 @@ def test_every_combination_of_student_init_and_teacher_trains_with_the_teachers_
     context, student_init, teacher
 ):
     config = point(lineage={"student_init": student_init, "teacher": teacher, "num_generations": 3, "keep": "all"})
-    result, base = run(context, config), base_fingerprint(config)
+    result, base = run(context, config), config.base
     first, second, _ = (generation["artifact"] for generation in result["generations"])
-    used = [tuple(epoch["teachers"]) for epoch in Journal(context.store).epochs(point_id(config))]
+    used = [tuple(epoch["teachers"]) for epoch in Journal(context.store).epochs(config.id)]
     expected = {
         "snapshot": [(base,), (first,), (second,)],
         "ensemble": [(base,), (base, first), (base, first, second)],
@@ -136,7 +131,7 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
     for killed_after in (1, 2, 3):
         root = tmp_path_factory.mktemp(f"killed-{killed_after}")
         other = WorkerContext.open(Store(root), root, alone=True, threads=1)
-        list(prepare(other, base_fingerprint(config), [config]))
+        list(prepare(other, [config]))
         interrupted = reports(other, config)
         for _ in range(killed_after):
             next(interrupted)
@@ -146,7 +141,7 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
         assert len(found.records) == (killed_after - 1) // 2
         resumed = list(reports(other, config))
         assert [report["epoch"] for report in resumed] == list(range(killed_after + 1, 5))
-        again = Journal(other.store).result(point_id(config))
+        again = Journal(other.store).result(config.id)
         assert again["scores"] == undisturbed["scores"]
         expected, found = weights(context, undisturbed["artifact"]), weights(other, again["artifact"])
         assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -184,7 +179,7 @@ def test_a_point_killed_inside_an_epoch_goes_on_at_that_very_step_and_ends_with_
     for number in (1, 7, 4 * num_steps + 9):
         root = tmp_path_factory.mktemp(f"killed-{number}")
         other = WorkerContext.open(Store(root), root, alone=True, threads=1)
-        list(prepare(other, base_fingerprint(config), [config]))
+        list(prepare(other, [config]))
         killed = dataclasses.replace(other, store=KilledStore(root, left=[number]))
         with pytest.raises(Killed):
             list(reports(killed, config))
@@ -268,14 +263,14 @@ def test_a_teacher_that_reads_another_question_differs_from_the_first_step_on(co
 
 
 def test_views_with_other_questions_do_not_share_stored_signals(context):
-    base = base_fingerprint(point())
+    base = point().base
     configs = [point(data={"teacher_view": "q-random", "num_target_languages": number}) for number in (1, 2)]
-    folders = {signal_store(context, base, config, base).folder for config in configs}
+    folders = {signal_store(context, base, config).folder for config in configs}
     assert len(folders) == 2
 
 
 def test_points_that_differ_in_knobs_share_one_signal_folder(context):
-    base = base_fingerprint(point())
+    base = point().base
     knobs = [{"temperature": 4}, {"coefficient": "map_at_k"}, {"kd_weight": 0.5}]
     folders = {signal_store(context, base, point(distillation=each), base).folder for each in knobs}
     assert len(folders) == 1
@@ -292,7 +287,7 @@ def test_a_student_with_fewer_layers_learns_from_the_whole_teacher(context):
 def test_plain_fine_tuning_stores_no_signals(prepared, tmp_path):
     config = point(distillation={"kd_weight": 0})
     context = WorkerContext.open(Store(tmp_path), tmp_path, alone=True, threads=1)
-    list(prepare(context, base_fingerprint(config), [config]))
+    list(prepare(context, [config]))
     run(context, config)
     assert not (tmp_path / "signals").exists()
 
@@ -301,22 +296,22 @@ def test_a_gate_that_nobody_passes_delivers_generation_0(context):
     config = point(lineage={"min_delta": 100, "patience": 1, "num_generations": 3})
     result = run(context, config)
     assert len(result["generations"]) == 1
-    assert result["artifact"] == base_fingerprint(config)
+    assert result["artifact"] == config.base
     (base,) = Journal(context.store).base_scores()
-    assert Journal(context.store).outcomes(point_id(config)) == base["outcomes"]
+    assert Journal(context.store).outcomes(config.id) == base["outcomes"]
 
 
 def test_a_diverging_point_says_which_step_of_which_examples(context):
     config = point(training={"learning_rate": 1e30, "max_grad_norm": 0.0}, compute={"checkpoint_seconds": 0})
     with pytest.raises(TrainingError, match=r"generation 1, epoch 1: the loss of step \d+ is not a number, on sw-"):
         run(context, config)
-    assert not context.store.exists(context.store.point(point_id(config)) / "epochs")
+    assert not context.store.exists(context.store.point(config.id) / "epochs")
     # What is saved is from before that step.
     assert all(map(math.isfinite, itertools.chain(*progress(context, config).saved.position.begun.losses)))
 
 
 def test_a_teacher_whose_bytes_changed_is_refused(context):
-    config, base = point(), base_fingerprint(point())
+    config, base = point(), point().base
     folder = context.store.artifact(base)
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:-1] + b"\x00")
@@ -325,7 +320,7 @@ def test_a_teacher_whose_bytes_changed_is_refused(context):
 
 
 def test_generation_0_with_a_damaged_record_is_refused_and_not_made_again(context):
-    config, base = point(), base_fingerprint(point())
+    config, base = point(), point().base
     context.store.write(f"artifacts/{base}/record.json", b'{"given": {}')
     with pytest.raises(ArtifactError, match=r"record\.json: damaged"):
         list(prepare(context, base, [config]))
@@ -344,6 +339,6 @@ def test_micro_batches_change_nothing_but_rounding(context):
 def test_bf16_trains_and_hands_over(prepared, tmp_path):
     config = point(compute={"precision": "bf16"})
     context = WorkerContext.open(Store(tmp_path), tmp_path, alone=True, threads=1)
-    list(prepare(context, base_fingerprint(config), [config]))
+    list(prepare(context, [config]))
     assert run(context, config)["scores"]["gxlt_f1"] >= 0
     assert {tensor.dtype for tensor in weights(context, run(context, config)["artifact"]).values()} == {torch.float32}

@@ -9,8 +9,7 @@ import torch
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import tag_point
 
-from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.errors import ArtifactError
 from raykd.models.tagging import HEAD_CONFIG, HEAD_WEIGHTS
 from raykd.results.artifacts import Store, hash_folder
@@ -33,7 +32,7 @@ def opened(root: Path) -> WorkerContext:
 def prepared(tmp_path_factory) -> Path:
     """A results folder with generation 0, its scores and signals."""
     root = tmp_path_factory.mktemp("prepared")
-    list(prepare(opened(root), base_fingerprint(tag_point()), [tag_point()]))
+    list(prepare(opened(root), [tag_point()]))
     return root
 
 
@@ -49,27 +48,27 @@ def sharing(prepared: Path, root: Path) -> WorkerContext:
     return opened(root)
 
 
-def teachers_of(config: PointConfig) -> dict[str, str]:
+def teachers_of(config: Identity) -> dict[str, str]:
     """Language -> its teacher."""
-    return {language: name for name, language in first_teachers(config).items()}
+    return {language: name for name, language in config.first_teachers.items()}
 
 
-def reports(context: WorkerContext, config: PointConfig):
-    work = PointJob(point_id(config), config, canonical(config), base_fingerprint(config))
+def reports(context: WorkerContext, config: Identity):
+    work = PointJob(config)
     return PointRun(context, work).run(Driver(lineage_of(work, context.store)).next)
 
 
-def run(context: WorkerContext, config: PointConfig) -> dict:
+def run(context: WorkerContext, config: Identity) -> dict:
     """The result of a point that is run to its end."""
     list(reports(context, config))
-    return Journal(context.store).result(point_id(config))
+    return Journal(context.store).result(config.id)
 
 
-def epochs(context: WorkerContext, config: PointConfig) -> list[dict]:
-    return list(Journal(context.store).epochs(point_id(config)))
+def epochs(context: WorkerContext, config: Identity) -> list[dict]:
+    return list(Journal(context.store).epochs(config.id))
 
 
-def losses(context: WorkerContext, config: PointConfig) -> torch.Tensor:
+def losses(context: WorkerContext, config: Identity) -> torch.Tensor:
     return torch.tensor([row for epoch in epochs(context, config) for row in epoch["losses"]])
 
 
@@ -93,7 +92,7 @@ def files_of(root: Path) -> dict[str, int]:
 
 
 def test_each_language_has_one_teacher_that_is_trained_on_it_alone(context):
-    config, base = tag_point(), base_fingerprint(tag_point())
+    config, base = tag_point(), tag_point().base
     teachers = teachers_of(config)
     assert list(teachers) == ["en", "es"] and base not in teachers.values()
     for language, name in teachers.items():
@@ -103,19 +102,19 @@ def test_each_language_has_one_teacher_that_is_trained_on_it_alone(context):
 
 
 def test_points_share_teachers_scores_and_signals_and_a_second_start_makes_nothing_again(tmp_path, prepared):
-    context, base = sharing(prepared, tmp_path), base_fingerprint(tag_point())
+    context, base = sharing(prepared, tmp_path), tag_point().base
     before = files_of(tmp_path)
     knobs = [{"objective": "top_k", "k": 2}, {"temperature": 4}, {"objective": "exact"}, {"kd_share": 0.5}]
     configs = [tag_point(distillation=each, seed=1) for each in knobs]
-    assert {base_fingerprint(config) for config in configs} == {base}
-    assert {tuple(first_teachers(config)) for config in configs} == {tuple(first_teachers(tag_point()))}
+    assert {config.base for config in configs} == {base}
+    assert {tuple(config.first_teachers) for config in configs} == {tuple(tag_point().first_teachers)}
     lines = list(prepare(context, base, configs))
     assert [line for line in lines if "scores" not in line] == []
     assert files_of(tmp_path) == before
 
 
 def test_another_seed_of_a_point_adds_signals_and_no_teacher(context):
-    config, base = tag_point(seed=2), base_fingerprint(tag_point())
+    config, base = tag_point(seed=2), tag_point().base
     (scores, signals) = prepare(context, base, [config])
     assert scores.startswith("generation 0 scores")
     assert "signals over" in signals
@@ -124,28 +123,28 @@ def test_another_seed_of_a_point_adds_signals_and_no_teacher(context):
 
 def test_one_teacher_of_all_languages_is_another_one(context, prepared):
     config = tag_point(base={"train": {"teachers": "one"}})
-    lines = list(prepare(context, base_fingerprint(config), [config]))
+    lines = list(prepare(context, [config]))
     assert any(line.startswith("teacher of all languages: epoch 1/1") for line in lines)
-    assert list(first_teachers(config).values()) == [None]
-    assert not {*first_teachers(config)} & {*first_teachers(tag_point())}
+    assert list(config.first_teachers.values()) == [None]
+    assert not {*config.first_teachers} & {*tag_point().first_teachers}
 
 
 def test_generation_0_is_scored_language_by_language(context):
     config = tag_point()
-    scores = base_scores(context.store, base_fingerprint(config), config)
+    scores = base_scores(context.store, config)
     assert list(scores["final"]["cells"]) == ["en", "es", "zh"]
     assert scores["epoch"]["cells"]["en"]["num_sentences"] == 2
 
 
 def test_a_teacher_is_asked_about_its_own_language_alone(context):
-    config, base = tag_point(), base_fingerprint(tag_point())
-    train = context.train_set(config, base)
+    config, base = tag_point(), tag_point().base
+    train = context.train_set(config)
     for language, name in teachers_of(config).items():
-        rows = taught_rows(context, name, config, base)
+        rows = taught_rows(context, name, config)
         assert {train.features.languages[number] for number in train.features.language[rows]} == {language}
-        store = signal_store(context, name, config, base)
+        store = signal_store(context, name, config)
         assert len(store.missing(train.features.ids)) == len(train.features) - len(rows)
-    readings = teacher_signals(context, tuple(first_teachers(config)), config, base, in_memory=None)
+    readings = teacher_signals(context, tuple(config.first_teachers), config, in_memory=None)
     assert [reading.arrays["emissions"].dtype for reading in readings] == [torch.float16] * 2
     assert [set(reading.constants) for reading in readings] == [{"between", "start", "end"}] * 2
     assert not torch.equal(readings[0].constants["between"], readings[1].constants["between"])
@@ -156,7 +155,7 @@ def test_a_teacher_is_asked_about_its_own_language_alone(context):
 
 def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(context):
     result = run(context, tag_point())
-    check_rebuilt(Journal(context.store).outcomes(point_id(tag_point())), result["scores"])
+    check_rebuilt(Journal(context.store).outcomes(tag_point().id), result["scores"])
     (base,) = Journal(context.store).base_scores()
     check_rebuilt(base["outcomes"], base["scores"])
     record = context.store.verify(result["artifact"])
@@ -169,7 +168,7 @@ def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(cont
 @pytest.mark.parametrize("teacher", ["snapshot", "ensemble", "fixed"])
 def test_later_generations_learn_from_the_student_and_from_the_first_teachers_where_asked(context, teacher, keep):
     config = tag_point(lineage={"teacher": teacher, "keep_first_teachers": keep, "keep": "all"})
-    student, first = run(context, config)["generations"][0]["artifact"], [*first_teachers(config)]
+    student, first = run(context, config)["generations"][0]["artifact"], [*config.first_teachers]
     later = {"snapshot": [student], "ensemble": [*first, student], "fixed": first}[teacher]
     later += [name for name in first if keep and name not in later]
     assert [epoch["teachers"] for epoch in epochs(context, config)] == [first, later]
@@ -191,12 +190,12 @@ def test_the_best_teacher_is_chosen_by_the_selection_set(context):
     config = tag_point(
         lineage=lineage, evaluation={**selection, "epoch_max_items": None}, training={"learning_rate": 1e-2}
     )
-    list(prepare(context, base_fingerprint(config), [config]))
-    scores = base_scores(context.store, base_fingerprint(config), config)
+    list(prepare(context, [config]))
+    scores = base_scores(context.store, config)
     assert (scores["final"]["cells"]["en"]["num_sentences"], scores["epoch"]["cells"]["en"]["num_sentences"]) == (8, 6)
     result = run(context, config)
     found = epochs(context, config)
-    best, expected = scores["epoch"]["f1"], [*first_teachers(config)]
+    best, expected = scores["epoch"]["f1"], [*config.first_teachers]
     for epoch, generation in zip(found, result["generations"], strict=True):
         assert epoch["teachers"] == expected
         assert generation["best_score"] == epoch["dev_score"]
@@ -217,10 +216,10 @@ def test_a_gate_that_nobody_passes_delivers_the_best_student_where_generation_0_
 
 def test_a_gate_that_nobody_passes_delivers_the_one_teacher_of_all_languages(context):
     config = tag_point(base={"train": {"teachers": "one"}}, lineage={"min_delta": 100, "num_generations": 3})
-    list(prepare(context, base_fingerprint(config), [config]))
+    list(prepare(context, [config]))
     result = run(context, config)
-    assert [result["artifact"]] == [*first_teachers(config)]
-    assert result["scores"] == base_scores(context.store, base_fingerprint(config), config)["final"]
+    assert [result["artifact"]] == [*config.first_teachers]
+    assert result["scores"] == base_scores(context.store, config)["final"]
 
 
 def test_the_baseline_stores_no_signals_and_has_no_teacher(prepared, tmp_path):
@@ -228,7 +227,7 @@ def test_the_baseline_stores_no_signals_and_has_no_teacher(prepared, tmp_path):
     for name in ("artifacts", "scores"):
         shutil.copytree(prepared / name, tmp_path / name)
     context = opened(tmp_path)
-    list(prepare(context, base_fingerprint(config), [config]))
+    list(prepare(context, [config]))
     run(context, config)
     assert not (tmp_path / "signals").exists()
     assert (losses(context, config)[:, 2] == 0).all()
@@ -241,7 +240,7 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
         distillation={"objective": "posterior_top_wk", "k": 3, "kd_share": {"start": 1, "end": 0}},
         head={"lstm_size": 8},
     )
-    list(prepare(context, base_fingerprint(config), [config]))
+    list(prepare(context, [config]))
     others = [sharing(context.store.root, tmp_path_factory.mktemp("killed")) for _ in range(3)]
     undisturbed = run(context, config)
     for killed_after, other in enumerate(others, 1):
@@ -250,7 +249,7 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
             next(interrupted)
         interrupted.close()
         assert [report["epoch"] for report in reports(other, config)] == list(range(killed_after + 1, 5))
-        again = Journal(other.store).result(point_id(config))
+        again = Journal(other.store).result(config.id)
         assert again["scores"] == undisturbed["scores"]
         expected, found = weights(context, undisturbed["artifact"]), weights(other, again["artifact"])
         assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -270,8 +269,8 @@ def moved(context: WorkerContext, **training: float) -> dict[str, float]:
         lineage={"num_generations": 1},
         evaluation={"epoch_max_items": 0},
     )
-    list(prepare(context, base_fingerprint(config), [config]))
-    before, after = weights(context, base_fingerprint(config)), weights(context, run(context, config)["artifact"])
+    list(prepare(context, [config]))
+    before, after = weights(context, config.base), weights(context, run(context, config)["artifact"])
     change = {name: float((after[name] - tensor).abs().max()) for name, tensor in before.items()}
     owner = {name: next((part for part in PARTS if name.startswith(f"{part}.")), "encoder") for name in change}
     return {part: max(change[name] for name in change if owner[name] == part) for part in PARTS}
@@ -295,7 +294,7 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
     for stage in (0, 2, 3):
         training = {"transition_learning_rate": 1e-2, "learning_rate": 1e-3, "dropout": 0.0}
         config = tag_point(head=head, training=training, compute={"zero_stage": stage})
-        list(prepare(context, base_fingerprint(config), [config]))
+        list(prepare(context, [config]))
         result = run(context, config)
         found[stage] = losses(context, config), weights(context, result["artifact"])
     for stage in (2, 3):
@@ -307,8 +306,8 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
 
 def test_a_frozen_encoder_is_the_same_in_every_generation(context):
     config = tag_point(head={"freeze_encoder": True, "lstm_size": 8}, training={"weight_decay": 0.1})
-    list(prepare(context, base_fingerprint(config), [config]))
-    names = [base_fingerprint(config), *first_teachers(config), run(context, config)["artifact"]]
+    list(prepare(context, [config]))
+    names = [config.base, *config.first_teachers, run(context, config)["artifact"]]
     first, *others = (safetensors.torch.load_file(context.store.artifact(name) / "model.safetensors") for name in names)
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
     assert not torch.equal(*(weights(context, name)["lstm.weight_ih_l0"] for name in (names[0], names[-1])))
@@ -318,7 +317,7 @@ def test_a_frozen_encoder_is_the_same_in_every_generation(context):
 def test_bf16_trains_and_hands_over(tmp_path, head):
     config = tag_point(compute={"precision": "bf16"}, head=head, evaluation={"epoch_max_items": 0})
     context = opened(tmp_path)
-    list(prepare(context, base_fingerprint(config), [config]))
+    list(prepare(context, [config]))
     result = run(context, config)
     assert {tensor.dtype for tensor in weights(context, result["artifact"]).values()} == {torch.float32}
     assert losses(context, config).isfinite().all()
@@ -332,7 +331,7 @@ def test_micro_batches_change_nothing_but_rounding(context):
 
 def test_a_teacher_with_another_label_set_is_refused_and_both_sides_are_named(context):
     config = tag_point()
-    teacher, base = teachers_of(config)["es"], base_fingerprint(config)
+    teacher, base = teachers_of(config)["es"], config.base
     folder = context.store.artifact(teacher)
     text = (folder / HEAD_CONFIG).read_text()
     (folder / HEAD_CONFIG).write_text(text.replace("RIVER", "WATER"))
