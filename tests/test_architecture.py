@@ -19,7 +19,7 @@ ROWS = (
     {"worker"},
     {"plan"},
     {"results"},
-    {"tasks", "starters"},
+    {"tasks"},
     {"objectives", "models", "data"},
     {"config"},
     {"storage", "reasons"},

@@ -38,7 +38,9 @@ from raykd.models.multilevel import MultilevelModel, MultilevelOptions
 from raykd.results.artifacts import Store
 from raykd.tasks.parallel.config import ParallelDistillation
 from raykd.tasks.parallel.features import PairFeatures
-from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher, StoredTeacher, model_inputs
+from raykd.tasks.parallel.model import model_inputs
+from raykd.tasks.parallel.teachers import LiveTeacher, StoredTeacher
+from raykd.tasks.parallel.terms import EpochPairs
 from raykd.tasks.parallel.windows import build_pair_features
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions

@@ -37,7 +37,8 @@ from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.tasks.qa.config import QaDistillation
 from raykd.tasks.qa.features import QAFeatures, build_features
-from raykd.tasks.qa.learning import StoredTeacher, model_inputs
+from raykd.tasks.form import plain_inputs as model_inputs
+from raykd.tasks.qa.teachers import StoredTeacher
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
 from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch

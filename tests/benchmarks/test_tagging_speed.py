@@ -16,9 +16,10 @@ from raykd.tasks.tagging.task import TaggingTask
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from raykd.config.training import Batching
-from raykd.data import smallworld, smallworld_tags
+from raykd.data import smallworld_tags
 from raykd.data.batching import order_epoch
 from raykd.data.conll import read_languages
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.data.sources import SourceRef
 from raykd.data.tag_format import TagFormat
 from raykd.data.tags import label_set, types_of
@@ -28,7 +29,7 @@ from raykd.models.tagging import TagHead, TagModel
 from raykd.results.artifacts import Store
 from raykd.tasks.tagging.config import TaggingDistillation
 from raykd.tasks.tagging.features import TagFeatures
-from raykd.tasks.tagging.learning import StoredTeacher
+from raykd.tasks.tagging.teachers import StoredTeacher
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.teaching import Reading
 from raykd.worker.context import WorkerContext
@@ -60,7 +61,7 @@ def read_features(folder: Path) -> TagFeatures:
     else:
         found = smallworld_tags.sentences("train", NUM_SENTENCES, languages=LANGUAGES)
         sentences = [sentence for members in found.values() for sentence in members]
-        smallworld.build_tokenizer(folder)
+        build_tokenizer(folder)
         tokenizer = load_tokenizer(str(folder))
     labels = label_set(types_of((sentence.tags for sentence in sentences), "bioes"), "bioes")
     options = {"languages": LANGUAGES, "labels": labels, "scheme": "bioes", "max_length": 128}

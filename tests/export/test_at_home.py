@@ -17,7 +17,7 @@ from raykd.predict import Predictor
 from raykd.results.artifacts import Store
 from raykd.results.records import read_records
 from raykd.tasks import TASKS
-from raykd.tasks.qa.learning import best_answers
+from raykd.tasks.qa.answers import best_answers
 from raykd.tasks.tagging.features import rejoin
 
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raykd.predict.predictor import CANDIDATES
 from raykd.predict.reading import Reading, task_of
 
 from raykd.data import smallworld, smallworld_tags
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.errors import DataError
 from raykd.models.qa import SpanModel, load_tokenizer, tiny_qa_model
 from raykd.models.tagging import TagHead, tiny_tag_model
 from raykd.predict import Predictor
+from raykd.tasks.qa.predictor import CANDIDATES
 
 LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 
@@ -23,7 +24,7 @@ LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    smallworld.build_tokenizer(folder)
+    build_tokenizer(folder)
     return load_tokenizer(str(folder))
 
 
