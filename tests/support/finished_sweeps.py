@@ -9,7 +9,7 @@ from raykd.config.identity import Identity
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob, unguarded
+from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
 from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
@@ -51,7 +51,7 @@ def finish(root: Path | str, config: Identity, label: str = LABEL) -> str:
     folder = root if isinstance(root, Path) else Path.cwd()
     context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
     list(prepare(context, [config]))
-    work = PointJob(name, config, config.recipe, config.base, unguarded)
+    work = PointJob(config)
     Journal.at(root).start(name)
     list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
     Journal.at(root).end(name, "finished")
