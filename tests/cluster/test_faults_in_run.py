@@ -62,7 +62,7 @@ def run(root: Path, wanted: Identity, guard: Callable[[], None] = unguarded) -> 
     list(prepare(context, [wanted]))
     work = PointJob(wanted, guard)
     run_in_group(Place(root, root), work, resources=ONE_CPU, callbacks=[])
-    return Journal(context.store).result(work.point_id)
+    return Journal(context.store).result(work.point.id)
 
 
 def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:

@@ -80,7 +80,9 @@ def test_only_a_base_model_of_the_hub_is_named_as_one(name, is_one):
 
 def test_methods_in_words():
     fading = Schedule(start=1, end=0)
-    skd = point(distillation={"coefficient": "map_at_k", "k": 5, "temperature": 4, "kd_weight": fading.model_dump()}).config
+    skd = point(
+        distillation={"coefficient": "map_at_k", "k": 5, "temperature": 4, "kd_weight": fading.model_dump()}
+    ).config
     assert "over 2 generations of 1 epoch." in method(skd)
     assert list(knobs(skd))[:2] == [
         "label term: weight 1",
