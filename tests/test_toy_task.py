@@ -110,8 +110,8 @@ class ToyLearning(PlainLearning):
 
     def score(self, predictions, scored, evaluation):
         hits = [100.0 * (label == scored.labels[row]) for row, label in sorted(predictions)]
-        outcomes = {"en": (scored.ids, hits)}
-        outcomes = record_outcomes(outcomes, statistic="mean", unit="text", scores={"accuracy": ["en"]})
+        texts, unit = {"en": (scored.ids, hits)}, "text"
+        outcomes = record_outcomes(texts, statistic="mean", unit=unit, scores={"accuracy": ["en"]})
         mean, named = {"accuracy": float(np.mean(hits))}, {"main": "accuracy", "metric": "accuracy"}
         return Scored({**named, "columns": {"accuracy": "%"}, "cells": {"en": mean}, **mean}, outcomes)
 
