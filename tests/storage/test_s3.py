@@ -7,21 +7,18 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from support.points import killed_after, opened, ready, run
 from support.racing_processes import ROUNDS, copies, winners
 from support.tiny_sweeps import point
 
 from raykd import cli
-from raykd.config.identity import base_fingerprint, canonical, point_id
+from raykd.config.identity import base_fingerprint, point_id
 from raykd.errors import ArtifactError, CapacityError, StorageError
 from raykd.report.leaderboard import leaderboard
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import check_model, locate_model
 from raykd.storage import Storage, machine_folder, patience
-from raykd.worker.context import WorkerContext
-from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
-from raykd.worker.prepare import prepare
 
 
 @pytest.fixture
@@ -178,11 +175,11 @@ class Machine:
     def __init__(self, root: Path | str, folder: Path) -> None:
         self.config = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
         self.base = base_fingerprint(self.config)
-        self.context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
+        self.context = opened(root, folder=folder)
         self.journal, self.id = Journal(self.context.store), point_id(self.config)
 
     def prepare(self) -> None:
-        list(prepare(self.context, self.base, [self.config]))
+        ready(self.context, self.config)
         self.journal.write_sweep({"name": "tiny", "points": [self.id], "data": {}})
         varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.base}
         self.journal.add(self.id, {"id": self.id, **varied, "config": self.config.model_dump(mode="json")})
@@ -190,12 +187,10 @@ class Machine:
     def run(self, *, epochs: int | None = None) -> dict | None:
         """Run to the end, or die after so many epochs."""
         self.journal.start(self.id)
-        work = Job(self.id, self.config, canonical(self.config), self.base)
-        reports = PointRun(self.context, work).run(Driver(work.lineage(self.context.store)).next)
-        for number, _ in enumerate(reports, start=1):
-            if number == epochs:
-                reports.close()
-                return None
+        if epochs is not None:
+            killed_after(self.context, self.config, epochs)
+            return None
+        run(self.context, self.config)
         self.journal.end(self.id, "finished")
         return self.journal.result(self.id)
 

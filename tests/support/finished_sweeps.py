@@ -5,14 +5,10 @@ import sys
 import textwrap
 from pathlib import Path
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
+from raykd.config.identity import base_fingerprint, point_id
 from raykd.config.point import PointConfig
-from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
-from raykd.worker.context import WorkerContext
-from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun, unguarded
-from raykd.worker.prepare import prepare
+from support.points import opened, ready, run
 
 LABEL = "skd seed=1"
 
@@ -48,12 +44,10 @@ def add(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
 def finish(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
     """Add a point and run it to its end; returns its id."""
     name = add(root, config, label)
-    folder = root if isinstance(root, Path) else Path.cwd()
-    context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
-    list(prepare(context, base_fingerprint(config), [config]))
-    work = Job(name, config, canonical(config), base_fingerprint(config), unguarded)
+    context = opened(root, folder=None if isinstance(root, Path) else Path.cwd())
+    ready(context, config)
     Journal.at(root).start(name)
-    list(PointRun(context, work).run(Driver(work.lineage(context.store)).next))
+    run(context, config)
     Journal.at(root).end(name, "finished")
     return name
 

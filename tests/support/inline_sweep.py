@@ -5,23 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import raykd
-from raykd.config.identity import base_fingerprint, canonical
 from raykd.config.sweep import SweepConfig
 from raykd.plan.inspection import check_data
 from raykd.plan.points import make_plan
-from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.sweep.trial import point_description
-from raykd.worker.context import WorkerContext
-from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
-from raykd.worker.prepare import prepare
+from support.points import opened, ready, run
 
 
 def run_inline(keys: dict[str, Any], root: Path) -> None:
     """Run every point of a sweep and record it as a run on Ray does."""
     plan = make_plan(SweepConfig.model_validate(keys))
-    context = WorkerContext.open(Store(root), root, alone=True, threads=1)
+    context = opened(root)
     journal = Journal(context.store)
     journal.write_sweep(
         {
@@ -34,10 +29,8 @@ def run_inline(keys: dict[str, Any], root: Path) -> None:
         }
     )
     for point in plan.points:
-        base = base_fingerprint(point.config)
         journal.add(point.id, point_description(point))
         journal.start(point.id)
-        list(prepare(context, base, [point.config]))
-        work = Job(point.id, point.config, canonical(point.config), base)
-        list(PointRun(context, work).run(Driver(work.lineage(context.store)).next))
+        ready(context, point.config)
+        run(context, point.config)
         journal.end(point.id, "finished")

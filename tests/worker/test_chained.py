@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from support.finished_sweeps import finish
+from support.points import opened, ready
 from support.tiny_sweeps import pair_point, point, tag_point
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
+from raykd.config.identity import base_fingerprint, first_teachers, point_id
 from raykd.config.point import PointConfig
 from raykd.config.sweep import SweepConfig
 from raykd.errors import DataError
@@ -22,33 +24,16 @@ from raykd.predict.evaluate import evaluate
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import locate_model
-from raykd.worker.context import WorkerContext
 from raykd.worker.handoff import given_model, given_teacher
-from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
-from raykd.worker.prepare import prepare
 
 NAME = "runs/multilevel#all seed=1"
 SLOW = {"learning_rate": 1e-6}
 """So slow that weights stay, to four digits, where they began."""
 
 
-def opened(root: Path) -> WorkerContext:
-    return WorkerContext.open(Store(root), root, alone=True, threads=1)
-
-
 def run(root: Path, config: PointConfig, label: str) -> dict:
     """The result of a point that is run to its end and recorded as a sweep records it."""
-    context, base, name = opened(root), base_fingerprint(config), point_id(config)
-    journal = Journal(context.store)
-    journal.write_sweep({"points": [name]})
-    journal.add(name, {"id": name, "label": label, "method": label.split(maxsplit=1)[0]})
-    journal.start(name)
-    list(prepare(context, base, [config]))
-    work = Job(name, config, canonical(config), base)
-    list(PointRun(context, work).run(Driver(work.lineage(context.store)).next))
-    journal.end(name, "finished")
-    return journal.result(name)
+    return Journal.at(root).result(finish(root, config, label))
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -179,12 +164,12 @@ def other_weights(world: Path) -> Iterator[None]:
 
 
 def test_another_base_under_the_same_name_is_refused_when_the_sweep_goes_on(world, tmp_path):
-    context, config, base = opened(tmp_path), qa_point(), base_fingerprint(qa_point())
-    list(prepare(context, base, [config]))
-    list(prepare(context, base, [config]))
+    context, config = opened(tmp_path), qa_point()
+    ready(context, config)
+    ready(context, config)
     refused = pytest.raises(DataError, match=r"^base\.model runs/multilevel#all seed=1: model\.safetensors changed")
     with other_weights(world), refused:
-        list(prepare(context, base, [config]))
+        ready(context, config)
 
 
 def test_a_point_is_evaluated_by_its_name(here, answering, tmp_path):
