@@ -6,7 +6,6 @@ import pytest
 import yaml
 from support.tiny_sweeps import pair_point, pair_sweep, sweep, tag_sweep
 
-from raykd.config.identity import Identity
 from raykd.config.keys import at_path, leaf_keys, merged, point_keys, with_path
 from raykd.errors import ConfigError
 from raykd.plan.file import json_schema, load_sweep, sweep_of

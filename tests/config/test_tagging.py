@@ -6,8 +6,8 @@ import pytest
 import yaml
 from support.tiny_sweeps import sweep, tag_point, tag_sweep
 
-from raykd.config.identity import Identity
 from raykd.config.base import Schedule, weight_at
+from raykd.config.identity import Identity
 from raykd.config.keys import at_path, merged, point_keys, with_path
 from raykd.errors import ConfigError
 from raykd.plan.file import load_sweep, sweep_of

@@ -4,7 +4,6 @@ from torch import nn
 from transformers import BertConfig, BertForQuestionAnswering
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from raykd.config.identity import Identity
 from raykd.models.cpu import use_cpu_kernels
 from raykd.models.cpu_attention import ATTENTION, attention
 from raykd.models.cpu_dropout import keep_mask

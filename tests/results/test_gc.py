@@ -8,8 +8,8 @@ import torch
 from support.tiny_sweeps import point
 
 from raykd import cli
-from raykd.config.identity import Identity
 from raykd.config.digest import dump
+from raykd.config.identity import Identity
 from raykd.errors import ArtifactError, LeaseHeldError
 from raykd.report.leaderboard import leaderboard
 from raykd.results import lease

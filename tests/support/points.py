@@ -7,9 +7,9 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from raykd.point.identity import Identity
 from torch import Tensor
 
+from raykd.config.identity import Identity
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext

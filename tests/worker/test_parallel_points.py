@@ -122,9 +122,8 @@ def compared_by_hand(context, config: Identity, teacher: Path, *, micro_batches:
     """
     base = config.base
     train, folder = context.train_set(config), context.store.artifact(base)
-    step, *_ = order_epoch(
-        train.features.lengths, config.config.training, seed=config.config.seed, epoch=0, chosen=train.epochs[0]
-    )
+    knobs = config.config
+    step, *_ = order_epoch(train.features.lengths, knobs.training, seed=knobs.seed, epoch=0, chosen=train.epochs[0])
     texts = {pair.id: (pair.english, pair.other) for pair in context.items(config.config).all.all()}
     texts |= {f"en:{name}": (english, english) for name, (english, _) in texts.items()}
     english, other = zip(*(texts[train.features.ids[index]] for index in step), strict=True)
@@ -336,9 +335,8 @@ def test_masks_are_others_in_each_epoch_and_the_same_in_a_process_that_takes_ove
     def read(where, epoch: int) -> dict[str, Tensor]:
         train = where.train_set(config)
         rows = task.learning.chosen(train, epoch)
-        steps = order_epoch(
-            train.features.lengths, config.config.training, seed=config.config.seed, epoch=epoch, chosen=rows
-        )
+        training, seed = config.config.training, config.config.seed
+        steps = order_epoch(train.features.lengths, training, seed=seed, epoch=epoch, chosen=rows)
         return task.learning.of_epoch(train, steps, seed=config.config.seed, epoch=epoch).collate(np.sort(rows))
 
     whole = [read(context, epoch) for epoch in range(4)]
