@@ -11,6 +11,7 @@ from support.racing_processes import ROUNDS, copies, winners
 from support.tiny_sweeps import point
 
 from raykd import cli
+from raykd.config.digest import dump
 from raykd.errors import ArtifactError, CapacityError, StorageError
 from raykd.report.leaderboard import leaderboard
 from raykd.results.artifacts import Store
@@ -176,21 +177,20 @@ class Machine:
     """A worker that runs points of one place of results."""
 
     def __init__(self, root: Path | str, folder: Path) -> None:
-        self.config = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
-        self.base = self.config.base
+        self.point = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
         self.context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
-        self.journal, self.id = Journal(self.context.store), self.config.id
+        self.journal, self.id = Journal(self.context.store), self.point.id
 
     def prepare(self) -> None:
-        list(prepare(self.context, [self.config]))
+        list(prepare(self.context, [self.point]))
         self.journal.write_sweep({"name": "tiny", "points": [self.id], "data": {}})
-        varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.base}
-        self.journal.add(self.id, {"id": self.id, **varied, "config": self.config.model_dump(mode="json")})
+        varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.point.base}
+        self.journal.add(self.id, {"id": self.id, **varied, "config": dump(self.point.config)})
 
     def run(self, *, epochs: int | None = None) -> dict | None:
         """Run to the end, or die after so many epochs."""
         self.journal.start(self.id)
-        work = PointJob(self.id, self.config, self.config.recipe, self.base)
+        work = PointJob(self.point)
         reports = PointRun(self.context, work).run(Driver(lineage_of(work, self.context.store)).next)
         for number, _ in enumerate(reports, start=1):
             if number == epochs:
