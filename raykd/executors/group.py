@@ -84,7 +84,8 @@ class GroupExecutor:
         Args:
             queue: where reports go.
         """
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        # As `ray.train` has them, with their types.
+        from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
         compute = config.compute
         scaling = ScalingConfig(
@@ -114,7 +115,7 @@ def _actors(job: PointJob, place: Place) -> Iterator[tuple[Any, Queue]]:
     """The driver of a point's lineage, and the queue through which reports come."""
     from raykd.worker.point import lineage_of
 
-    driver = ray.remote(num_cpus=0)(Driver).remote(lineage_of(job, place.store))
+    driver: Any = ray.remote(num_cpus=0)(Driver).remote(lineage_of(job, place.store))
     queue = Queue(1, actor_options={"num_cpus": 0})
     try:
         yield driver, queue

@@ -137,7 +137,8 @@ def holder(store: Store) -> dict[str, Any] | None:
     number = _newest(store)
     if not number or _pulse(store, number).get("released"):
         return None
-    return store.read_json(_record(number))
+    held: dict[str, Any] = store.read_json(_record(number))
+    return held
 
 
 def living(store: Store) -> dict[str, Any] | None:

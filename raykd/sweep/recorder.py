@@ -55,7 +55,7 @@ class RunRecorder:
             changed: told the id of a point that did an epoch, or ended; it must return at once.
         """
         self.sweep, self.journal, self.progress = sweep, journal, progress
-        self.activity = {"run": run, "doing": None, "at_once": None, "waiting": []}
+        self.activity: dict[str, Any] = {"run": run, "doing": None, "at_once": None, "waiting": []}
         self.changed = changed
         self.points: dict[str, Point] = {}
         self.counts: Counter[str] = Counter()
@@ -104,7 +104,9 @@ class RunRecorder:
             # It was removed while it was read: the point has just ended, or begun again.
             return None
         silence = self.detectors.setdefault(point.id, StallDetector()).silent_for(pulse, time.monotonic())
-        return silence and f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
+        if pulse is None or silence is None:
+            return None
+        return f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
 
     def retried(self, point: Point, error: str) -> None:
         """A point's process died; it goes on in another one."""
