@@ -12,9 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
-
 from raykd.data.examples import Answer, ParallelQA, QAExample
 from raykd.data.smallworld_names import (
     LANGUAGES,
@@ -106,6 +103,10 @@ def build_tokenizer(folder: Path, vocab_size: int = 4000) -> None:
     Raises:
         DataError: if `vocab_size` has no room for the entries that come before the words.
     """
+    # Imported here: who reads sweeps and plans loads this module, and has no use for seconds of transformers.
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = Tokenizer(models.WordPiece(vocab={"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
