@@ -99,9 +99,9 @@ class TaskPredictor(ABC):
     def of_file(self, path: Path, *, n_best: int) -> Iterable[Said]:
         """What the model says of all that a file asks, in its order."""
 
-    @abstractmethod
     def of_typed(self, ask: Ask, *, n_best: int) -> Iterator[Said]:
         """What the model says of what is typed, until the input ends."""
+        raise DataError(f"this model {self.does}: give it a file")
 
     def answer(self, question: str, context: str, *, n_best: int = 1) -> list[Any]:
         """The `n_best` spans of a context of any length that answer a question, best first.

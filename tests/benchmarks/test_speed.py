@@ -34,10 +34,10 @@ from raykd.executors.capacity import WORKER_ENVIRONMENT
 from raykd.models.cpu import use_cpu_kernels
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.tasks.parallel.model import model_inputs
 from raykd.tasks.qa import QA
 from raykd.tasks.qa.config import QaDistillation
 from raykd.tasks.qa.features import QAFeatures, build_features
-from raykd.tasks.qa.model import model_inputs
 from raykd.tasks.qa.teachers import StoredTeacher
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions

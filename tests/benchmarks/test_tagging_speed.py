@@ -15,9 +15,10 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from raykd.config.training import Batching
-from raykd.data import smallworld, smallworld_tags
+from raykd.data import smallworld_tags
 from raykd.data.batching import order_epoch
 from raykd.data.conll import read_languages
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.data.sources import SourceRef
 from raykd.data.tag_format import TagFormat
 from raykd.data.tags import label_set, types_of
@@ -60,7 +61,7 @@ def read_features(folder: Path) -> TagFeatures:
     else:
         found = smallworld_tags.sentences("train", NUM_SENTENCES, languages=LANGUAGES)
         sentences = [sentence for members in found.values() for sentence in members]
-        smallworld.build_tokenizer(folder)
+        build_tokenizer(folder)
         tokenizer = load_tokenizer(str(folder))
     labels = label_set(types_of((sentence.tags for sentence in sentences), "bioes"), "bioes")
     options = {"languages": LANGUAGES, "labels": labels, "scheme": "bioes", "max_length": 128}

@@ -7,13 +7,8 @@ from pathlib import Path
 
 from raykd.config.digest import dump
 from raykd.config.identity import Identity
-from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
-from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob
-from raykd.worker.lineage import Driver
-from raykd.worker.point import PointRun, lineage_of
-from raykd.worker.prepare import prepare
+from support.points import opened, ready, run
 
 LABEL = "skd seed=1"
 
@@ -48,12 +43,10 @@ def add(root: Path | str, point: Identity, label: str = LABEL) -> str:
 def finish(root: Path | str, point: Identity, label: str = LABEL) -> str:
     """Add a point and run it to its end; returns its id."""
     name = add(root, point, label)
-    folder = root if isinstance(root, Path) else Path.cwd()
-    context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
-    list(prepare(context, [point]))
-    work = PointJob(point)
+    context = opened(root, folder=None if isinstance(root, Path) else Path.cwd())
+    ready(context, point)
     Journal.at(root).start(name)
-    list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
+    run(context, point)
     Journal.at(root).end(name, "finished")
     return name
 
