@@ -14,7 +14,7 @@ from support.tiny_sweeps import sweep
 from raykd.cli import main
 from raykd.config.keys import split_key, with_path
 from raykd.config.yaml import parse_value
-from raykd.data import smallworld
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.models.qa import load_tokenizer, tiny_qa_model
 from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
@@ -218,7 +218,7 @@ def test_the_released_grid_has_as_many_points_as_the_paper():
 
 
 def test_evaluate_scores_a_model_folder(capsys, tmp_path):
-    smallworld.build_tokenizer(tmp_path / "model")
+    build_tokenizer(tmp_path / "model")
     tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).save_pretrained(tmp_path / "model")
     for language in ("en", "de"):
         squad_file(tmp_path / f"data/x.{language}.json", "Ada wrote in 1843.", "1843", 13)
@@ -243,7 +243,7 @@ def test_evaluate_scores_a_model_folder(capsys, tmp_path):
 
 
 def test_evaluate_refuses_a_model_whose_head_was_never_trained(capsys, tmp_path):
-    smallworld.build_tokenizer(tmp_path / "model")
+    build_tokenizer(tmp_path / "model")
     tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).bert.save_pretrained(tmp_path / "model")
     squad_file(tmp_path / "data/x.en.json", "Ada wrote in 1843.", "1843", 13)
     assert main(["evaluate", "model", "--data", "data/x.en.json"]) == 2
@@ -251,7 +251,7 @@ def test_evaluate_refuses_a_model_whose_head_was_never_trained(capsys, tmp_path)
 
 
 def test_evaluate_reads_a_tydiqa_file_by_the_languages_of_its_ids(capsys, tmp_path):
-    smallworld.build_tokenizer(tmp_path / "model")
+    build_tokenizer(tmp_path / "model")
     tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).save_pretrained(tmp_path / "model")
     squad_file(tmp_path / "tydiqa.json", "Ada wrote in 1843.", "1843", 13, number="finnish--1-0")
     command = ["evaluate", "model", "--data", "tydiqa.json", "--languages"]
