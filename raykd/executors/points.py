@@ -24,7 +24,9 @@ from raykd.executors.capacity import Capacity, WorkerResources
 from raykd.executors.waiting import LOOK_SECONDS, STALL_SECONDS, Patience
 from raykd.reasons import error_of_raykd, plain_reason
 from raykd.results.artifacts import Store
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.results.records import read_point
 from raykd.worker.context import Workspace
 from raykd.worker.lineage import Driver
 from raykd.worker.point import Job, PointRun, unguarded
@@ -62,12 +64,12 @@ class InlineWorker:
     def __init__(self, place: Place, resources: WorkerResources) -> None:
         self.space = place.workspace(alone=True, resources=resources)
 
-    def reports(self, job: Job) -> Iterator[dict[str, Any]]:
+    def reports(self, job: Job) -> Iterator[EpochReport]:
         """Run a point; yields a report after every epoch, of a finished point those that it left."""
         journal = Journal(self.space.store)
-        if journal.state(job.point_id).status == "finished" and journal.result(job.point_id) is not None:
+        if read_point(journal, job.point_id).status == "finished":
             # A searcher may draw a point that is the same as an earlier one.
-            yield from journal.epochs(job.point_id)
+            yield from journal.epochs.of(job.point_id)
             return
         with _recorded(journal, job):
             yield from PointRun(self.space, job).run(Driver(job.lineage(self.space.store)).next)
@@ -182,7 +184,7 @@ def _train_loop(arguments: dict[str, Any]) -> None:
     notice = _Notice()
     try:
         for report in PointRun(space, job, notice=notice).run(lambda records: ray.get(driver.next.remote(records))):
-            ray.train.report(report)
+            ray.train.report(report.metrics())
     except RuntimeError:
         if notice.was_given:
             # A peer went, as announced. Ray has to see that before this error, or it counts a failure.
@@ -257,7 +259,7 @@ def _recorded(journal: Journal, job: Job) -> Iterator[None]:
         TrainingError: if too many processes died with the point without getting on.
     """
     job.guard()
-    state = journal.start(job.point_id, job.run)
+    state = journal.points.start(job.point_id, job.run)
     try:
         if state.deaths >= job.max_deaths:
             raise TrainingError(f"its process died {state.deaths} times at the same place, or ran out of memory")
@@ -267,10 +269,10 @@ def _recorded(journal: Journal, job: Job) -> Iterator[None]:
     except Exception as error:
         # A full disk takes no record either; the sweep's own process then says what happened.
         with contextlib.suppress(OSError):
-            journal.end(job.point_id, "failed", error=plain_reason(error))
+            journal.points.end(job.point_id, "failed", error=plain_reason(error))
         raise
     job.guard()
-    journal.end(job.point_id, "finished")
+    journal.points.end(job.point_id, "finished")
 
 
 @contextlib.contextmanager

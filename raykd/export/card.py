@@ -1,7 +1,7 @@
 """The model card of an exported point, out of its records."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from raykd.config.point import PointConfig
 from raykd.export.lineage import lineage_table
 from raykd.export.method import counted, knobs, method
 from raykd.report.leaderboard import matrix
+from raykd.results.artifacts import ArtifactRecord
+from raykd.results.points import PointResult
 from raykd.results.records import PointRecord, SweepRecords
+from raykd.tasks.outcomes import Scores
 
 _PIPELINES = {"qa": "question-answering", "tagging": "token-classification", "parallel": "feature-extraction"}
 _KINDS = {
@@ -32,6 +35,7 @@ class Subject:
 
     Attributes:
         record: of the artifact that the point delivered.
+        result: what the point came to.
         model: the plain model.
         usage: Python that uses it.
     """
@@ -39,7 +43,8 @@ class Subject:
     records: SweepRecords
     point: PointRecord
     config: PointConfig
-    record: Mapping[str, Any]
+    record: ArtifactRecord
+    result: PointResult
     model: Any
     usage: str
     has_onnx: bool
@@ -47,12 +52,12 @@ class Subject:
     @property
     def title(self) -> str:
         """Sweep and point."""
-        return f"{self.records.description['config']['name']}: {self.point.label}"
+        return f"{self.records.description.name}: {self.point.label}"
 
     @property
-    def scores(self) -> Mapping[str, Any]:
+    def scores(self) -> Scores:
         """Of the point."""
-        return self.point.result["scores"]
+        return self.result.scores
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -82,10 +87,10 @@ def _front_matter(subject: Subject) -> ModelCardData:
             dataset_name=data,
             metric_type=_metric(name),
             metric_name=heading,
-            metric_value=round(scores[name], 2),
+            metric_value=round(value, 2),
         )
-        for name, heading in scores["columns"].items()
-        if scores[name] is not None and name not in _NO_SCORES
+        for name, heading in scores.columns.items()
+        if (value := scores.values.get(name)) is not None and name not in _NO_SCORES
     ]
     base = config.base.model
     return ModelCardData(
@@ -130,9 +135,9 @@ def _scores(subject: Subject) -> Iterator[str]:
     scores, first = subject.scores, _generation_zero(subject)
     heads = ["", "this model", *(["generation 0"] if first else [])]
     lines = ["## Scores", "", _row(heads), _row(["---"] * len(heads))]
-    for name, heading in scores["columns"].items():
+    for name, heading in scores.columns.items():
         sides = [scores, *([first] if first else [])]
-        lines.append(_row([heading, *(_percent(side.get(name)) for side in sides)]))
+        lines.append(_row([heading, *(_percent(side.values.get(name)) for side in sides)]))
     yield "\n".join(lines)
     evaluation = subject.config.evaluation
     what = {"qa": "questions of each cell", "tagging": "sentences of each language", "parallel": "pairs"}
@@ -148,10 +153,10 @@ def _scores(subject: Subject) -> Iterator[str]:
 
 
 def _data(subject: Subject) -> Iterator[str]:
-    config, data = subject.config, subject.point.result["data"]
+    config = subject.config
     count = {"qa": "parallel questions", "tagging": "sentences of each language", "parallel": "pairs of each language"}
     yield f"Distilled on {_source(config.data.train)}, budget {config.data.budget} {count[config.task]}"
-    if digest := data.get("sha256") or subject.record.get("data"):
+    if digest := subject.result.data_sha256 or subject.record.data:
         yield f"SHA-256 of these examples: `{digest}`"
     if config.base.train:
         train = config.base.train
@@ -164,14 +169,14 @@ def _data(subject: Subject) -> Iterator[str]:
 
 
 def _cost(subject: Subject) -> str:
-    result = subject.point.result
-    versions = subject.records.description.get("versions", {})
+    result = subject.result
+    versions = subject.records.description.versions
     used = ", ".join(f"{name} {version}" for name, version in versions.items())
-    busy = result["train_seconds"] * result["num_workers"]
+    busy = result.train_seconds * result.num_workers
     return (
-        f"{result['train_seconds']:.0f} s of training on {counted(result['num_workers'], 'worker')}, {busy:.0f} "
+        f"{result.train_seconds:.0f} s of training on {counted(result.num_workers, 'worker')}, {busy:.0f} "
         "worker-seconds; "
-        f"{result['seconds']:.0f} s with scoring and hand-offs. Generation 0 and its signals are shared with other "
+        f"{result.seconds:.0f} s with scoring and hand-offs. Generation 0 and its signals are shared with other "
         f"points of the sweep and are not counted. Versions: {used}."
     )
 
@@ -201,8 +206,9 @@ def _limits(subject: Subject) -> Iterator[str]:
         yield "It saw sentences that raykd invents, and is of no use beyond trying things out."
 
 
-def _generation_zero(subject: Subject) -> Mapping[str, Any] | None:
-    return next((base.scores for base in subject.records.bases if base.base == subject.point.base), None)
+def _generation_zero(subject: Subject) -> Scores | None:
+    base = subject.point.description.base
+    return next((each.final for each in subject.records.bases if each.base == base), None)
 
 
 def _metric(name: str) -> str:

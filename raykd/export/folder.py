@@ -24,7 +24,7 @@ from raykd.export.usage import usage
 from raykd.models.accelerator import settle_accelerator
 from raykd.models.plain import load_options, load_plain
 from raykd.models.qa import load_tokenizer
-from raykd.results.artifacts import Store
+from raykd.results.artifacts import ArtifactRecord, Store
 from raykd.results.records import PointRecord, SweepRecords, read_records
 from raykd.storage import give_rights_of_folder
 from raykd.tasks.task import TASKS
@@ -43,12 +43,14 @@ class Exported:
     """A folder that was written.
 
     Attributes:
+        artifact: fingerprint of the model.
         check: of the reloaded folder against the model in the sweep.
         onnx: of `model.onnx` against it; None without one.
     """
 
     folder: Path
     point: PointRecord
+    artifact: str
     check: Check
     onnx: Check | None
 
@@ -76,8 +78,9 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
     point = chosen_point(records, wanted)
     config = _config(records.root, point)
     store = Store(records.root)
-    record = store.verify(point.result["artifact"])
-    source = store.artifact(record["fingerprint"])
+    assert point.result is not None, f"{point.id} is not finished"
+    record = store.verify(point.result.artifact)
+    source = store.artifact(record.fingerprint)
     form, model = FORMS[config.task], TASKS[config.task].load_model(str(source)).eval()
     tokenizer = load_tokenizer(str(source))
     _limit(tokenizer, model)
@@ -97,7 +100,7 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
             what=f"{out}: the model as transformers loads it",
         )
         onnx_check = write_onnx(again, probe, folder) if onnx else None
-        (folder / ORIGIN).write_text(_origin(records, point, config), encoding="utf-8")
+        (folder / ORIGIN).write_text(_origin(records, point, config, record), encoding="utf-8")
         code = usage(
             config,
             name=out.resolve().name,
@@ -105,19 +108,19 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
             words_bring_spaces=needs_spaces(tokenizer),
             options=options,
         )
-        subject = Subject(records, point, config, record, plain, code, has_onnx=onnx)
+        subject = Subject(records, point, config, record, point.result, plain, code, has_onnx=onnx)
         (folder / "README.md").write_text(model_card(subject), encoding="utf-8")
-    return Exported(out, point, check, onnx_check)
+    return Exported(out, point, record.fingerprint, check, onnx_check)
 
 
-def _origin(records: SweepRecords, point: PointRecord, config: PointConfig) -> str:
+def _origin(records: SweepRecords, point: PointRecord, config: PointConfig, record: ArtifactRecord) -> str:
     """Where a model is from, and how it came about, as JSON."""
     origin = {
         "raykd": __version__,
-        "sweep": records.description["config"]["name"],
+        "sweep": records.description.name,
         "id": point.id,
         "label": point.label,
-        "artifact": point.result["artifact"],
+        "artifact": record.fingerprint,
         "point": canonical(config),
     }
     return json.dumps(origin, ensure_ascii=False, indent=1) + "\n"
@@ -125,7 +128,7 @@ def _origin(records: SweepRecords, point: PointRecord, config: PointConfig) -> s
 
 def _config(root: Path | str, point: PointRecord) -> PointConfig:
     try:
-        return PointConfig.model_validate(point.config)
+        return PointConfig.model_validate(point.description.config)
     except ValidationError as error:
         raise ArtifactError(f"{root}: {point.label} is of another version of raykd; export it with that one") from error
 

@@ -10,6 +10,7 @@ from raykd.config.point import EvaluationConfig
 from raykd.models.accelerator import settle_accelerator
 from raykd.models.qa import load_qa_model, load_tokenizer
 from raykd.results.models import locate_model
+from raykd.tasks.outcomes import Scores
 from raykd.tasks.qa.data import load_cells
 from raykd.tasks.qa.task import answer_rows, collect_ranked, dev_set
 from raykd.tasks.task import TASKS
@@ -29,8 +30,8 @@ def evaluate(
     max_length: int = 384,
     stride: int = 128,
     n_best: int = 0,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Scores of a model on the cells of a data set, as a sweep's result holds them, and its answers.
+) -> tuple[Scores, list[dict[str, Any]]]:
+    """Scores of a model on the cells of a data set, and its answers.
 
     Args:
         model: a folder, a Hub id, or `RESULTS#POINT`.

@@ -17,11 +17,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from raykd.config.point import ComputeConfig, LineageConfig
 from raykd.errors import ArtifactError, StorageError
-from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
+from raykd.results.points import GenerationRecord
 from raykd.storage import hash_file
 from raykd.worker.context import Workspace
 from raykd.worker.engine import Engine, to_universal
-from raykd.worker.lineage import GenerationRecord
 from raykd.worker.loop import Begun
 from raykd.worker.timer import Pace
 
@@ -31,7 +31,7 @@ KEPT = 2
 """The newest checkpoints that stay: the one before is there when the newest turns out to be damaged."""
 ROOM = 1 << 20
 """Bytes: a disk with less is full."""
-POSITION, GENERATIONS = "position.json", "generations.json"
+POSITION = "position.json"
 
 Files = dict[str, tuple[int, str]]
 """Path below a folder -> size in bytes and SHA-256."""
@@ -260,14 +260,14 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a point is: its finished generations, and the checkpoint that the next one goes on from."""
+class Resumption:
+    """Where a point goes on: its finished generations, and the checkpoint that the next one goes on from."""
 
     records: list[GenerationRecord]
     saved: Saved | None
 
 
-def load_progress(checkpoints: Checkpoints, lineage: LineageConfig) -> Progress:
+def load_resumption(checkpoints: Checkpoints, lineage: LineageConfig) -> Resumption:
     """How far a point is, as far as it can be gone on from.
 
     A student that goes on through generations needs its optimiser: the generations after its newest checkpoint are
@@ -276,7 +276,7 @@ def load_progress(checkpoints: Checkpoints, lineage: LineageConfig) -> Progress:
     checkpoints.clear_staging()
     records = _load_generations(checkpoints)
     if len(records) == lineage.num_generations:
-        return Progress(records, None)
+        return Resumption(records, None)
     per_generation, goes_on = lineage.epochs_per_generation, lineage.student_init == "previous"
 
     def fits(position: Position) -> bool:
@@ -287,26 +287,19 @@ def load_progress(checkpoints: Checkpoints, lineage: LineageConfig) -> Progress:
 
     saved = checkpoints.newest(fits)
     if not goes_on:
-        return Progress(records, saved)
+        return Resumption(records, saved)
     if saved is None:
-        return Progress([], None)
+        return Resumption([], None)
     under_way = saved.position.generation_epochs < per_generation
-    return Progress(records[: saved.position.generation - under_way], saved)
-
-
-def save_generations(store: Store, point_id: str, records: list[GenerationRecord]) -> None:
-    """Record the finished generations of a point."""
-    store.write_json(store.point(point_id) / GENERATIONS, [record.to_json() for record in records])
+    return Resumption(records[: saved.position.generation - under_way], saved)
 
 
 def _load_generations(checkpoints: Checkpoints) -> list[GenerationRecord]:
     """The finished generations whose students are still there, up to the first that is not."""
-    path = checkpoints.folder.parent / GENERATIONS
     try:
-        records = TypeAdapter(list[GenerationRecord]).validate_python(checkpoints.store.find_json(path) or [])
-    except (ArtifactError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        log.warning("%s is left out, its generations are trained again: %s", checkpoints.store.describe(path), reason)
+        records = Journal(checkpoints.store).points.generations(checkpoints.point_id)
+    except ArtifactError as error:
+        log.warning("the generations of %s are trained again: %s", checkpoints.point_id, error)
         return []
     numbered = enumerate(records, start=1)
     return [record for number, record in itertools.takewhile(lambda each: _is_there(checkpoints, *each), numbered)]

@@ -14,6 +14,7 @@ from raykd.config.training import Batching
 from raykd.errors import ArtifactError, DataError
 from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer, shrink
+from raykd.results.artifacts import ArtifactRecord
 from raykd.results.models import locate_model
 from raykd.tasks.task import TASKS, Features, Task
 from raykd.worker.context import Workspace, tokenizer_hash
@@ -52,7 +53,7 @@ def _tiny_tokenizer(space: Workspace, config: PointConfig) -> Any:
     """The tokenizer of the built-in world, made once."""
     store, name = space.store, f"tokenizer-{config.task}"
     if space.rank == 0 and not store.has(name):
-        with store.committing(name, lambda: {"kind": "tokenizer"}) as folder:
+        with store.committing(name, lambda: ArtifactRecord(kind="tokenizer")) as folder:
             TASKS[config.task].build_tiny_tokenizer(folder)
     space.barrier()
     return load_tokenizer(str(store.artifact(name)))
@@ -110,11 +111,14 @@ def frozen(space: Workspace, config: PointConfig, artifact: str) -> Iterator[Eng
 
 
 def export(
-    space: Workspace, task: Task, engine: Engine, name: str, recipe: dict[str, Any], *, tokenizer: Any, probe: Features
+    space: Workspace, task: Task, engine: Engine, name: str, made: ArtifactRecord, *, tokenizer: Any, probe: Features
 ) -> bool:
     """Turn an engine's model into an artifact: write it, load it back, compare its outputs, record it.
 
     Every rank must call it.
+
+    Args:
+        made: how the model was made.
 
     Returns:
         Whether the artifact was made; False where it was there already, and nothing happened.
@@ -130,7 +134,7 @@ def export(
         expected = task.signals(engine(**task.model_inputs(batch)))
     weights = engine.weights()
     if space.rank == 0:
-        with space.store.committing(name, lambda: recipe) as folder:
+        with space.store.committing(name, lambda: made) as folder:
             engine.model.save_pretrained(folder, state_dict=weights)
             tokenizer.save_pretrained(folder)
             _same_answers(space, task, folder, batch, expected, precision=engine.options.precision)

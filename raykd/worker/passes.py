@@ -14,6 +14,7 @@ from raykd.config.identity import first_teachers, generation_zero, scored_langua
 from raykd.config.point import PointConfig
 from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore
+from raykd.results.sweep import BaseScores
 from raykd.tasks.outcomes import Scored
 from raykd.tasks.reading import Reading
 from raykd.tasks.task import TASKS, Features, Task
@@ -49,8 +50,8 @@ def score(space: Workspace, model: Engine, config: PointConfig, base: str, *, ep
     return task.score(space.from_all_ranks(predictions), dev, evaluation)
 
 
-def score_base(space: Workspace, base: str, config: PointConfig) -> dict[str, Any]:
-    """Scores of generation 0, `final` and `epoch` sample, and its outcomes; taken once for all points that share it."""
+def score_base(space: Workspace, base: str, config: PointConfig) -> BaseScores:
+    """Scores of generation 0, taken once for all points that share it."""
     path = scores_path(base, config)
     if not space.from_rank_0(space.store.exists(path)):
         kinds = {"final": False} | ({"epoch": True} if config.evaluation.epoch_max_items != 0 else {})
@@ -61,19 +62,25 @@ def score_base(space: Workspace, base: str, config: PointConfig) -> dict[str, An
                     found[kind][language] = score(space, engine, config, base, epoch_sample=epoch_sample)
         scored = {kind: TASKS[config.task].of_teachers(each) for kind, each in found.items()}
         if space.rank == 0:
-            record = {"base": base, "model": config.base.model, "outcomes": scored["final"].outcomes}
-            space.store.write_json(path, record | {kind: each.scores for kind, each in scored.items()})
+            record = BaseScores(
+                base=base,
+                model=config.base.model,
+                final=scored["final"].scores,
+                epoch=scored["epoch"].scores if "epoch" in scored else None,
+                outcomes=scored["final"].outcomes,
+            )
+            space.store.write_record(path, record)
         space.barrier()
-    return space.store.read_json(path)
+    return space.store.read_record(path, BaseScores)
 
 
-def base_scores(store: Store, base: str, config: PointConfig) -> dict[str, Any]:
+def base_scores(store: Store, base: str, config: PointConfig) -> BaseScores:
     """What `score_base` wrote.
 
     Raises:
         ArtifactError: if generation 0 was not scored.
     """
-    return store.read_json(scores_path(base, config))
+    return store.read_record(scores_path(base, config), BaseScores)
 
 
 def scores_path(base: str, config: PointConfig) -> PurePosixPath:

@@ -1,7 +1,7 @@
 """The worker loop of a point: unpack, build, resume, train, report; the maths is elsewhere."""
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,15 +10,17 @@ import numpy as np
 from raykd.config.base import weight_at
 from raykd.config.identity import first_teachers, generation_zero
 from raykd.config.point import PointConfig
-from raykd.results.artifacts import Store, fingerprint
+from raykd.results.artifacts import ArtifactRecord, Store, fingerprint
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.results.points import GenerationRecord, PointResult
 from raykd.tasks.task import TASKS
-from raykd.worker.checkpoints import Checkpoints, Position, Saved, load_progress, save_generations
+from raykd.worker.checkpoints import Checkpoints, Position, Saved, load_resumption
 from raykd.worker.context import Workspace, tokenizer_hash
 from raykd.worker.engine import Engine
 from raykd.worker.handoff import build_engine, build_frozen, export, first_student, frozen, load
 from raykd.worker.heartbeat import Pulse
-from raykd.worker.lineage import GenerationRecord, GenerationSpec, Lineage
+from raykd.worker.lineage import GenerationSpec, Lineage
 from raykd.worker.loop import Begun, EpochStats, TeacherView, order_epoch, train_epoch
 from raykd.worker.passes import base_scores, score, signal_store, teacher_signals
 from raykd.worker.timer import no_notice
@@ -53,8 +55,8 @@ class Job:
 
     def lineage(self, store: Store) -> Lineage:
         """The rules that the driver of this point follows; generation 0 must have been scored."""
-        scores = base_scores(store, self.base, self.config)
-        dev_score = scores["epoch"][scores["epoch"]["main"]] if "epoch" in scores else None
+        epoch = base_scores(store, self.base, self.config).epoch
+        dev_score = epoch.main_value if epoch is not None else None
         models = first_teachers(self.config), generation_zero(self.config)
         return Lineage(self.config.lineage, self.base, dev_score, *map(tuple, models))
 
@@ -89,7 +91,7 @@ class PointRun:
         self.reported = 0
         self.checkpoints = Checkpoints(space, job.point_id, self.config.compute, guard=job.guard, notice=notice)
 
-    def run(self, ask: Ask) -> Iterator[dict[str, Any]]:
+    def run(self, ask: Ask) -> Iterator[EpochReport]:
         """Walk the generations that the driver names; yields a report after every epoch.
 
         Args:
@@ -98,10 +100,10 @@ class PointRun:
         """
         started = time.time()
         if self.space.rank == 0:
-            self.space.pulse = Pulse(lambda record: self.journal.write_pulse(self.job.point_id, record))
+            self.space.pulse = Pulse(lambda record: self.journal.heartbeats.write(self.job.point_id, record))
         self.space.pulse.begin("starting", "starting")
         self.space.begin_gpu_memory()
-        found = load_progress(self.checkpoints, self.config.lineage) if self.space.rank == 0 else None
+        found = load_resumption(self.checkpoints, self.config.lineage) if self.space.rank == 0 else None
         progress = self.space.from_rank_0(found)
         records, saved = progress.records, progress.saved
         try:
@@ -111,7 +113,7 @@ class PointRun:
                 records, saved = [*records, record], None
                 self._guard()
                 if self.space.rank == 0:
-                    save_generations(self.space.store, self.job.point_id, records)
+                    self.journal.points.write_generations(self.job.point_id, tuple(records))
                 spec = self._ask(ask, records)
             self._finish(records, time.time() - started)
         finally:
@@ -130,7 +132,7 @@ class PointRun:
 
     def _generation(
         self, spec: GenerationSpec, records: list[GenerationRecord], saved: Saved | None, started: float
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[EpochReport]:
         per_generation = self.config.lineage.epochs_per_generation
         here = saved.position if saved is not None and saved.position.generation == spec.index else None
         at = here or Position(spec.index, 0, (spec.index - 1) * per_generation)
@@ -150,8 +152,7 @@ class PointRun:
             )
             dev_score, watched = self._dev_scores()
             at = self._advance(at, spec, records, dev_score)
-            scores = {"dev_score": dev_score, "watched": watched}
-            yield self._report(spec, at, stats, scores=scores, teacher=teacher, started=started)
+            yield self._report(spec, at, stats, dev_score=dev_score, watched=watched, teacher=teacher, started=started)
         self._free_live()
         if here is at and self.config.evaluation.epoch_max_items != 0:
             dev_score, _ = self._dev_scores()
@@ -241,7 +242,7 @@ class PointRun:
         if self.config.evaluation.epoch_max_items == 0:
             return None, {}
         scores = score(self.space, self.engine, self.config, self.job.base, epoch_sample=True).scores
-        return scores[scores["main"]], scores.get("watched", {})
+        return scores.main_value, dict(scores.watched)
 
     def _advance(
         self, at: Position, spec: GenerationSpec, records: list[GenerationRecord], dev_score: float | None
@@ -262,38 +263,42 @@ class PointRun:
         at: Position,
         stats: EpochStats,
         *,
-        scores: dict[str, Any],
+        dev_score: float | None,
+        watched: Mapping[str, float],
         teacher: TeacherView | None,
         started: float,
-    ) -> dict[str, Any]:
-        label, kd, *parts = np.mean([row[1:] for row in stats.losses], axis=0).tolist()
+    ) -> EpochReport:
+        label_loss, kd_loss, *parts = np.mean([row[1:] for row in stats.losses], axis=0).tolist()
         progress, weights = (at.epochs - 0.5) / len(self.steps), self.config.distillation.weights
         self.reported += 1
         elapsed = time.time() - started
-        report = {
-            "epoch": at.epochs,
-            "num_epochs": len(self.steps),
-            "generation": spec.index,
-            "loss": stats.mean_loss,
-            "label": label,
-            "kd": kd,
-            "parts": dict(zip(stats.parts, parts, strict=True)),
-            "label_weight": weight_at(weights[0], progress),
-            "kd_weight": weight_at(weights[1], progress),
-            "coefficient": teacher.mean_coefficient() if teacher is not None else None,
-            **scores,
-            "examples_per_second": stats.num_examples / stats.seconds,
-            "tokens_per_second": stats.num_tokens / stats.seconds,
-            "train_seconds": stats.seconds,
-            "elapsed_seconds": elapsed,
+        report = EpochReport(
+            epoch=at.epochs,
+            num_epochs=len(self.steps),
+            generation=spec.index,
+            loss=stats.mean_loss,
+            label_loss=label_loss,
+            kd_loss=kd_loss,
+            parts=dict(zip(stats.parts, parts, strict=True)),
+            label_weight=weight_at(weights[0], progress),
+            kd_weight=weight_at(weights[1], progress),
+            coefficient=teacher.mean_coefficient() if teacher is not None else None,
+            dev_score=dev_score,
+            watched=watched,
+            examples_per_second=stats.num_examples / stats.seconds,
+            tokens_per_second=stats.num_tokens / stats.seconds,
+            train_seconds=stats.seconds,
+            elapsed_seconds=elapsed,
             # Of those that this process did: it may have gone on from another one's.
-            "seconds_left": elapsed / self.reported * (len(self.steps) - at.epochs),
-            "gpu_memory_bytes": self.space.gpu_memory_bytes(),
-        }
+            seconds_left=elapsed / self.reported * (len(self.steps) - at.epochs),
+            gpu_memory_bytes=self.space.gpu_memory_bytes(),
+            written=time.time(),
+            teachers=spec.teachers,
+            losses=stats.losses,
+        )
         self._guard()
         if self.space.rank == 0:
-            kept = {**report, "teachers": list(spec.teachers), "losses": stats.losses, "written": time.time()}
-            self.journal.write_epoch(self.job.point_id, at.epochs, kept)
+            self.journal.epochs.write(self.job.point_id, report)
         return report
 
     def _recipe(self, spec: GenerationSpec, records: list[GenerationRecord]) -> dict[str, Any]:
@@ -309,8 +314,9 @@ class PointRun:
 
     def _export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> tuple[str, bool]:
         name, tokenizer = fingerprint(recipe), self.space.tokenizer(self.job.base)
-        record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
-        record["tokenizer"] = tokenizer_hash(tokenizer)
+        record = ArtifactRecord(
+            **recipe, teachers=spec.teachers, dev_score=dev_score, tokenizer=tokenizer_hash(tokenizer)
+        )
         self._guard()
         made = export(
             self.space, self.task, self.engine, name, record, tokenizer=tokenizer, probe=self.task.probe(self.train)
@@ -329,25 +335,24 @@ class PointRun:
         self._guard()
         if self.space.rank != 0:
             return
-        epochs = list(self.journal.epochs(self.job.point_id))
-        result = {
-            "point": self.job.point_id,
-            "artifact": final,
-            "base": base,
-            "scores": scored.scores,
-            "generations": [record.to_json() for record in records],
-            "data": self.train.description,
-            "num_windows": len(self.train.features),
-            "num_workers": self.space.world_size,
-            "device": self.space.device.type,
-            "num_threads": self.space.num_threads,
-            "train_seconds": sum(epoch["train_seconds"] for epoch in epochs),
-            "seconds": seconds,
-        }
+        result = PointResult(
+            point=self.job.point_id,
+            artifact=final,
+            base=base,
+            scores=scored.scores,
+            generations=tuple(records),
+            data=self.train.description,
+            num_windows=len(self.train.features),
+            num_workers=self.space.world_size,
+            device=self.space.device.type,
+            num_threads=self.space.num_threads,
+            train_seconds=sum(report.train_seconds for report in self.journal.epochs.of(self.job.point_id)),
+            seconds=seconds,
+        )
         # A result promises the rest.
-        self.journal.write_outcomes(self.job.point_id, scored.outcomes)
-        self.journal.write_result(self.job.point_id, result)
-        self.journal.forget_pulse(self.job.point_id)
+        self.journal.points.write_outcomes(self.job.point_id, scored.outcomes)
+        self.journal.points.write_result(result)
+        self.journal.heartbeats.forget(self.job.point_id)
         self.checkpoints.drop()
         made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {base}
         keep = {"none": set(), "last": {final}, "all": made}[self.config.lineage.keep]

@@ -1,6 +1,7 @@
 """What points share, made before any of them starts: generation 0, its scores, its signals."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ import torch
 from raykd.config.identity import first_teachers
 from raykd.config.point import PointConfig
 from raykd.errors import DataError
-from raykd.results.artifacts import hash_folder
-from raykd.results.journal import headline
+from raykd.results.artifacts import ArtifactRecord, hash_folder
 from raykd.results.models import locate_model
 from raykd.tasks.task import TASKS
 from raykd.worker.context import Workspace, tokenizer_hash
@@ -30,7 +30,7 @@ def prepare(space: Workspace, base: str, configs: Sequence[PointConfig]) -> Iter
     for config in {tuple(first_teachers(config)): config for config in configs}.values():
         yield from _make_teachers(space, config, base)
     for config in {scores_path(base, config): config for config in configs}.values():
-        yield f"generation 0 scores {headline(score_base(space, base, config)['final'])}"
+        yield f"generation 0 scores {score_base(space, base, config).final.headline}"
     windows = 0
     for config in configs:
         if config.distillation.uses_teacher and config.distillation.signals == "stored":
@@ -60,23 +60,23 @@ def _make_teachers(space: Workspace, config: PointConfig, base: str) -> Iterator
 def _make_base(space: Workspace, config: PointConfig, name: str) -> Iterator[str]:
     """Take the given model as generation 0, or train it on labels, with a line for every epoch."""
     model, tokenizer = given_model(space, config)
-    recipe = {
-        "kind": "base",
-        "config": config.base.model_dump(mode="json"),
-        "given": _given_files(space, config.base.model),
-        "tokenizer": tokenizer_hash(tokenizer),
-    }
+    made = ArtifactRecord(
+        kind="base",
+        config=config.base.model_dump(mode="json"),
+        given=_given_files(space, config.base.model),
+        tokenizer=tokenizer_hash(tokenizer),
+    )
     trained = config.base.train is not None and config.task == "qa"
     if trained:
-        yield from _train(space, config, name, model, recipe, tokenizer=tokenizer, language=config.base.train.language)
+        yield from _train(space, config, name, model, made, tokenizer=tokenizer, language=config.base.train.language)
     else:
-        _keep(space, name, model, recipe, tokenizer=tokenizer)
+        _keep(space, name, model, made, tokenizer=tokenizer)
 
 
-def _keep(space: Workspace, name: str, model: Any, recipe: dict[str, Any], *, tokenizer: Any) -> None:
+def _keep(space: Workspace, name: str, model: Any, made: ArtifactRecord, *, tokenizer: Any) -> None:
     """A model as it is, as an artifact."""
     if space.rank == 0:
-        with space.store.committing(name, lambda: recipe) as folder:
+        with space.store.committing(name, lambda: made) as folder:
             model.save_pretrained(folder, state_dict=model.state_dict())
             tokenizer.save_pretrained(folder)
     space.barrier()
@@ -85,13 +85,13 @@ def _keep(space: Workspace, name: str, model: Any, recipe: dict[str, Any], *, to
 def _take_teacher(space: Workspace, config: PointConfig, name: str) -> str:
     """Take a given model as the teacher of generation 1."""
     model, tokenizer = given_teacher(space, config)
-    recipe = {
-        "kind": "teacher",
-        "config": config.teacher.model_dump(mode="json"),
-        "given": _given_files(space, config.teacher.model),
-        "tokenizer": tokenizer_hash(tokenizer),
-    }
-    _keep(space, name, model, recipe, tokenizer=tokenizer)
+    made = ArtifactRecord(
+        kind="teacher",
+        config=config.teacher.model_dump(mode="json"),
+        given=_given_files(space, config.teacher.model),
+        tokenizer=tokenizer_hash(tokenizer),
+    )
+    _keep(space, name, model, made, tokenizer=tokenizer)
     return f"the teacher is ready ({config.teacher.model})"
 
 
@@ -104,7 +104,7 @@ def _given_files(space: Workspace, model: str) -> dict[str, str]:
 
 
 def _refuse_changed_model(space: Workspace, key: str, model: str, name: str) -> None:
-    recorded, found = space.store.record(name)["given"], _given_files(space, model)
+    recorded, found = space.store.record(name).given, _given_files(space, model)
     if recorded != found:
         changed = sorted(file for file in recorded.keys() | found.keys() if recorded.get(file) != found.get(file))
         raise DataError(
@@ -117,8 +117,11 @@ def _train_teacher(space: Workspace, config: PointConfig, base: str, name: str, 
     """Train a teacher on labels, of one language or of all, from the model that students start from."""
     torch.manual_seed(config.base.train.seed)
     model = load(space, config, base, dropout=config.base.train.dropout)
-    recipe = {"kind": "teacher", "base": base, "language": language, "train": config.base.train.model_dump(mode="json")}
-    yield from _train(space, config, name, model, recipe, tokenizer=space.tokenizer(base), language=language)
+    tokenizer, train = space.tokenizer(base), config.base.train.model_dump(mode="json")
+    made = ArtifactRecord(
+        kind="teacher", base=base, language=language, train=train, tokenizer=tokenizer_hash(tokenizer)
+    )
+    yield from _train(space, config, name, model, made, tokenizer=tokenizer, language=language)
 
 
 def _train(
@@ -126,7 +129,7 @@ def _train(
     config: PointConfig,
     name: str,
     model: Any,
-    recipe: dict[str, Any],
+    made: ArtifactRecord,
     *,
     tokenizer: Any,
     language: str | None,
@@ -159,6 +162,5 @@ def _train(
         refuse_nan(stats.losses, who, steps=steps, ids=features.ids)
         speed = stats.num_examples / stats.seconds
         yield f"{who}: epoch {number + 1}/{train.epochs}  loss {stats.mean_loss:.3f}  {speed:.0f} examples/s"
-    record = {**recipe, "tokenizer": tokenizer_hash(tokenizer), "data": data}
-    export(space, task, engine, name, record, tokenizer=tokenizer, probe=features)
+    export(space, task, engine, name, replace(made, data=data), tokenizer=tokenizer, probe=features)
     engine.destroy()

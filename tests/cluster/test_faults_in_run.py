@@ -20,6 +20,7 @@ from raykd.executors.capacity import WORKER_ENVIRONMENT, WorkerResources
 from raykd.executors.points import Place, run_in_group
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.results.points import PointResult
 from raykd.worker.context import Workspace
 from raykd.worker.point import Job, unguarded
 from raykd.worker.prepare import prepare
@@ -57,21 +58,21 @@ def config(num_generations: int = 2, **compute) -> PointConfig:
     )
 
 
-def run(root: Path, wanted: PointConfig, guard: Callable[[], None] = unguarded) -> dict:
+def run(root: Path, wanted: PointConfig, guard: Callable[[], None] = unguarded) -> PointResult:
     """The result of a point that a worker group ran to its end."""
     space = Workspace.open(Store(root), root, alone=True, threads=1)
     list(prepare(space, base_fingerprint(wanted), [wanted]))
     work = Job(point_id(wanted), wanted, canonical(wanted), base_fingerprint(wanted), guard)
     run_in_group(Place(root, root), work, resources=ONE_CPU, callbacks=[])
-    return Journal(space.store).result(work.point_id)
+    return Journal(space.store).points.result(work.point_id)
 
 
-def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(Store(root).artifact(result["artifact"]) / "model.safetensors")
+def weights(root: Path, result: PointResult) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(Store(root).artifact(result.artifact) / "model.safetensors")
 
 
 def losses(root: Path, wanted: PointConfig) -> torch.Tensor:
-    return torch.tensor([row for epoch in Journal.at(root).epochs(point_id(wanted)) for row in epoch["losses"]])
+    return torch.tensor([row for epoch in Journal.at(root).epochs.of(point_id(wanted)) for row in epoch.losses])
 
 
 class DiesOnce:
@@ -92,7 +93,7 @@ def test_a_worker_that_is_killed_inside_an_epoch_costs_nothing_but_time(two_node
     expected = run(tmp_path / "whole", wanted)
     found = run(tmp_path / "killed", wanted, DiesOnce(tmp_path / "mark", 9))
     assert (tmp_path / "mark").exists()
-    assert found["scores"] == expected["scores"]
+    assert found.scores == expected.scores
     ours, theirs = weights(tmp_path / "killed", found), weights(tmp_path / "whole", expected)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert torch.equal(losses(tmp_path / "killed", wanted), losses(tmp_path / "whole", wanted))

@@ -22,7 +22,8 @@ from raykd.config.load import json_schema
 from raykd.config.parallel import MultilevelConfig
 from raykd.errors import ConfigError
 from raykd.plan.points import make_plan
-from raykd.worker.lineage import GenerationRecord, Lineage
+from raykd.results.points import GenerationRecord
+from raykd.worker.lineage import Lineage
 
 NO_TEACHER = {"distillation": {"kd_weight": 0}}
 PROBE = {

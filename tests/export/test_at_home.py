@@ -24,7 +24,7 @@ from raykd.worker.loop import batches_for_inference
 def inside(root: Path, config: PointConfig):
     """What the sweep scores: its dev set, and what the delivered model predicts, which gives the recorded scores."""
     (record,) = read_records(root).points
-    folder = Store(root).artifact(record.result["artifact"])
+    folder = Store(root).artifact(record.result.artifact)
     task = TASKS[config.task]
     model = task.load_model(str(folder)).eval()
     dev = task.dev_set(config, load_tokenizer(str(folder)), folder=root, artifact=folder)
@@ -34,7 +34,7 @@ def inside(root: Path, config: PointConfig):
             batch = dev.features.collate(micro.indices)
             predictions += task.predict(model(**task.model_inputs(batch)), batch, micro.indices, config.evaluation)
     scored = task.score(predictions, dev, config.evaluation)
-    assert (scored.scores, scored.outcomes) == (record.result["scores"], record.outcomes)
+    assert (scored.scores, scored.outcomes) == (record.result.scores, record.outcomes)
     return dev, predictions
 
 
@@ -42,7 +42,7 @@ def inside(root: Path, config: PointConfig):
 def logits_inside(root: Path, asked: dict[str, str]) -> np.ndarray:
     """Start and end logits of the delivered model over a question and its whole context."""
     (record,) = read_records(root).points
-    folder = str(Store(root).artifact(record.result["artifact"]))
+    folder = str(Store(root).artifact(record.result.artifact))
     encoded = load_tokenizer(folder)(asked["question"], asked["context"], return_tensors="pt")
     outputs = TASKS["qa"].load_model(folder).eval()(**encoded)
     return np.stack([outputs.start_logits, outputs.end_logits])
@@ -104,7 +104,7 @@ def test_an_exported_encoder_gives_the_sentence_vectors_of_the_sweep(sweep, tmp_
     root = sweep("parallel", **changes)
     out = export_point(root, tmp_path / "home").folder
     (record,) = read_records(root).points
-    artifact = Store(root).artifact(record.result["artifact"])
+    artifact = Store(root).artifact(record.result.artifact)
     printed = elsewhere(
         usage_of(out) + "import json\nprint(json.dumps([sentences, vectors.tolist()]))", folder=tmp_path
     )

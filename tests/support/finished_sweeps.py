@@ -9,6 +9,8 @@ from raykd.config.identity import base_fingerprint, canonical, point_id
 from raykd.config.point import PointConfig
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.results.points import PointDescription
+from raykd.results.sweep import SweepDescription
 from raykd.worker.context import Workspace
 from raykd.worker.lineage import Driver
 from raykd.worker.point import Job, PointRun, unguarded
@@ -38,10 +40,17 @@ def add(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
     """Add a point that has not begun to a sweep; returns its id."""
     journal, name = Journal.at(root), point_id(config)
     method = label.split(maxsplit=1)[0]
-    described = {"method": method, "label": label, "varied": {"seed": config.seed}, "suggested": None}
-    base = base_fingerprint(config)
-    journal.add(name, {"id": name, **described, "base": base, "config": config.model_dump(mode="json")})
-    journal.write_sweep({"config": {"name": "tiny"}, "points": journal.point_ids(), "versions": {"raykd": "0"}})
+    journal.points.add(
+        PointDescription(
+            id=name,
+            method=method,
+            label=label,
+            varied={"seed": config.seed},
+            base=base_fingerprint(config),
+            config=config.model_dump(mode="json"),
+        )
+    )
+    journal.sweep.write(SweepDescription(name="tiny", points=tuple(journal.points.ids()), versions={"raykd": "0"}))
     return name
 
 
@@ -52,9 +61,9 @@ def finish(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
     space = Workspace.open(Store(root), folder, alone=True, threads=1)
     list(prepare(space, base_fingerprint(config), [config]))
     work = Job(name, config, canonical(config), base_fingerprint(config), unguarded)
-    Journal.at(root).start(name)
+    Journal.at(root).points.start(name)
     list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
-    Journal.at(root).end(name, "finished")
+    Journal.at(root).points.end(name, "finished")
     return name
 
 

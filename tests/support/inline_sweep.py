@@ -11,6 +11,7 @@ from raykd.plan.inspection import check_data
 from raykd.plan.points import make_plan
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.results.sweep import SweepDescription
 from raykd.sweep.trial import point_description
 from raykd.worker.context import Workspace
 from raykd.worker.lineage import Driver
@@ -23,21 +24,21 @@ def run_inline(keys: dict[str, Any], root: Path) -> None:
     plan = make_plan(SweepConfig.model_validate(keys))
     space = Workspace.open(Store(root), root, alone=True, threads=1)
     journal = Journal(space.store)
-    journal.write_sweep(
-        {
-            "name": plan.sweep.name,
-            "config": plan.sweep.model_dump(mode="json"),
-            "points": [point.id for point in plan.points],
-            "versions": {"raykd": raykd.__version__},
-            "started": time.time(),
-            "data": check_data(plan, folder=root),
-        }
+    journal.sweep.write(
+        SweepDescription(
+            name=plan.sweep.name,
+            config=plan.sweep.model_dump(mode="json"),
+            points=tuple(point.id for point in plan.points),
+            versions={"raykd": raykd.__version__},
+            started=time.time(),
+            data=check_data(plan, folder=root),
+        )
     )
     for point in plan.points:
         base = base_fingerprint(point.config)
-        journal.add(point.id, point_description(point))
-        journal.start(point.id)
+        journal.points.add(point_description(point))
+        journal.points.start(point.id)
         list(prepare(space, base, [point.config]))
         work = Job(point.id, point.config, canonical(point.config), base)
         list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
-        journal.end(point.id, "finished")
+        journal.points.end(point.id, "finished")

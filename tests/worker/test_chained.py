@@ -3,12 +3,14 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 from support.tiny_sweeps import pair_point, point, tag_point
+from support.written_results import description
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
@@ -22,6 +24,8 @@ from raykd.predict.evaluate import evaluate
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import locate_model
+from raykd.results.points import PointResult
+from raykd.results.sweep import SweepDescription
 from raykd.worker.context import Workspace
 from raykd.worker.handoff import given_model, given_teacher
 from raykd.worker.lineage import Driver
@@ -37,18 +41,18 @@ def opened(root: Path) -> Workspace:
     return Workspace.open(Store(root), root, alone=True, threads=1)
 
 
-def run(root: Path, config: PointConfig, label: str) -> dict:
+def run(root: Path, config: PointConfig, label: str) -> PointResult:
     """The result of a point that is run to its end and recorded as a sweep records it."""
     space, base, name = opened(root), base_fingerprint(config), point_id(config)
     journal = Journal(space.store)
-    journal.write_sweep({"points": [name]})
-    journal.add(name, {"id": name, "label": label, "method": label.split(maxsplit=1)[0]})
-    journal.start(name)
+    journal.sweep.write(SweepDescription(name="tiny", points=(name,)))
+    journal.points.add(description(name, label.split(maxsplit=1)[0], label=label))
+    journal.points.start(name)
     list(prepare(space, base, [config]))
     work = Job(name, config, canonical(config), base)
     list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
-    journal.end(name, "finished")
-    return journal.result(name)
+    journal.points.end(name, "finished")
+    return journal.points.result(name)
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -83,8 +87,8 @@ def here(world, monkeypatch) -> Path:
 def encoder(world) -> Path:
     """The artifact of the parallel point."""
     journal = Journal.at(world / "runs" / "multilevel")
-    (name,) = journal.point_ids()
-    return journal.store.artifact(journal.result(name)["artifact"])
+    (name,) = journal.points.ids()
+    return journal.store.artifact(journal.points.result(name).artifact)
 
 
 def qa_point(**changes) -> PointConfig:
@@ -99,12 +103,12 @@ def test_a_qa_point_starts_from_the_encoder_of_a_parallel_point(encoder, world, 
     config, store, start = qa_point(), Store(answering), tensors(encoder)
     untrained = tensors(Store(world / "runs" / "multilevel").artifact(base_fingerprint(pair_point())))
     assert max(float((start[name] - tensor).abs().max()) for name, tensor in untrained.items()) > 1e-3
-    for artifact in (base_fingerprint(config), Journal(store).result(point_id(config))["artifact"]):
+    for artifact in (base_fingerprint(config), Journal(store).points.result(point_id(config)).artifact):
         found = tensors(store.artifact(artifact))
         assert {name for name in found if not name.startswith("bert.")} == {"qa_outputs.weight", "qa_outputs.bias"}
         assert {f"bert.{name}" for name in start} == {name for name in found if name.startswith("bert.")}
         assert 0 < largest_difference(found, start) < 1e-4
-    assert store.record(base_fingerprint(config))["given"] == Store(encoder).read_json("record.json")["files"]
+    assert store.record(base_fingerprint(config)).given == Store(encoder).read_json("record.json")["files"]
 
 
 def test_it_ends_as_a_folder_that_transformers_answers_with(answering):
@@ -132,7 +136,7 @@ def test_a_model_by_name_is_given_bit_by_bit(encoder, tmp_path):
 def test_a_tagging_student_learns_from_teachers_that_start_at_a_parallel_point(encoder, tmp_path):
     config = tag_point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1})
     result, start = run(tmp_path, config, "tags seed=1"), tensors(encoder)
-    for artifact in (*first_teachers(config), result["artifact"]):
+    for artifact in (*first_teachers(config), result.artifact):
         found = tensors(Store(tmp_path).artifact(artifact))
         assert found.keys() == start.keys()
         assert 0 < max(float((found[name] - tensor).abs().max()) for name, tensor in start.items()) < 1e-4
@@ -169,13 +173,13 @@ def test_a_preview_counts_the_weights_of_a_model_by_name(here, encoder):
 def other_weights(world: Path) -> Iterator[None]:
     """The parallel point's result names generation 0: the same files, with other weights."""
     journal = Journal.at(world / "runs" / "multilevel")
-    (name,) = journal.point_ids()
-    result = journal.result(name)
-    journal.write_result(name, {**result, "artifact": result["base"]})
+    (name,) = journal.points.ids()
+    result = journal.points.result(name)
+    journal.points.write_result(replace(result, artifact=result.base))
     try:
         yield
     finally:
-        journal.write_result(name, result)
+        journal.points.write_result(result)
 
 
 def test_another_base_under_the_same_name_is_refused_when_the_sweep_goes_on(world, tmp_path):

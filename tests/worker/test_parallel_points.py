@@ -106,16 +106,16 @@ def reports(space: Workspace, config: PointConfig):
 def run(space: Workspace, config: PointConfig) -> dict:
     """The result of a point that is run to its end."""
     list(reports(space, config))
-    return Journal(space.store).result(point_id(config))
+    return Journal(space.store).points.result(point_id(config))
 
 
 def epochs(space: Workspace, config: PointConfig) -> list[dict]:
-    return list(Journal(space.store).epochs(point_id(config)))
+    return list(Journal(space.store).epochs.of(point_id(config)))
 
 
 def losses(space: Workspace, config: PointConfig) -> Tensor:
     """[steps, 6] total, label, KD, word, sentence, structure."""
-    return torch.tensor([row for epoch in epochs(space, config) for row in epoch["losses"]])
+    return torch.tensor([row for epoch in epochs(space, config) for row in epoch.losses])
 
 
 def weights(space: Workspace, artifact: str) -> dict[str, Tensor]:
@@ -163,7 +163,7 @@ def stored_signals(space: Workspace, config: PointConfig, teacher: str) -> dict[
 def test_generation_0_is_the_untrained_student_and_what_is_scored(space):
     config = pair_point()
     base, folder = base_fingerprint(config), space.store.artifact(base_fingerprint(config))
-    assert space.store.verify(base)["kind"] == "base" and base != teacher_of(config)
+    assert space.store.verify(base).kind == "base" and base != teacher_of(config)
     task, tokenizer = TASKS["parallel"], space.tokenizer(base)
     untrained = task.tiny_model(config, tokenizer, items=None, seed=0).encoder.state_dict()
     assert all(torch.equal(untrained[name], tensor) for name, tensor in weights(space, base).items())
@@ -173,15 +173,15 @@ def test_generation_0_is_the_untrained_student_and_what_is_scored(space):
         read = [by_transformers(folder, side, pooling="cls") for side in texts[language]]
         vectors[language] = tuple(torch.stack([rows[0] for rows in side.values()]).numpy() for side in read)
     scores = base_scores(space.store, base, config)
-    assert scores["final"]["cells"] == retrieval_scores(retrieve(vectors, texts=texts))
-    assert scores["epoch"]["cells"]["es"]["num_pairs"] == 6
+    assert scores.final.cells == retrieval_scores(retrieve(vectors, texts=texts))
+    assert scores.epoch.cells["es"]["num_pairs"] == 6
 
 
 def test_the_english_teacher_is_an_artifact_of_its_own(space):
     config = pair_point()
     teacher, base = teacher_of(config), base_fingerprint(config)
     record = space.store.verify(teacher)
-    assert (record["kind"], record["config"]) == ("teacher", {"model": "builtin:tiny", "pooling": "mean"})
+    assert (record.kind, record.config) == ("teacher", {"model": "builtin:tiny", "pooling": "mean"})
     assert not torch.equal(*(weights(space, name)["embeddings.word_embeddings.weight"] for name in (teacher, base)))
 
 
@@ -241,18 +241,18 @@ def test_a_teacher_whose_folder_changes_is_refused(space, teachers, tmp_path_fac
 
 def test_a_point_ends_with_an_encoder_that_transformers_reads_and_no_head(space):
     result = run(space, pair_point())
-    check_rebuilt(Journal(space.store).outcomes(point_id(pair_point())), result["scores"])
-    (base,) = Journal(space.store).base_scores()
-    check_rebuilt(base["outcomes"], base["scores"])
-    folder = space.store.artifact(result["artifact"])
-    assert space.store.verify(result["artifact"])["generation"] == 2
+    check_rebuilt(Journal(space.store).points.outcomes(point_id(pair_point())), result.scores)
+    (base,) = Journal(space.store).sweep.base_scores()
+    check_rebuilt(base.outcomes, base.final)
+    folder = space.store.artifact(result.artifact)
+    assert space.store.verify(result.artifact).generation == 2
     read, info = AutoModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert [path.name for path in folder.glob("*.safetensors")] == ["model.safetensors"]
     with safetensors.safe_open(folder / "model.safetensors", "pt") as file:
         assert set(file.keys()) == set(read.state_dict())
     base = weights(space, base_fingerprint(pair_point()))
-    trained = weights(space, result["artifact"])
+    trained = weights(space, result.artifact)
     assert not any(torch.equal(base[name], trained[name]) for name in base if name.endswith("query.weight"))
 
 
@@ -266,25 +266,25 @@ def test_retrieval_rises_over_generation_0_of_every_trained_language(space):
         distillation={"multilevel": {"pooling": "mean", "structure_temperature": 0.1}},
     )
     ready(space, config)
-    before = base_scores(space.store, base_fingerprint(config), config)["final"]
-    after = run(space, config)["scores"]
-    assert after["retrieval"] > before["retrieval"] + 15
+    before = base_scores(space.store, base_fingerprint(config), config).final
+    after = run(space, config).scores
+    assert after.main_value > before.main_value + 15
     for language in ("es", "zh"):
-        assert after["cells"][language]["retrieval"] > before["cells"][language]["retrieval"] + 10
-    assert after["cells"]["es"]["retrieval"] > 90
+        assert after.cells[language]["retrieval"] > before.cells[language]["retrieval"] + 10
+    assert after.cells["es"]["retrieval"] > 90
 
 
 def test_an_epoch_says_what_its_losses_are_made_of_and_watches_for_collapse(space):
     config = pair_point(distillation={"multilevel": {"word_weight": 0.5, "sentence_weight": 2, "structure_weight": 7}})
     run(space, config)
     for epoch in epochs(space, config):
-        assert set(epoch["parts"]) == {"word", "sentence", "structure"}
-        assert set(epoch["watched"]) == {"mean_cosine", "std", "effective_rank"}
-        assert epoch["kd"] == pytest.approx(
-            0.5 * epoch["parts"]["word"] + 2 * epoch["parts"]["sentence"] + 7 * epoch["parts"]["structure"], rel=1e-5
+        assert set(epoch.parts) == {"word", "sentence", "structure"}
+        assert set(epoch.watched) == {"mean_cosine", "std", "effective_rank"}
+        assert epoch.kd_loss == pytest.approx(
+            0.5 * epoch.parts["word"] + 2 * epoch.parts["sentence"] + 7 * epoch.parts["structure"], rel=1e-5
         )
-        assert epoch["loss"] == pytest.approx(epoch["label"] + epoch["kd"], rel=1e-5)
-        assert 0 < epoch["watched"]["std"] < 1 < epoch["watched"]["effective_rank"] and 0 <= epoch["dev_score"] <= 100
+        assert epoch.loss == pytest.approx(epoch.label_loss + epoch.kd_loss, rel=1e-5)
+        assert 0 < epoch.watched["std"] < 1 < epoch.watched["effective_rank"] and 0 <= epoch.dev_score <= 100
     assert (losses(space, config)[:, [WORD, SENTENCE, STRUCTURE]] > 0).all()
 
 
@@ -293,13 +293,13 @@ def test_generation_2_is_taught_by_what_the_student_of_generation_1_makes_of_eng
     config = taught_by(teachers["as wide"], lineage={"teacher": "snapshot"})
     ready(space, config)
     running = reports(space, config)
-    assert [next(running)["generation"] for _ in range(2)] == [1, 2]
+    assert [next(running).generation for _ in range(2)] == [1, 2]
     running.close()
     first, second = epochs(space, config)
-    (student,) = second["teachers"]
-    assert first["teachers"] == [teacher_of(config)]
+    (student,) = second.teachers
+    assert first.teachers == (teacher_of(config),)
     record = space.store.verify(student)
-    assert (record["kind"], record["generation"]) == ("generation", 1)
+    assert (record.kind, record.generation) == ("generation", 1)
     stored = stored_signals(space, config, student)
     assert len(stored) == 12
     for text, vectors in by_transformers(space.store.artifact(student), stored, pooling="cls").items():
@@ -309,14 +309,14 @@ def test_generation_2_is_taught_by_what_the_student_of_generation_1_makes_of_eng
 def test_a_fixed_teacher_teaches_all_generations(space):
     config = pair_point(lineage={"teacher": "fixed"})
     run(space, config)
-    assert [epoch["teachers"] for epoch in epochs(space, config)] == [[teacher_of(config)]] * 2
+    assert [epoch.teachers for epoch in epochs(space, config)] == [(teacher_of(config),)] * 2
 
 
 def test_a_gate_that_nobody_passes_delivers_generation_0_and_not_the_teacher(space):
     config = pair_point(lineage={"min_delta": 100})
     result = run(space, config)
-    assert result["artifact"] == base_fingerprint(config) and len(result["generations"]) == 1
-    assert result["scores"] == base_scores(space.store, base_fingerprint(config), config)["final"]
+    assert result.artifact == base_fingerprint(config) and len(result.generations) == 1
+    assert result.scores == base_scores(space.store, base_fingerprint(config), config).final
 
 
 def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp_path_factory):
@@ -334,10 +334,10 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp
         for _ in range(killed_after):
             next(interrupted)
         interrupted.close()
-        assert [report["epoch"] for report in reports(other, config)] == list(range(killed_after + 1, 5))
-        again = Journal(other.store).result(point_id(config))
-        assert again["scores"] == undisturbed["scores"]
-        expected, found = weights(space, undisturbed["artifact"]), weights(other, again["artifact"])
+        assert [report.epoch for report in reports(other, config)] == list(range(killed_after + 1, 5))
+        again = Journal(other.store).points.result(point_id(config))
+        assert again.scores == undisturbed.scores
+        expected, found = weights(space, undisturbed.artifact), weights(other, again.artifact)
         assert all(torch.equal(expected[name], found[name]) for name in expected)
         assert torch.equal(losses(space, config), losses(other, config))
 
@@ -375,7 +375,7 @@ def test_stored_and_live_teachers_of_another_width_teach_the_same_without_dropou
         ready(space, config)
         run(space, config)
         found.append(losses(space, config))
-        assert [epoch["teachers"] for epoch in epochs(space, config)] == [[teacher_of(config)]] * 2
+        assert [epoch.teachers for epoch in epochs(space, config)] == [(teacher_of(config),)] * 2
     assert (found[0][:, [WORD, SENTENCE, STRUCTURE]] > 0).all()
     torch.testing.assert_close(*found, rtol=2e-3, atol=2e-4)
 
@@ -407,7 +407,7 @@ def test_a_teacher_of_another_width_is_none_of_the_business_of_later_generations
 ):
     config = taught_by(teachers["bert"], lineage=lineage)
     ready(space, config)
-    assert run(space, config)["artifact"]
+    assert run(space, config).artifact
 
 
 # Weights of the terms ---------------------------------------------------------------------------------------------
@@ -473,7 +473,7 @@ def test_every_zero_stage_trains_the_same(space, norm):
     for stage in (0, 1, 2, 3):
         config = pair_point(compute={"zero_stage": stage}, distillation={"multilevel": {"norm": norm}})
         result = run(space, config)
-        found[stage] = losses(space, config), weights(space, result["artifact"])
+        found[stage] = losses(space, config), weights(space, result.artifact)
     for stage in (1, 2, 3):
         torch.testing.assert_close(found[stage][0], found[0][0], atol=1e-3, rtol=1e-3)
         assert found[stage][1].keys() == found[0][1].keys()
@@ -542,5 +542,5 @@ def test_bf16_trains_and_hands_over(tmp_path):
     config, space = pair_point(compute={"precision": "bf16"}), opened(tmp_path)
     ready(space, config)
     result = run(space, config)
-    assert {tensor.dtype for tensor in weights(space, result["artifact"]).values()} == {torch.float32}
+    assert {tensor.dtype for tensor in weights(space, result.artifact).values()} == {torch.float32}
     assert losses(space, config).isfinite().all()

@@ -19,7 +19,7 @@ from raykd.errors import ArtifactError, TrainingError
 from raykd.report.examples import read_examples
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
-from raykd.worker.checkpoints import Checkpoints, Progress, load_progress
+from raykd.worker.checkpoints import Checkpoints, Resumption, load_resumption
 from raykd.worker.context import Workspace
 from raykd.worker.lineage import Driver
 from raykd.worker.passes import signal_store
@@ -54,15 +54,15 @@ def reports(space: Workspace, config: PointConfig, guard=unguarded):
     return PointRun(space, work).run(Driver(work.lineage(space.store)).next)
 
 
-def progress(space: Workspace, config: PointConfig) -> Progress:
+def progress(space: Workspace, config: PointConfig) -> Resumption:
     checkpoints = Checkpoints(space, point_id(config), config.compute, guard=unguarded, notice=no_notice)
-    return load_progress(checkpoints, config.lineage)
+    return load_resumption(checkpoints, config.lineage)
 
 
 def run(space: Workspace, config: PointConfig) -> dict:
     """The result of a point that is run to its end."""
     list(reports(space, config))
-    return Journal(space.store).result(point_id(config))
+    return Journal(space.store).points.result(point_id(config))
 
 
 def weights(space: Workspace, artifact: str) -> dict[str, torch.Tensor]:
@@ -70,31 +70,31 @@ def weights(space: Workspace, artifact: str) -> dict[str, torch.Tensor]:
 
 
 def losses(space: Workspace, config: PointConfig) -> list[list[float]]:
-    return [row for epoch in Journal(space.store).epochs(point_id(config)) for row in epoch["losses"]]
+    return [row for epoch in Journal(space.store).epochs.of(point_id(config)) for row in epoch.losses]
 
 
 def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_record_each(space):
     result = run(space, point())
-    record = space.store.verify(result["artifact"])
-    assert record["generation"] == 2
-    assert record["parents"] == [result["generations"][0]["artifact"]]
-    assert len(result["scores"]["cells"]) == 9
-    outcomes = Journal(space.store).outcomes(point_id(point()))
-    check_rebuilt(outcomes, result["scores"])
+    record = space.store.verify(result.artifact)
+    assert record.generation == 2
+    assert record.parents == (result.generations[0].artifact,)
+    assert len(result.scores.cells) == 9
+    outcomes = Journal(space.store).points.outcomes(point_id(point()))
+    check_rebuilt(outcomes, result.scores)
     # Four questions, each asked and answered in three languages.
     assert (read_examples(outcomes, "gxlt_f1").counts == np.ones((4, 9))).all()
-    (base,) = Journal(space.store).base_scores()
-    check_rebuilt(base["outcomes"], base["scores"])
-    assert [epoch["generation"] for epoch in Journal(space.store).epochs(point_id(point()))] == [1, 2]
-    assert result["data"]["budget"]["ids"]
+    (base,) = Journal(space.store).sweep.base_scores()
+    check_rebuilt(base.outcomes, base.final)
+    assert [epoch.generation for epoch in Journal(space.store).epochs.of(point_id(point()))] == [1, 2]
+    assert result.data["budget"]["ids"]
 
 
 def test_only_the_last_generation_keeps_its_weights(space):
-    first, last = run(space, point())["generations"]
-    assert not space.store.has(first["artifact"])
-    assert space.store.has(last["artifact"])
+    first, last = run(space, point()).generations
+    assert not space.store.has(first.artifact)
+    assert space.store.has(last.artifact)
     with pytest.raises(ArtifactError, match="weights were removed"):
-        space.store.verify(first["artifact"])
+        space.store.verify(first.artifact)
 
 
 @pytest.mark.parametrize(
@@ -104,15 +104,15 @@ def test_only_the_last_generation_keeps_its_weights(space):
 def test_every_combination_of_student_init_and_teacher_trains_with_the_teachers_it_names(space, student_init, teacher):
     config = point(lineage={"student_init": student_init, "teacher": teacher, "num_generations": 3, "keep": "all"})
     result, base = run(space, config), base_fingerprint(config)
-    first, second, _ = (generation["artifact"] for generation in result["generations"])
-    used = [tuple(epoch["teachers"]) for epoch in Journal(space.store).epochs(point_id(config))]
+    first, second, _ = (generation.artifact for generation in result.generations)
+    used = [tuple(epoch.teachers) for epoch in Journal(space.store).epochs.of(point_id(config))]
     expected = {
         "snapshot": [(base,), (first,), (second,)],
         "ensemble": [(base,), (base, first), (base, first, second)],
         "fixed": [(base,)] * 3,
     }
     if teacher == "best":
-        allowed = {base, *(generation["best_artifact"] for generation in result["generations"])}
+        allowed = {base, *(generation.best_artifact for generation in result.generations)}
         assert used[0] == (base,)
         assert all(set(names) <= allowed for names in used)
     else:
@@ -138,10 +138,10 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp
         assert found.saved.position.epochs == killed_after
         assert len(found.records) == (killed_after - 1) // 2
         resumed = list(reports(other, config))
-        assert [report["epoch"] for report in resumed] == list(range(killed_after + 1, 5))
-        again = Journal(other.store).result(point_id(config))
-        assert again["scores"] == undisturbed["scores"]
-        expected, found = weights(space, undisturbed["artifact"]), weights(other, again["artifact"])
+        assert [report.epoch for report in resumed] == list(range(killed_after + 1, 5))
+        again = Journal(other.store).points.result(point_id(config))
+        assert again.scores == undisturbed.scores
+        expected, found = weights(space, undisturbed.artifact), weights(other, again.artifact)
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
@@ -182,8 +182,8 @@ def test_a_point_killed_inside_an_epoch_goes_on_at_that_very_step_and_ends_with_
         inside.add(len(found.saved.position.begun.losses) if found.saved else 0)
         again = run(other, config)
         assert losses(other, config) == rows
-        assert again["scores"] == expected["scores"]
-        ours, theirs = weights(other, again["artifact"]), weights(space, expected["artifact"])
+        assert again.scores == expected.scores
+        ours, theirs = weights(other, again.artifact), weights(space, expected.artifact)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert len(inside - {0}) >= 2
 
@@ -202,8 +202,8 @@ def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(space):
     interrupted = reports(space, config)
     next(interrupted), next(interrupted)
     interrupted.close()
-    assert progress(space, config) == Progress([], None)
-    assert [report["epoch"] for report in reports(space, config)] == [1, 2]
+    assert progress(space, config) == Resumption([], None)
+    assert [report.epoch for report in reports(space, config)] == [1, 2]
 
 
 def test_a_live_teacher_and_stored_signals_give_the_same_losses(space):
@@ -272,7 +272,7 @@ def test_points_that_differ_in_knobs_share_one_signal_folder(space):
 def test_a_student_with_fewer_layers_learns_from_the_whole_teacher(space):
     config = point(student={"num_layers": 1})
     result = run(space, config)
-    saved = json.loads((space.store.artifact(result["artifact"]) / "config.json").read_text())
+    saved = json.loads((space.store.artifact(result.artifact) / "config.json").read_text())
     assert saved["num_hidden_layers"] == 1
     assert losses(space, config)[0][2] > 1e-4
 
@@ -288,10 +288,10 @@ def test_plain_fine_tuning_stores_no_signals(prepared, tmp_path):
 def test_a_gate_that_nobody_passes_delivers_generation_0(space):
     config = point(lineage={"min_delta": 100, "patience": 1, "num_generations": 3})
     result = run(space, config)
-    assert len(result["generations"]) == 1
-    assert result["artifact"] == base_fingerprint(config)
-    (base,) = Journal(space.store).base_scores()
-    assert Journal(space.store).outcomes(point_id(config)) == base["outcomes"]
+    assert len(result.generations) == 1
+    assert result.artifact == base_fingerprint(config)
+    (base,) = Journal(space.store).sweep.base_scores()
+    assert Journal(space.store).points.outcomes(point_id(config)) == base.outcomes
 
 
 def test_a_diverging_point_says_which_step_of_which_examples(space):
@@ -333,5 +333,5 @@ def test_bf16_trains_and_hands_over(prepared, tmp_path):
     config = point(compute={"precision": "bf16"})
     space = Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
     list(prepare(space, base_fingerprint(config), [config]))
-    assert run(space, config)["scores"]["gxlt_f1"] >= 0
-    assert {tensor.dtype for tensor in weights(space, run(space, config)["artifact"]).values()} == {torch.float32}
+    assert run(space, config).scores.values["gxlt_f1"] >= 0
+    assert {tensor.dtype for tensor in weights(space, run(space, config).artifact).values()} == {torch.float32}

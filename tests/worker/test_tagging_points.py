@@ -1,6 +1,7 @@
 """The worker loop on tagging: monolingual teachers, later generations, resumed points. Real engines, no Ray."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,15 +62,15 @@ def reports(space: Workspace, config: PointConfig):
 def run(space: Workspace, config: PointConfig) -> dict:
     """The result of a point that is run to its end."""
     list(reports(space, config))
-    return Journal(space.store).result(point_id(config))
+    return Journal(space.store).points.result(point_id(config))
 
 
 def epochs(space: Workspace, config: PointConfig) -> list[dict]:
-    return list(Journal(space.store).epochs(point_id(config)))
+    return list(Journal(space.store).epochs.of(point_id(config)))
 
 
 def losses(space: Workspace, config: PointConfig) -> torch.Tensor:
-    return torch.tensor([row for epoch in epochs(space, config) for row in epoch["losses"]])
+    return torch.tensor([row for epoch in epochs(space, config) for row in epoch.losses])
 
 
 def weights(space: Workspace, artifact: str) -> dict[str, torch.Tensor]:
@@ -97,8 +98,8 @@ def test_each_language_has_one_teacher_that_is_trained_on_it_alone(space):
     assert list(teachers) == ["en", "es"] and base not in teachers.values()
     for language, name in teachers.items():
         record = space.store.verify(name)
-        assert (record["kind"], record["base"], record["language"]) == ("teacher", base, language)
-    assert len({space.store.record(name)["data"] for name in teachers.values()}) == 2
+        assert (record.kind, record.base, record.language) == ("teacher", base, language)
+    assert len({space.store.record(name).data for name in teachers.values()}) == 2
 
 
 def test_points_share_teachers_scores_and_signals_and_a_second_start_makes_nothing_again(tmp_path, prepared):
@@ -132,8 +133,8 @@ def test_one_teacher_of_all_languages_is_another_one(space, prepared):
 def test_generation_0_is_scored_language_by_language(space):
     config = tag_point()
     scores = base_scores(space.store, base_fingerprint(config), config)
-    assert list(scores["final"]["cells"]) == ["en", "es", "zh"]
-    assert scores["epoch"]["cells"]["en"]["num_sentences"] == 2
+    assert list(scores.final.cells) == ["en", "es", "zh"]
+    assert scores.epoch.cells["en"]["num_sentences"] == 2
 
 
 def test_a_teacher_is_asked_about_its_own_language_alone(space):
@@ -155,23 +156,23 @@ def test_a_teacher_is_asked_about_its_own_language_alone(space):
 
 def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(space):
     result = run(space, tag_point())
-    check_rebuilt(Journal(space.store).outcomes(point_id(tag_point())), result["scores"])
-    (base,) = Journal(space.store).base_scores()
-    check_rebuilt(base["outcomes"], base["scores"])
-    record = space.store.verify(result["artifact"])
-    assert record["generation"] == 2 and record["parents"] == [result["generations"][0]["artifact"]]
-    assert list(result["scores"]["cells"]) == ["en", "es", "zh"]
-    assert set(result["data"]["budgets"]) == {"en", "es"} and result["num_windows"] == 24
+    check_rebuilt(Journal(space.store).points.outcomes(point_id(tag_point())), result.scores)
+    (base,) = Journal(space.store).sweep.base_scores()
+    check_rebuilt(base.outcomes, base.final)
+    record = space.store.verify(result.artifact)
+    assert record.generation == 2 and record.parents == (result.generations[0].artifact,)
+    assert list(result.scores.cells) == ["en", "es", "zh"]
+    assert set(result.data["budgets"]) == {"en", "es"} and result.num_windows == 24
 
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("teacher", ["snapshot", "ensemble", "fixed"])
 def test_later_generations_learn_from_the_student_and_from_the_first_teachers_where_asked(space, teacher, keep):
     config = tag_point(lineage={"teacher": teacher, "keep_first_teachers": keep, "keep": "all"})
-    student, first = run(space, config)["generations"][0]["artifact"], [*first_teachers(config)]
+    student, first = run(space, config).generations[0].artifact, [*first_teachers(config)]
     later = {"snapshot": [student], "ensemble": [*first, student], "fixed": first}[teacher]
     later += [name for name in first if keep and name not in later]
-    assert [epoch["teachers"] for epoch in epochs(space, config)] == [first, later]
+    assert [[*epoch.teachers] for epoch in epochs(space, config)] == [first, later]
 
 
 def test_a_student_that_starts_at_its_own_teacher_has_nothing_to_learn_but_labels(space):
@@ -192,34 +193,34 @@ def test_the_best_teacher_is_chosen_by_the_selection_set(space):
     )
     list(prepare(space, base_fingerprint(config), [config]))
     scores = base_scores(space.store, base_fingerprint(config), config)
-    assert (scores["final"]["cells"]["en"]["num_sentences"], scores["epoch"]["cells"]["en"]["num_sentences"]) == (8, 6)
+    assert (scores.final.cells["en"]["num_sentences"], scores.epoch.cells["en"]["num_sentences"]) == (8, 6)
     result = run(space, config)
     found = epochs(space, config)
-    best, expected = scores["epoch"]["f1"], [*first_teachers(config)]
-    for epoch, generation in zip(found, result["generations"], strict=True):
-        assert epoch["teachers"] == expected
-        assert generation["best_score"] == epoch["dev_score"]
-        if epoch["dev_score"] > best:
-            best, expected = epoch["dev_score"], [generation["best_artifact"]]
-    assert best > scores["epoch"]["f1"]
+    best, expected = scores.epoch.main_value, [*first_teachers(config)]
+    for epoch, generation in zip(found, result.generations, strict=True):
+        assert [*epoch.teachers] == expected
+        assert generation.best_score == epoch.dev_score
+        if epoch.dev_score > best:
+            best, expected = epoch.dev_score, [generation.best_artifact]
+    assert best > scores.epoch.main_value
 
 
 def test_a_gate_that_nobody_passes_delivers_the_best_student_where_generation_0_is_several_models(space):
     # The base artifact is a start and no teacher: nobody trained it.
     config = tag_point(lineage={"min_delta": 100, "patience": 2, "num_generations": 3})
     result = run(space, config)
-    students = {each["artifact"]: each["dev_score"] for each in result["generations"]}
+    students = {each.artifact: each.dev_score for each in result.generations}
     assert len(students) == 2
-    assert students[result["artifact"]] == max(students.values())
-    assert space.store.has(result["artifact"])
+    assert students[result.artifact] == max(students.values())
+    assert space.store.has(result.artifact)
 
 
 def test_a_gate_that_nobody_passes_delivers_the_one_teacher_of_all_languages(space):
     config = tag_point(base={"train": {"teachers": "one"}}, lineage={"min_delta": 100, "num_generations": 3})
     list(prepare(space, base_fingerprint(config), [config]))
     result = run(space, config)
-    assert [result["artifact"]] == [*first_teachers(config)]
-    assert result["scores"] == base_scores(space.store, base_fingerprint(config), config)["final"]
+    assert [result.artifact] == [*first_teachers(config)]
+    assert result.scores == base_scores(space.store, base_fingerprint(config), config).final
 
 
 def test_the_baseline_stores_no_signals_and_has_no_teacher(prepared, tmp_path):
@@ -248,10 +249,10 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp
         for _ in range(killed_after):
             next(interrupted)
         interrupted.close()
-        assert [report["epoch"] for report in reports(other, config)] == list(range(killed_after + 1, 5))
-        again = Journal(other.store).result(point_id(config))
-        assert again["scores"] == undisturbed["scores"]
-        expected, found = weights(space, undisturbed["artifact"]), weights(other, again["artifact"])
+        assert [report.epoch for report in reports(other, config)] == list(range(killed_after + 1, 5))
+        again = Journal(other.store).points.result(point_id(config))
+        assert again.scores == undisturbed.scores
+        expected, found = weights(space, undisturbed.artifact), weights(other, again.artifact)
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
@@ -270,7 +271,7 @@ def moved(space: Workspace, **training: float) -> dict[str, float]:
         evaluation={"epoch_max_items": 0},
     )
     list(prepare(space, base_fingerprint(config), [config]))
-    before, after = weights(space, base_fingerprint(config)), weights(space, run(space, config)["artifact"])
+    before, after = weights(space, base_fingerprint(config)), weights(space, run(space, config).artifact)
     change = {name: float((after[name] - tensor).abs().max()) for name, tensor in before.items()}
     owner = {name: next((part for part in PARTS if name.startswith(f"{part}.")), "encoder") for name in change}
     return {part: max(change[name] for name in change if owner[name] == part) for part in PARTS}
@@ -296,7 +297,7 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
         config = tag_point(head=head, training=training, compute={"zero_stage": stage})
         list(prepare(space, base_fingerprint(config), [config]))
         result = run(space, config)
-        found[stage] = losses(space, config), weights(space, result["artifact"])
+        found[stage] = losses(space, config), weights(space, result.artifact)
     for stage in (2, 3):
         torch.testing.assert_close(found[stage][0], found[0][0], atol=1e-4, rtol=1e-4)
         assert found[stage][1].keys() == found[0][1].keys()
@@ -307,7 +308,7 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
 def test_a_frozen_encoder_is_the_same_in_every_generation(space):
     config = tag_point(head={"freeze_encoder": True, "lstm_size": 8}, training={"weight_decay": 0.1})
     list(prepare(space, base_fingerprint(config), [config]))
-    names = [base_fingerprint(config), *first_teachers(config), run(space, config)["artifact"]]
+    names = [base_fingerprint(config), *first_teachers(config), run(space, config).artifact]
     first, *others = (safetensors.torch.load_file(space.store.artifact(name) / "model.safetensors") for name in names)
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
     assert not torch.equal(*(weights(space, name)["lstm.weight_ih_l0"] for name in (names[0], names[-1])))
@@ -319,7 +320,7 @@ def test_bf16_trains_and_hands_over(tmp_path, head):
     space = opened(tmp_path)
     list(prepare(space, base_fingerprint(config), [config]))
     result = run(space, config)
-    assert {tensor.dtype for tensor in weights(space, result["artifact"]).values()} == {torch.float32}
+    assert {tensor.dtype for tensor in weights(space, result.artifact).values()} == {torch.float32}
     assert losses(space, config).isfinite().all()
 
 
@@ -335,7 +336,7 @@ def test_a_teacher_with_another_label_set_is_refused_and_both_sides_are_named(sp
     folder = space.store.artifact(teacher)
     text = (folder / HEAD_CONFIG).read_text()
     (folder / HEAD_CONFIG).write_text(text.replace("RIVER", "WATER"))
-    Store(folder).write_json("record.json", {**space.store.record(teacher), "files": hash_folder(folder)})
+    Store(folder).write_record("record.json", replace(space.store.record(teacher), files=hash_folder(folder)))
     with pytest.raises(ArtifactError) as caught:
         run(space, config)
     (line,) = caught.value.problems

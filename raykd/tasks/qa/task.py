@@ -13,7 +13,7 @@ from raykd.config.point import DistillationConfig, EvaluationConfig, PointConfig
 from raykd.data import smallworld
 from raykd.data.examples import ParallelQA, QAExample
 from raykd.models.qa import load_qa_model, tiny_qa_model
-from raykd.tasks.outcomes import Scored, record_outcomes
+from raykd.tasks.outcomes import Outcomes, Scored, Scores, record_outcomes
 from raykd.tasks.plain import PlainTask
 from raykd.tasks.qa.data import Cells, hash_examples, load_cells, load_items, load_labelled, load_train
 from raykd.tasks.qa.decode import best_spans
@@ -219,15 +219,17 @@ class QATask(PlainTask):
         return spans_of(outputs, batch, indices, max_answer_tokens=evaluation.max_answer_tokens)
 
     def score(self, predictions: Iterable[Prediction], dev: DevSet, evaluation: EvaluationConfig) -> Scored:
-        """`COLUMNS` and `cells` by name, in percent, and which of them is the `main` one; F1 of every question."""
+        """`COLUMNS` and the G-XLT matrix, in percent; F1 of every question."""
         answers = best_answers(dev.features, dev.examples, predictions)
         questions = score_answers(dev.cells, answers, dev.examples, normalization=evaluation.normalization)
         cells = {cell: score_cell(of_cell.values()) for cell, of_cell in questions.items()}
-        scores = {"main": "gxlt_f1", "columns": COLUMNS, **summarize(cells), "cells": cells_to_json(cells)}
+        scores = Scores(
+            main="gxlt_f1", columns=COLUMNS, values=summarize(cells), cells=cells_to_json(cells), is_matrix=True
+        )
         return Scored(scores, _outcomes(questions))
 
 
-def _outcomes(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) -> dict[str, Any]:
+def _outcomes(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) -> Outcomes:
     """F1 of every question; a parallel question is one item in all cells."""
     names = {cell: "-".join(cell) for cell in questions}
     return record_outcomes(

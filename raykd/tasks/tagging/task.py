@@ -16,7 +16,7 @@ from raykd.data.examples import Sentence
 from raykd.data.tags import Scheme
 from raykd.errors import ArtifactError, DataError
 from raykd.models.tagging import TagHead, TagModel, load_head, load_tag_model, tiny_tag_model
-from raykd.tasks.outcomes import Scored, record_outcomes
+from raykd.tasks.outcomes import Outcomes, Scored, Scores, record_outcomes
 from raykd.tasks.plain import PlainTask
 from raykd.tasks.reading import Reading
 from raykd.tasks.tagging.data import TagItems, hash_sentences, load_dev, load_items, load_labelled, load_train
@@ -197,25 +197,25 @@ class TaggingTask(PlainTask):
         if None in scored:
             return scored[None]
         example = next(iter(scored.values())).scores
-        metric = example["metric"]
+        metric = example.metric
 
         def teacher_of(language: str) -> Scored:
             if language in scored:
                 return scored[language]
-            return max(scored.values(), key=lambda each: each.scores["cells"][language][metric])
+            return max(scored.values(), key=lambda each: each.scores.cells[language][metric])
 
-        chosen = {language: teacher_of(language) for language in example["cells"]}
+        chosen = {language: teacher_of(language) for language in example.cells}
         scores = _summary(
-            {language: each.scores["cells"][language] for language, each in chosen.items()},
+            {language: each.scores.cells[language] for language, each in chosen.items()},
             metric,
             trained=tuple(scored),
         )
         # All teachers were scored on the same sentences: only the values differ.
-        outcomes = {
-            **next(iter(scored.values())).outcomes,
-            "scores": _groups(chosen, metric, trained=tuple(scored)),
-            "cells": {language: each.outcomes["cells"][language] for language, each in chosen.items()},
-        }
+        outcomes = replace(
+            next(iter(scored.values())).outcomes,
+            scores=_groups(chosen, metric, trained=tuple(scored)),
+            cells={language: each.outcomes.cells[language] for language, each in chosen.items()},
+        )
         return Scored(scores, outcomes)
 
     def predict(
@@ -253,7 +253,7 @@ def _groups(languages: Iterable[str], metric: str, *, trained: Sequence[str]) ->
 
 def _outcomes(
     counts: Mapping[str, Sequence[tuple[str, TagCounts]]], metric: str, *, trained: Sequence[str]
-) -> dict[str, Any]:
+) -> Outcomes:
     """Counts of every sentence, by its id. Accuracy is the F1 of words that all have a tag, in gold and prediction."""
 
     def value(of: TagCounts) -> list[int]:
@@ -270,8 +270,8 @@ def _outcomes(
     )
 
 
-def _summary(cells: dict[str, dict[str, Any]], metric: str, *, trained: Sequence[str]) -> dict[str, Any]:
-    """Scores as a result holds them; `columns` says what a leaderboard shows of them, the main ones first."""
+def _summary(cells: Mapping[str, Mapping[str, int | float]], metric: str, *, trained: Sequence[str]) -> Scores:
+    """Scores of cells by language."""
     word = {"f1": "F1", "accuracy": "accuracy"}[metric]
     groups = _groups(cells, metric, trained=trained)
     means = {
@@ -282,7 +282,7 @@ def _summary(cells: dict[str, dict[str, Any]], metric: str, *, trained: Sequence
     columns |= {f"{metric}_{name}": name if name in trained else f"{name} (zero-shot)" for name in cells}
     each = {f"{metric}_{name}": cell[metric] for name, cell in cells.items()}
     main = metric if groups[metric] else f"zero_shot_{metric}"
-    return {"main": main, "metric": metric, "columns": columns, **means, **each, "cells": cells}
+    return Scores(main=main, metric=metric, columns=columns, values={**means, **each}, cells=cells)
 
 
 def _head(config: PointConfig, items: TagItems) -> TagHead:
