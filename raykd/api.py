@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raykd.config.load import load_sweep, sweep_of
-from raykd.config.sweep import SweepConfig
 from raykd.errors import ArtifactError, TrainingError
+from raykd.plan.file import load_sweep, sweep_of
+from raykd.plan.sweep import SweepConfig
 from raykd.results.artifacts import Store
 from raykd.results.epochs import EpochReport
 from raykd.results.find import Named, best_point, find_point
@@ -19,6 +19,7 @@ from raykd.results.records import PointRecord, SweepRecords, read_records
 from raykd.results.settings import Settings
 from raykd.results.sweep import SweepDescription
 from raykd.storage import location
+from raykd.tasks import TASKS
 from raykd.tasks.outcomes import CellOutcomes, Outcomes, Scores
 
 if TYPE_CHECKING:
@@ -310,13 +311,10 @@ def run_sweep(
 
 
 def _cells(scores: Scores, settings: Settings) -> Iterator[dict[str, Any]]:
-    languages = settings.evaluated_languages
-    # Codes may hold a hyphen themselves.
-    pairs = {f"{question}-{context}": (question, context) for question in languages for context in languages}
+    cell_languages = TASKS[settings.task].info.cell_languages
     for name, metrics in scores.cells.items():
-        question, context = pairs.get(name, (None, None)) if scores.is_matrix else (None, None)
-        language = None if scores.is_matrix else name
-        yield {**dict(zip(CELL, (name, question, context, language), strict=True)), **metrics}
+        languages = cell_languages(settings.evaluated_languages, name)
+        yield {**dict(zip(CELL, (name, *languages), strict=True)), **metrics}
 
 
 def _keys_of(outcomes: Outcomes | None, cell: CellOutcomes) -> list[str]:

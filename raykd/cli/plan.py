@@ -97,20 +97,20 @@ def _lines(found: "Preview", currency: str) -> Iterator[str]:
     cost = found.estimate
     if cost.examples is not None and cost.steps is not None:
         yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"
-    if cost.total is not None:
-        yield from _cost_lines(found, currency)
+    if cost.total is not None and found.wall_seconds is not None:
+        yield from _cost_lines(found, currency, wall_seconds=found.wall_seconds)
     if cost.disk_bytes is not None:
         yield f"  disk: {cost.disk_bytes / 1e9:.1f} GB"
 
 
-def _cost_lines(found: "Preview", currency: str) -> Iterator[str]:
+def _cost_lines(found: "Preview", currency: str, *, wall_seconds: float) -> Iterator[str]:
     cost, unit = found.estimate, found.unit
 
     def words(part: Any, money: float | None) -> str:
         paid = "" if money is None else f", {money:,.2f} {currency}"
         return f"{duration(part.seconds)}, {_hours(part.hours(unit))} {unit}-hours{paid}"
 
-    yield f"  time: {duration(found.wall_seconds)} with {found.parallel} point(s) at a time"
+    yield f"  time: {duration(wall_seconds)} with {found.parallel} point(s) at a time"
     yield f"  work: {words(cost.total, found.money)}"
     yield f"    shared by all points: {words(cost.shared, None)}"
     for method in found.methods:

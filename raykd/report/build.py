@@ -11,8 +11,7 @@ from raykd.report.numbers import moment
 from raykd.report.scores import few_shot_section, leaderboard_section
 from raykd.report.training import training_section
 from raykd.results.records import SweepRecords
-
-_TASKS = {"qa": "question answering", "tagging": "tagging", "parallel": "parallel text"}
+from raykd.tasks import TASKS
 
 
 def build(records: SweepRecords) -> Report:
@@ -33,9 +32,13 @@ def build(records: SweepRecords) -> Report:
     best = analysis.finished[0] if analysis.finished else None
     return Report(
         title=records.description.name or "sweep",
-        subtitle=f"{_TASKS.get(analysis.task, 'sweep')}, begun {moment(records.description.started)}",
+        subtitle=f"{_title(analysis.task)}, begun {moment(records.description.started)}",
         decision=decision(analysis, comparisons),
         facts=facts(analysis, comparisons),
         sections=tuple(section for section in sections if section is not None),
         best=best and {"name": best.name, "score": analysis.main, "mean": best.mean(analysis.main)},
     )
+
+
+def _title(task: str) -> str:
+    return TASKS[task].info.title if task in TASKS else "sweep"

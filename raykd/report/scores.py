@@ -11,6 +11,7 @@ from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import duration, interval, number, value
 from raykd.report.statistics import confidence_interval
 from raykd.results.configurations import Configuration
+from raykd.tasks import TASKS
 
 MOST_PANELS = 3
 
@@ -109,9 +110,8 @@ def _budget_curves(analysis: Analysis, lines: Sequence[Contender], score: str) -
 
 
 def _unit(analysis: Analysis) -> str:
-    return {"qa": "parallel ids", "tagging": "sentences a language", "parallel": "pairs a language"}.get(
-        analysis.task, "items"
-    )
+    task = TASKS.get(analysis.task)
+    return task.info.words.items if task else "items"
 
 
 def _budget_table(analysis: Analysis, lines: Sequence[Contender]) -> Table:

@@ -79,7 +79,7 @@ class ArtifactRecord(Record, version=1):
         written: when, in seconds of the Unix clock.
         place: the folder of its files inside its own, in an object store.
         weights_removed: its files of weights are gone, on purpose.
-        config: what the sweep file says of it, of a model that was given.
+        config, model: what the sweep file says of a model that was given.
         given: relative path -> SHA-256 of a folder that it was taken from.
         train, language: how it was trained on labels, and in which language; None is all.
         base: fingerprint of its generation 0.
@@ -98,6 +98,7 @@ class ArtifactRecord(Record, version=1):
     place: str = ""
     weights_removed: bool = False
     config: Mapping[str, Any] | None = None
+    model: str | None = None
     given: Mapping[str, str] = field(default_factory=dict)
     train: Mapping[str, Any] | None = None
     language: str | None = None

@@ -5,17 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from pydantic import ValidationError
-
-from raykd.config.identity import canonical, first_teachers
-from raykd.config.point import PointConfig
-from raykd.errors import ArtifactError
+from raykd.config.identity import Identity
 from raykd.results.artifacts import WEIGHTS, ArtifactRecord, Store, fingerprint
 from raykd.results.journal import Journal
 from raykd.results.lease import Lease
 from raykd.results.points import PointResult, Status
 from raykd.results.records import read_point
 from raykd.results.signal_parts import SignalPart
+from raykd.tasks import point_from_record
 
 OVER = ("finished", "stopped")
 """A point in another state may go on: a failed one with the next run."""
@@ -46,13 +43,18 @@ class _Point:
     id: str
     label: str
     status: Status
-    config: PointConfig
+    identity: Identity
     recipe: str
     result: PointResult | None
 
+    @property
+    def keep(self) -> str:
+        """Whose weights stay when its lineage is done."""
+        return self.identity.config.lineage.keep
+
     def keeps(self, artifact: str) -> bool:
         """Whether a finished point's lineage keeps these weights."""
-        keep = self.config.lineage.keep
+        keep = self.keep
         return keep == "all" or (keep == "last" and self.result is not None and artifact == self.result.artifact)
 
 
@@ -94,12 +96,9 @@ def _find(store: Store) -> list[Waste]:
 
 def _read(journal: Journal, point_id: str) -> _Point:
     point = read_point(journal, point_id)
-    try:
-        config = PointConfig.model_validate(point.description.config)
-    except ValidationError as error:
-        where = journal.store.describe(journal.store.point(point_id) / "point.json")
-        raise ArtifactError(f"{where}: of another version of raykd; use that one, or remove the point") from error
-    return _Point(point_id, point.label, point.status, config, fingerprint(canonical(config)), point.result)
+    where = journal.store.describe(journal.store.point(point_id) / "point.json")
+    identity = Identity(point_from_record(point.description.config, where=where))
+    return _Point(point_id, point.label, point.status, identity, fingerprint(identity.recipe), point.result)
 
 
 def _left_over(sizes: Mapping[str, int]) -> Iterator[Waste]:
@@ -138,7 +137,7 @@ def _weights(
             continue
         size = _size({path: size for path, size in sizes.items() if path.endswith(WEIGHTS)}, f"artifacts/{name}")
         point = owners[0]
-        reason = f"lineage.keep: {point.config.lineage.keep}" if point.status == "finished" else "it was stopped early"
+        reason = f"lineage.keep: {point.keep}" if point.status == "finished" else "it was stopped early"
         why = f"weights of generation {record.generation} of {point.label} ({reason}); the record stays"
         yield Waste(f"artifacts/{name}", why, size, artifact=name)
 
@@ -151,7 +150,7 @@ def _signals(
 ) -> Iterator[Waste]:
     """Signals of teachers that no unfinished point listens to."""
     unfinished = [point for point in points if point.status not in OVER]
-    heard = {teacher for point in unfinished for teacher in first_teachers(point.config)}
+    heard = {teacher for point in unfinished for teacher in point.identity.first_teachers}
     heard |= {name for name, record in artifacts.items() if any(_made_by(record, point) for point in unfinished)}
     for name in store.children("signals"):
         parts = [part for part in store.children(f"signals/{name}") if part.endswith(".json")]

@@ -8,13 +8,13 @@ from raykd.results.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heartbeat(Record, version=1):
+class HeartbeatRecord(Record, version=1):
     """A sign of life.
 
     Attributes:
         doing: what the process does, in words.
         count: how often it moved; rises with every one.
-        patience: seconds of silence that the work it does may take.
+        allowed_silence: seconds that the work it does may stay silent.
         process: which process, on which machine.
         epoch: epochs of the point that are done; None while the process has yet to find out.
         share: of the epoch under way, in [0, 1].
@@ -24,7 +24,7 @@ class Heartbeat(Record, version=1):
 
     doing: str
     count: int
-    patience: float
+    allowed_silence: float
     process: str
     epoch: int | None
     share: float
@@ -38,15 +38,15 @@ class HeartbeatFiles:
 
     store: Store
 
-    def find(self, point_id: str) -> Heartbeat | None:
+    def find(self, point_id: str) -> HeartbeatRecord | None:
         """The last heartbeat of a point that runs, or ran.
 
         Raises:
             ArtifactError: if it was removed while it was read, or is damaged.
         """
-        return self.store.find_record(self._file(point_id), Heartbeat)
+        return self.store.find_record(self._file(point_id), HeartbeatRecord)
 
-    def write(self, point_id: str, heartbeat: Heartbeat) -> None:
+    def write(self, point_id: str, heartbeat: HeartbeatRecord) -> None:
         """Record a heartbeat."""
         self.store.write_record(self._file(point_id), heartbeat)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from raykd.errors import ArtifactError
 from raykd.results.epochs import EpochReport
-from raykd.results.heartbeat import Heartbeat
+from raykd.results.heartbeat import HeartbeatRecord
 from raykd.results.journal import Journal
 from raykd.results.points import PointDescription, PointState, Status
 
@@ -125,7 +125,7 @@ class _Position:
 
     epoch: int | None
     report: EpochReport | None = None
-    heartbeat: Heartbeat | None = None
+    heartbeat: HeartbeatRecord | None = None
 
     def added_to(self, status: PointStatus) -> PointStatus:
         """A status with what report and heartbeat say."""
@@ -172,7 +172,7 @@ def _position(journal: Journal, status: PointStatus, *, has_result: bool) -> _Po
     return _Position(told, journal.epochs.find(status.id, told), heartbeat)
 
 
-def _heartbeat(journal: Journal, point_id: str) -> Heartbeat | None:
+def _heartbeat(journal: Journal, point_id: str) -> HeartbeatRecord | None:
     try:
         return journal.heartbeats.find(point_id)
     except ArtifactError:

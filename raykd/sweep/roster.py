@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from raykd.config.sweep import SweepConfig
 from raykd.errors import ArtifactError, RaykdError
 from raykd.plan.points import Point
+from raykd.plan.sweep import SweepConfig
 from raykd.reasons import DISK_FULL, reason_in
 from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
 from raykd.results.sweep import Activity
 from raykd.sweep.searcher import point_of_suggestion
 from raykd.sweep.trial import point_description
-from raykd.worker.heartbeat import Listener
+from raykd.worker.heartbeat import StallDetector
 
 
 class Progress:
@@ -62,7 +62,7 @@ class Roster:
         self.changed = changed
         self.points: dict[str, Point] = {}
         self.counts: Counter[str] = Counter()
-        self.listeners: dict[str, Listener] = {}
+        self.detectors: dict[str, StallDetector] = {}
 
     def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
         """Record a point in the journal, with the values that a searcher chose."""
@@ -73,7 +73,7 @@ class Roster:
     def point_of(self, values: Mapping[str, Any]) -> Point:
         """The point that a trial's configuration names, or that a searcher's values stand for."""
         if "point" in values:
-            return self.points[values["point"]["id"]]
+            return self.points[values["point"].id]
         point = point_of_suggestion(self.sweep, values)
         if point.id not in self.points:
             self.add(point, suggested=dict(values))
@@ -107,7 +107,7 @@ class Roster:
         except ArtifactError:
             # It was removed while it was read: the point has just ended, or begun again.
             return None
-        silence = self.listeners.setdefault(point.id, Listener()).silent_for(heartbeat, time.monotonic())
+        silence = self.detectors.setdefault(point.id, StallDetector()).silent_for(heartbeat, time.monotonic())
         if silence is None or heartbeat is None:
             return None
         return f"no sign of life for {silence:.0f} s from {heartbeat.process} ({heartbeat.doing})"

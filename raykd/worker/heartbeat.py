@@ -7,30 +7,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from raykd.results.heartbeat import Heartbeat
+from raykd.results.heartbeat import HeartbeatRecord
 
 Kind = Literal["starting", "loading", "signals", "training", "scoring", "exporting"]
 
 WRITE_SECONDS = 4.0
-PATIENCE = 30.0
+SHORTEST_STALL = 30.0
 """The least silence, in seconds, that is taken for a stall."""
 SLOW_STEPS = 20
 """So many times the longest silence so far in work of one kind make a stall, where that is longer."""
 UNKNOWN = 900.0
-"""Patience with work of a kind that this worker does for the first time: it may be large, or compile."""
+"""Allowed silence, in seconds, in work of a kind that is done for the first time: it may be large, or compile."""
 
 
-def nowhere(heartbeat: Heartbeat) -> None:
+def nowhere(record: HeartbeatRecord) -> None:
     """Nobody listens."""
 
 
-class Pulse:
-    """One worker's signs of life; `moved` costs nothing but a look at the clock."""
+class Heartbeat:
+    """One worker's heartbeat; `moved` costs nothing but a look at the clock."""
 
-    def __init__(self, write: Callable[[Heartbeat], None] = nowhere) -> None:
+    def __init__(self, write: Callable[[HeartbeatRecord], None] = nowhere) -> None:
         """
         Args:
-            write: puts a heartbeat where the sweep looks for it.
+            write: puts a record where the sweep looks for it.
         """
         self.write = write
         self.kind: Kind = "starting"
@@ -68,16 +68,16 @@ class Pulse:
 
     def _tell(self, *, at_once: bool = False) -> None:
         longest = self.longest.get(self.kind)
-        patience = UNKNOWN if longest is None else max(PATIENCE, SLOW_STEPS * longest)
-        if not at_once and self.last - self.written < WRITE_SECONDS and patience == self.promised:
+        allowed = UNKNOWN if longest is None else max(SHORTEST_STALL, SLOW_STEPS * longest)
+        if not at_once and self.last - self.written < WRITE_SECONDS and allowed == self.promised:
             return
-        self.written, self.promised = self.last, patience
+        self.written, self.promised = self.last, allowed
         share, seconds_left = self._progress()
         self.write(
-            Heartbeat(
+            HeartbeatRecord(
                 doing=self.doing,
                 count=self.count,
-                patience=patience,
+                allowed_silence=allowed,
                 process=f"process {os.getpid()} on {socket.gethostname()}",
                 epoch=self.epoch,
                 share=share,
@@ -96,17 +96,17 @@ class Pulse:
 
 
 @dataclass
-class Listener:
-    """Judges the signs of life of one worker by the listener's own clock."""
+class StallDetector:
+    """Judges the heartbeat of one worker by the clock of whoever watches."""
 
-    heard: Heartbeat | None = None
+    heard: HeartbeatRecord | None = None
     since: float = 0.0
 
-    def silent_for(self, heartbeat: Heartbeat | None, now: float) -> float | None:
-        """Seconds since the heartbeat last changed, once they are more than it allows; None before."""
-        if heartbeat is None:
+    def silent_for(self, record: HeartbeatRecord | None, now: float) -> float | None:
+        """Seconds since the record last changed, once they are more than it allows; None before."""
+        if record is None:
             return None
-        if heartbeat != self.heard:
-            self.heard, self.since = heartbeat, now
+        if record != self.heard:
+            self.heard, self.since = record, now
         silence = now - self.since
-        return silence if silence > heartbeat.patience + WRITE_SECONDS else None
+        return silence if silence > record.allowed_silence + WRITE_SECONDS else None

@@ -13,7 +13,6 @@ from support.tiny_sweeps import point
 from support.written_results import description
 
 from raykd import cli
-from raykd.config.identity import base_fingerprint, canonical, point_id
 from raykd.errors import ArtifactError, CapacityError, StorageError
 from raykd.report.leaderboard import leaderboard
 from raykd.results.artifacts import ArtifactRecord, Store
@@ -22,9 +21,10 @@ from raykd.results.models import check_model, locate_model
 from raykd.results.points import PointResult
 from raykd.results.sweep import SweepDescription
 from raykd.storage import Storage, machine_folder, patience
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 
@@ -181,12 +181,12 @@ class Machine:
 
     def __init__(self, root: Path | str, folder: Path) -> None:
         self.config = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
-        self.base = base_fingerprint(self.config)
-        self.space = Workspace.open(Store(root), folder, alone=True, threads=1)
-        self.journal, self.id = Journal(self.space.store), point_id(self.config)
+        self.base = self.config.base
+        self.context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
+        self.journal, self.id = Journal(self.context.store), self.config.id
 
     def prepare(self) -> None:
-        list(prepare(self.space, self.base, [self.config]))
+        list(prepare(self.context, [self.config]))
         self.journal.sweep.write(SweepDescription(name="tiny", points=(self.id,)))
         described = description(self.id, label="skd seed=1", varied={"seed": 1}, base=self.base)
         self.journal.points.add(replace(described, config=self.config.model_dump(mode="json")))
@@ -194,8 +194,8 @@ class Machine:
     def run(self, *, epochs: int | None = None) -> PointResult | None:
         """Run to the end, or die after so many epochs."""
         self.journal.points.start(self.id)
-        work = Job(self.id, self.config, canonical(self.config), self.base)
-        reports = PointRun(self.space, work).run(Driver(work.lineage(self.space.store)).next)
+        work = PointJob(self.id, self.config, self.config.recipe, self.base)
+        reports = PointRun(self.context, work).run(Driver(lineage_of(work, self.context.store)).next)
         for number, _ in enumerate(reports, start=1):
             if number == epochs:
                 reports.close()
@@ -204,7 +204,7 @@ class Machine:
         return self.journal.points.result(self.id)
 
     def weights(self, artifact: str) -> dict[str, torch.Tensor]:
-        return safetensors.torch.load_file(self.space.store.artifact(artifact) / "model.safetensors")
+        return safetensors.torch.load_file(self.context.store.artifact(artifact) / "model.safetensors")
 
 
 def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder(bucket, tmp_path, monkeypatch, capsys):
@@ -229,7 +229,7 @@ def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder
     model = Path(locate_model(f"{bucket}#best", folder=tmp_path))
     assert (model / "config.json").is_file()
     check_model(f"{bucket}#skd seed=1", folder=tmp_path)
-    kept = {path.split("/")[0] for path in second.space.store.files(f"points/{second.id}")}
+    kept = {path.split("/")[0] for path in second.context.store.files(f"points/{second.id}")}
     assert kept == {"epochs", "generations.json", "outcomes.json", "point.json", "result.json", "state.json"}
     assert not list(tmp_path.glob("another-machine/**/scratch/*"))
     assert not list(tmp_path.glob(f"another-machine/**/points/{second.id}/checkpoints"))

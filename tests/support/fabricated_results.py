@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from raykd.config.identity import base_fingerprint
-from raykd.config.load import load_sweep
+from raykd.plan.file import load_sweep
 from raykd.plan.points import Point, expand
 from raykd.results.artifacts import Store
 from raykd.results.epochs import EpochReport
@@ -68,7 +67,7 @@ def _add(journal: Journal, point: Point, status: str) -> None:
         method=point.method,
         label=point.label,
         varied=point.varied,
-        base=base_fingerprint(point.config),
+        base=point.base,
         config=point.config.model_dump(mode="json"),
     )
     journal.points.add(described)
@@ -87,9 +86,9 @@ def _add(journal: Journal, point: Point, status: str) -> None:
 
 
 def _score_base(journal: Journal, points: Sequence[Point]) -> None:
-    for point in {base_fingerprint(point.config): point for point in points}.values():
+    for point in {point.base: point for point in points}.values():
         scores, outcomes = _scored(point.config.task, point.config.evaluation.languages, 20.0, point)
-        base = base_fingerprint(point.config)
+        base = point.base
         record = BaseScores(base=base, model=point.config.base.model, final=scores, outcomes=outcomes)
         journal.store.write_record(f"scores/{base}.json", record)
 
@@ -199,7 +198,7 @@ def _result(point: Point, scores: Scores) -> PointResult:
     return PointResult(
         point=point.id,
         artifact=f"{point.id}-{count}",
-        base=base_fingerprint(point.config),
+        base=point.base,
         scores=scores,
         generations=tuple(
             GenerationRecord(index, f"{point.id}-{index}", 10.0 * index) for index in range(1, count + 1)

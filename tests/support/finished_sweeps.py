@@ -5,15 +5,15 @@ import sys
 import textwrap
 from pathlib import Path
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.points import PointDescription
 from raykd.results.sweep import SweepDescription
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob, unguarded
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun, unguarded
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 LABEL = "skd seed=1"
@@ -36,9 +36,9 @@ else:
 """
 
 
-def add(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+def add(root: Path | str, config: Identity, label: str = LABEL) -> str:
     """Add a point that has not begun to a sweep; returns its id."""
-    journal, name = Journal.at(root), point_id(config)
+    journal, name = Journal.at(root), config.id
     method = label.split(maxsplit=1)[0]
     journal.points.add(
         PointDescription(
@@ -46,7 +46,7 @@ def add(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
             method=method,
             label=label,
             varied={"seed": config.seed},
-            base=base_fingerprint(config),
+            base=config.base,
             config=config.model_dump(mode="json"),
         )
     )
@@ -54,15 +54,15 @@ def add(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
     return name
 
 
-def finish(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+def finish(root: Path | str, config: Identity, label: str = LABEL) -> str:
     """Add a point and run it to its end; returns its id."""
     name = add(root, config, label)
     folder = root if isinstance(root, Path) else Path.cwd()
-    space = Workspace.open(Store(root), folder, alone=True, threads=1)
-    list(prepare(space, base_fingerprint(config), [config]))
-    work = Job(name, config, canonical(config), base_fingerprint(config), unguarded)
+    context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
+    list(prepare(context, [config]))
+    work = PointJob(name, config, config.recipe, config.base, unguarded)
     Journal.at(root).points.start(name)
-    list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
+    list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
     Journal.at(root).points.end(name, "finished")
     return name
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from raykd.config.sweep import SweepConfig
+from raykd.plan.file import sweep_of
 from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
 from raykd.results.sweep import SweepDescription
@@ -65,4 +65,4 @@ def trackers(journal: Journal, said: list[str] | None = None, **config: Any) -> 
     """Of a sweep file with this section `trackers`; TensorBoard is off unless it says so."""
     keys = sweep(trackers={"tensorboard": False, **config})
     say = [].append if said is None else said.append
-    return Trackers(SweepConfig.model_validate(keys), journal, guard=lambda: None, say=say)
+    return Trackers(sweep_of(keys), journal, guard=lambda: None, say=say)

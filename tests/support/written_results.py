@@ -8,7 +8,7 @@ from typing import Any
 
 from raykd.results.artifacts import Store
 from raykd.results.epochs import EpochReport
-from raykd.results.heartbeat import Heartbeat
+from raykd.results.heartbeat import HeartbeatRecord
 from raykd.results.journal import Journal
 from raykd.results.points import GenerationRecord, PointDescription, PointResult
 from raykd.results.sweep import BaseScores, SweepDescription
@@ -59,12 +59,14 @@ def report(epoch: int, *, of: int = 3, seconds: float = 10.0, loss: float = 0.5,
     return replace(made, **changes)
 
 
-def heartbeat(epoch: int | None, *, share: float = 0.0, seconds_left: float | None = None, **changes: Any) -> Heartbeat:
+def heartbeat(
+    epoch: int | None, *, share: float = 0.0, seconds_left: float | None = None, **changes: Any
+) -> HeartbeatRecord:
     """A sign of life of a process that trains the epoch after this one."""
-    made = Heartbeat(
+    made = HeartbeatRecord(
         doing="training",
         count=1,
-        patience=30.0,
+        allowed_silence=30.0,
         process="process 1 on here",
         epoch=epoch,
         share=share,
