@@ -12,8 +12,8 @@ from support.tiny_sweeps import pair_point, point, sweep, tag_point
 from support.written_results import base_scores, description, report, result, scores_of
 
 import raykd
-from raykd.config import sweep_of
 from raykd.errors import ArtifactError, ConfigError, DataError
+from raykd.plan.file import sweep_of
 from raykd.results.artifacts import ArtifactRecord
 from raykd.results.journal import Journal
 from raykd.results.points import GenerationRecord

@@ -23,6 +23,7 @@ from raykd.plan.preview import count_parameters
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import locate_model
+from raykd.results.points import PointResult
 from raykd.results.sweep import SweepDescription
 from raykd.worker.context import WorkerContext
 from raykd.worker.handoff import given_model, given_teacher
