@@ -12,6 +12,7 @@ from support.tiny_sweeps import pair_point, point, sweep, tag_point
 from support.written_results import base_scores, description, report, result, scores_of
 
 import raykd
+from raykd.config.digest import dump
 from raykd.errors import ArtifactError, ConfigError, DataError
 from raykd.plan.file import sweep_of
 from raykd.results.artifacts import ArtifactRecord
@@ -39,7 +40,7 @@ def qa_scores(gxlt_f1: float, cells=None) -> Scores:
 
 
 def add(journal: Journal, point_id: str, method: str, *, seed: int, config=None, **varied) -> None:
-    config = config or point()
+    config = (config or point()).config
     journal.points.add(
         description(
             point_id,
@@ -47,7 +48,7 @@ def add(journal: Journal, point_id: str, method: str, *, seed: int, config=None,
             label=f"{method} seed={seed}",
             varied={**varied, "seed": seed},
             base="base",
-            config=config.model_dump(mode="json"),
+            config=dump(config),
         )
     )
 
@@ -227,7 +228,7 @@ def test_keys_from_python_may_hold_paths_and_tuples(tmp_path):
     keys = sweep(search={"space": {"data.budget": (4, 8)}}, data={"languages": ("en", "es", "zh")})
     keys["base"]["model"] = tmp_path
     config = sweep_of(keys)
-    assert config.base.model == str(tmp_path)
+    assert config.point.base.model == str(tmp_path)
     assert config.search.space["data.budget"].grid == (4, 8)
 
 

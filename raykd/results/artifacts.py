@@ -249,7 +249,8 @@ class Store(Storage):
         Args:
             record: called at the end: how it was made. Its name, its files and the time are added.
         """
-        with self.staging() as staging:
+        self.check_fence()
+        with self.scratch.staging() as staging:
             yield staging
             give_rights_of_folder(staging)
             whole = replace(record(), fingerprint=name, files=hash_folder(staging), written=time.time())
@@ -267,7 +268,7 @@ class Store(Storage):
         place = uuid.uuid4().hex
         self.publish(staging, _ARTIFACTS / name / place)
         self.create_record(_record_of(name), replace(record, place=place))
-        self.keep_copy(staging, _ARTIFACTS / name / place)
+        self.copies.keep(staging, _ARTIFACTS / name / place)
 
     def verify(self, name: str) -> ArtifactRecord:
         """Read an artifact's record and compare every file with its hash.
@@ -281,7 +282,7 @@ class Store(Storage):
         wrong = _difference(self.artifact(name), record.files)
         if wrong and not self.is_local:
             # It may be this machine's copy alone.
-            self.drop_copy(_ARTIFACTS / name)
+            self.copies.drop(_ARTIFACTS / name)
             wrong = _difference(self.artifact(name), record.files)
         if wrong:
             raise ArtifactError(f"{where}: {wrong}; remove the folder and run again")

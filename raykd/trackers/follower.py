@@ -124,7 +124,7 @@ class Follower(threading.Thread):
         standing, told = ledger.standing(point_id, place=tracker.place), ledger.told(name, point_id)
         if told == standing or (standing.status == "pending" and not standing.epochs):
             return False
-        ledger.guard()
+        ledger.journal.store.check_fence()
         known = told.epochs if told is not None and told.place == tracker.place else 0
         tracker.write(ledger.run(point_id), told=known)
         ledger.tell(name, point_id, standing)

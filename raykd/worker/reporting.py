@@ -72,7 +72,6 @@ class Reporter:
             losses=stats.losses,
         )
         if self.context.rank == 0:
-            self.job.guard()
             Journal(self.context.store).epochs.write(self.job.point.id, report)
         return report
 

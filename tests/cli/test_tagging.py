@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from raykd.tasks.tagging.task import _summary
 from support.tiny_sweeps import sweep, tag_sweep
 from support.written_results import base_scores, description, result
 
@@ -13,6 +12,7 @@ from raykd.config.keys import merged
 from raykd.results.journal import Journal
 from raykd.results.sweep import SweepDescription
 from raykd.tasks.outcomes import Scores
+from raykd.tasks.tagging.summary import _summary
 
 BLOCKS = {
     "en": ["Ada B-PER\nwrote O", "Rome B-LOC\nis O\nold O"],

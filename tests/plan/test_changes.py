@@ -28,7 +28,7 @@ def journal(tmp_path: Path) -> Journal:
 def record(journal: Journal, plan: Plan) -> None:
     """What a run leaves of its points."""
     points = tuple(point.id for point in plan.points)
-    journal.sweep.write(SweepDescription(name="tiny", config=plan.sweep.model_dump(mode="json"), points=points))
+    journal.sweep.write(SweepDescription(name="tiny", config=plan.sweep.to_json(), points=points))
     for point in plan.points:
         config = point.config.model_dump(mode="json")
         journal.points.add(description(point.id, label=point.label, config=config))

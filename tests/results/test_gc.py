@@ -9,6 +9,7 @@ from support.tiny_sweeps import point
 from support.written_results import description, report, result
 
 from raykd import cli
+from raykd.config.digest import dump
 from raykd.config.identity import Identity
 from raykd.errors import ArtifactError, LeaseHeldError
 from raykd.report.leaderboard import leaderboard
@@ -41,7 +42,7 @@ def add(store: Store, status: str, *, seed: int, **changes) -> Identity:
     """A point of two generations and a checkpoint, which ended as `status` says."""
     config = point(seed=seed, **changes)
     journal, name = Journal(store), config.id
-    settings = config.model_dump(mode="json")
+    settings = dump(config.config)
     journal.points.add(description(name, label=f"seed={seed}", varied={"seed": seed}, base="base", config=settings))
     journal.points.start(name)
     journal.epochs.write(name, report(1))

@@ -13,6 +13,7 @@ from support.tiny_sweeps import point
 from support.written_results import description
 
 from raykd import cli
+from raykd.config.digest import dump
 from raykd.errors import ArtifactError, CapacityError, StorageError
 from raykd.report.leaderboard import leaderboard
 from raykd.results.artifacts import ArtifactRecord, Store
@@ -20,7 +21,7 @@ from raykd.results.journal import Journal
 from raykd.results.models import check_model, locate_model
 from raykd.results.points import PointResult
 from raykd.results.sweep import SweepDescription
-from raykd.storage import Storage, machine_folder, patience
+from raykd.storage import Storage, machine_folder, read_probe, remove_probe, retries, write_probe
 from raykd.worker.context import WorkerContext
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
@@ -152,7 +153,7 @@ def test_a_server_that_is_gone_for_a_moment_is_waited_for(store, s3_server):
 
 
 def test_a_server_that_stays_away_gives_one_line(store, s3_server, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(retries, "RETRY_SECONDS", 0.1)
     s3_server.stop()
     try:
         with pytest.raises(StorageError, match=rf"{store.root}: the storage has not answered for 0.1 s"):
@@ -163,13 +164,13 @@ def test_a_server_that_stays_away_gives_one_line(store, s3_server, monkeypatch):
 
 def test_a_missing_bucket_is_named(store):
     with pytest.raises(CapacityError, match=r"s3://no-such-bucket/x: cannot write here, on .*bucket"):
-        Storage("s3://no-such-bucket/x").probe_write("abc")
+        write_probe(Storage("s3://no-such-bucket/x"), "abc")
 
 
 def test_a_probe_is_written_read_and_gone(store):
-    store.probe_write("abc")
-    store.probe_read("abc")
-    store.probe_end("abc")
+    write_probe(store, "abc")
+    read_probe(store, "abc")
+    remove_probe(store, "abc")
     assert store.files("") == {}
 
 
@@ -180,21 +181,20 @@ class Machine:
     """A worker that runs points of one place of results."""
 
     def __init__(self, root: Path | str, folder: Path) -> None:
-        self.config = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
-        self.base = self.config.base
+        self.point = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
         self.context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
-        self.journal, self.id = Journal(self.context.store), self.config.id
+        self.journal, self.id = Journal(self.context.store), self.point.id
 
     def prepare(self) -> None:
-        list(prepare(self.context, [self.config]))
+        list(prepare(self.context, [self.point]))
         self.journal.sweep.write(SweepDescription(name="tiny", points=(self.id,)))
-        described = description(self.id, label="skd seed=1", varied={"seed": 1}, base=self.base)
-        self.journal.points.add(replace(described, config=self.config.model_dump(mode="json")))
+        described = description(self.id, label="skd seed=1", varied={"seed": 1}, base=self.point.base)
+        self.journal.points.add(replace(described, config=dump(self.point.config)))
 
     def run(self, *, epochs: int | None = None) -> PointResult | None:
         """Run to the end, or die after so many epochs."""
         self.journal.points.start(self.id)
-        work = PointJob(self.id, self.config, self.config.recipe, self.base)
+        work = PointJob(self.point)
         reports = PointRun(self.context, work).run(Driver(lineage_of(work, self.context.store)).next)
         for number, _ in enumerate(reports, start=1):
             if number == epochs:
@@ -219,7 +219,7 @@ def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder
     found = second.run()
     assert found.artifact == expected.artifact and found.scores == expected.scores
     for name, tensor in local.weights(expected.artifact).items():
-        assert torch.equal(second.weights(found["artifact"])[name], tensor)
+        assert torch.equal(second.weights(found.artifact)[name], tensor)
 
     rows = [(row.method, row.num_seeds, row.mean) for row in leaderboard(bucket).rows]
     assert rows == [(row.method, row.num_seeds, row.mean) for row in leaderboard(tmp_path / "local").rows]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from raykd.config.digest import dump
 from raykd.plan.file import load_sweep
 from raykd.plan.points import Point, expand
 from raykd.results.artifacts import Store
@@ -46,7 +47,7 @@ def fabricate(
     journal.sweep.write(
         SweepDescription(
             name=sweep.name,
-            config=sweep.model_dump(mode="json"),
+            config=sweep.to_json(),
             points=tuple(point.id for point in points),
             versions={"raykd": "0.1.0", "torch": "2.13.0"},
             hardware=Hardware("A Processor", (NodeKind(2, 8.0, 1.0, 64, ("H100",)),)),
@@ -68,7 +69,7 @@ def _add(journal: Journal, point: Point, status: str) -> None:
         label=point.label,
         varied=point.varied,
         base=point.base,
-        config=point.config.model_dump(mode="json"),
+        config=dump(point.config),
     )
     journal.points.add(described)
     if status == "pending":

@@ -5,16 +5,12 @@ import sys
 import textwrap
 from pathlib import Path
 
+from raykd.config.digest import dump
 from raykd.config.identity import Identity
-from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.points import PointDescription
 from raykd.results.sweep import SweepDescription
-from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob, unguarded
-from raykd.worker.lineage import Driver
-from raykd.worker.point import PointRun, lineage_of
-from raykd.worker.prepare import prepare
+from support.points import opened, ready, run
 
 LABEL = "skd seed=1"
 
@@ -36,33 +32,31 @@ else:
 """
 
 
-def add(root: Path | str, config: Identity, label: str = LABEL) -> str:
+def add(root: Path | str, point: Identity, label: str = LABEL) -> str:
     """Add a point that has not begun to a sweep; returns its id."""
-    journal, name = Journal.at(root), config.id
+    journal, config = Journal.at(root), point.config
     method = label.split(maxsplit=1)[0]
     journal.points.add(
         PointDescription(
-            id=name,
+            id=point.id,
             method=method,
             label=label,
             varied={"seed": config.seed},
-            base=config.base,
-            config=config.model_dump(mode="json"),
+            base=point.base,
+            config=dump(config),
         )
     )
     journal.sweep.write(SweepDescription(name="tiny", points=tuple(journal.points.ids()), versions={"raykd": "0"}))
-    return name
+    return point.id
 
 
-def finish(root: Path | str, config: Identity, label: str = LABEL) -> str:
+def finish(root: Path | str, point: Identity, label: str = LABEL) -> str:
     """Add a point and run it to its end; returns its id."""
-    name = add(root, config, label)
-    folder = root if isinstance(root, Path) else Path.cwd()
-    context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
-    list(prepare(context, [config]))
-    work = PointJob(name, config, config.recipe, config.base, unguarded)
+    name = add(root, point, label)
+    context = opened(root, folder=None if isinstance(root, Path) else Path.cwd())
+    ready(context, point)
     Journal.at(root).points.start(name)
-    list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
+    run(context, point)
     Journal.at(root).points.end(name, "finished")
     return name
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raykd.config.digest import dump
 from raykd.plan.file import sweep_of
 from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
@@ -48,7 +49,7 @@ def fill(root: Path | str) -> Journal:
     """A sweep of which no point has begun."""
     journal = Journal.at(root)
     journal.sweep.write(SweepDescription(name="tiny", points=tuple(POINTS), versions={"raykd": "1.2"}))
-    config = point().model_dump(mode="json")
+    config = dump(point().config)
     for point_id, method in POINTS.items():
         described = description(point_id, method, label=f"{method} seed=1", varied={"seed": 1}, base="base")
         journal.points.add(replace(described, config=config))
@@ -65,4 +66,4 @@ def trackers(journal: Journal, said: list[str] | None = None, **config: Any) -> 
     """Of a sweep file with this section `trackers`; TensorBoard is off unless it says so."""
     keys = sweep(trackers={"tensorboard": False, **config})
     say = [].append if said is None else said.append
-    return Trackers(sweep_of(keys), journal, guard=lambda: None, say=say)
+    return Trackers(sweep_of(keys), journal, say=say)

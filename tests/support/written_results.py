@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raykd.config.digest import dump
 from raykd.results.artifacts import Store
 from raykd.results.epochs import EpochReport
 from raykd.results.heartbeat import HeartbeatRecord
@@ -102,7 +103,7 @@ def base_scores(scores: Scores, **changes: Any) -> BaseScores:
 
 def begin(root: Path | str, *ids: str, **search: Any) -> Journal:
     """A sweep of these points, none of them recorded yet; without any, one whose searcher chooses them."""
-    config = {**point_of().model_dump(mode="json"), "search": {"num_points": len(ids), **search}}
+    config = {**dump(point_of().config), "search": {"num_points": len(ids), **search}}
     journal = Journal(Store(root))
     journal.sweep.write(SweepDescription(name="few-shot", points=ids, config=config))
     return journal
@@ -110,7 +111,7 @@ def begin(root: Path | str, *ids: str, **search: Any) -> Journal:
 
 def add(journal: Journal, point_id: str, label: str | None = None, *, epochs: int = 3, **varied: Any) -> None:
     """Record a point of so many generations of one epoch."""
-    config = point_of(lineage={"num_generations": epochs}).model_dump(mode="json")
+    config = dump(point_of(lineage={"num_generations": epochs}).config)
     journal.points.add(description(point_id, label=label or f"skd {point_id}", varied=varied, config=config))
 
 

@@ -10,8 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 from raykd.predict.evaluate import evaluate
+from support.finished_sweeps import finish
+from support.points import opened, ready
 from support.tiny_sweeps import pair_point, point, tag_point
-from support.written_results import description
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from raykd.config.identity import Identity
@@ -23,36 +24,16 @@ from raykd.plan.preview import count_parameters
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import locate_model
-from raykd.results.points import PointResult
-from raykd.results.sweep import SweepDescription
-from raykd.worker.context import WorkerContext
 from raykd.worker.handoff import given_model, given_teacher
-from raykd.worker.job import PointJob
-from raykd.worker.lineage import Driver
-from raykd.worker.point import PointRun, lineage_of
-from raykd.worker.prepare import prepare
 
 NAME = "runs/multilevel#all seed=1"
 SLOW = {"learning_rate": 1e-6}
 """So slow that weights stay, to four digits, where they began."""
 
 
-def opened(root: Path) -> WorkerContext:
-    return WorkerContext.open(Store(root), root, alone=True, threads=1)
-
-
-def run(root: Path, config: Identity, label: str) -> PointResult:
+def run(root: Path, config: Identity, label: str) -> dict:
     """The result of a point that is run to its end and recorded as a sweep records it."""
-    context, base, name = opened(root), config.base, config.id
-    journal = Journal(context.store)
-    journal.sweep.write(SweepDescription(name="tiny", points=(name,)))
-    journal.points.add(description(name, label.split(maxsplit=1)[0], label=label))
-    journal.points.start(name)
-    list(prepare(context, base, [config]))
-    work = PointJob(name, config, config.recipe, base)
-    list(PointRun(context, work).run(Driver(lineage_of(work, context.store)).next))
-    journal.points.end(name, "finished")
-    return journal.points.result(name)
+    return Journal.at(root).points.result(finish(root, config, label))
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -108,7 +89,7 @@ def test_a_qa_point_starts_from_the_encoder_of_a_parallel_point(encoder, world, 
         assert {name for name in found if not name.startswith("bert.")} == {"qa_outputs.weight", "qa_outputs.bias"}
         assert {f"bert.{name}" for name in start} == {name for name in found if name.startswith("bert.")}
         assert 0 < largest_difference(found, start) < 1e-4
-    assert store.record(config.base).given == Store(encoder).read_json("record.json")["files"]
+    assert store.record(config.base)["given"] == Store(encoder).read_json("record.json")["files"]
 
 
 def test_it_ends_as_a_folder_that_transformers_answers_with(answering):
@@ -183,12 +164,12 @@ def other_weights(world: Path) -> Iterator[None]:
 
 
 def test_another_base_under_the_same_name_is_refused_when_the_sweep_goes_on(world, tmp_path):
-    context, config, base = opened(tmp_path), qa_point(), qa_point().base
-    list(prepare(context, base, [config]))
-    list(prepare(context, base, [config]))
+    context, config = opened(tmp_path), qa_point()
+    ready(context, config)
+    ready(context, config)
     refused = pytest.raises(DataError, match=r"^base\.model runs/multilevel#all seed=1: model\.safetensors changed")
     with other_weights(world), refused:
-        list(prepare(context, base, [config]))
+        ready(context, config)
 
 
 def test_a_point_is_evaluated_by_its_name(here, answering, tmp_path):

@@ -1,7 +1,7 @@
 """The worker loop on parallel text: the English teacher, later generations, resumed points. Real engines, no Ray."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,22 @@ import pytest
 import safetensors.torch
 import torch
 from pydantic import ValidationError
+from support.points import (
+    epochs,
+    killed_after,
+    losses,
+    opened,
+    ready,
+    reports,
+    run,
+    shared_files,
+    sharing,
+    weights,
+)
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import pair_point
 from torch import Tensor
+from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
 from raykd.config.identity import Identity
@@ -20,45 +33,28 @@ from raykd.config.keys import merged
 from raykd.data.batching import order_epoch, split_step
 from raykd.data.smallworld import build_tokenizer
 from raykd.errors import DataError
-from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.tasks import TASKS
 from raykd.tasks.parallel.data import load_dev
 from raykd.tasks.parallel.retrieval import retrieval_scores, retrieve
 from raykd.tasks.parallel.sentences import sentence_id
-from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob
-from raykd.worker.lineage import Driver
 from raykd.worker.passes import base_scores, signal_store
-from raykd.worker.point import PointRun, lineage_of
-from raykd.worker.prepare import prepare
 
-MADE = ("artifacts", "scores", "signals")
 TOTAL, LABEL, KD, WORD, SENTENCE, STRUCTURE = range(6)
-
-
-def opened(root: Path) -> WorkerContext:
-    return WorkerContext.open(Store(root), root, alone=True, threads=1)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Path:
     """A results folder with generation 0, the teacher, scores and signals."""
     root = tmp_path_factory.mktemp("prepared")
-    list(prepare(opened(root), [pair_point()]))
+    ready(opened(root), pair_point())
     return root
 
 
 @pytest.fixture
-def context(prepared, tmp_path) -> WorkerContext:
+def context(prepared, tmp_path):
     """A results folder of the test's own, sharing what points share."""
     return sharing(prepared, tmp_path)
-
-
-def sharing(prepared: Path, root: Path) -> WorkerContext:
-    for name in MADE:
-        shutil.copytree(prepared / name, root / name)
-    return opened(root)
 
 
 @pytest.fixture(scope="module")
@@ -94,44 +90,6 @@ def teacher_of(config: Identity) -> str:
     return name
 
 
-def ready(context: WorkerContext, config: Identity) -> list[str]:
-    return list(prepare(context, [config]))
-
-
-def reports(context: WorkerContext, config: Identity):
-    work = PointJob(config)
-    return PointRun(context, work).run(Driver(lineage_of(work, context.store)).next)
-
-
-def run(context: WorkerContext, config: Identity) -> dict:
-    """The result of a point that is run to its end."""
-    list(reports(context, config))
-    return Journal(context.store).points.result(config.id)
-
-
-def epochs(context: WorkerContext, config: Identity) -> list[dict]:
-    return list(Journal(context.store).epochs.of(config.id))
-
-
-def losses(context: WorkerContext, config: Identity) -> Tensor:
-    """[steps, 6] total, label, KD, word, sentence, structure."""
-    return torch.tensor([row for epoch in epochs(context, config) for row in epoch.losses])
-
-
-def weights(context: WorkerContext, artifact: str) -> dict[str, Tensor]:
-    return safetensors.torch.load_file(context.store.artifact(artifact) / "model.safetensors")
-
-
-def files_of(root: Path) -> dict[str, int]:
-    """Every file that points share -> when it was written."""
-    return {
-        str(path.relative_to(root)): path.stat().st_mtime_ns
-        for name in MADE
-        for path in (root / name).rglob("*")
-        if path.is_file()
-    }
-
-
 @torch.no_grad()
 def by_transformers(folder: Path, texts: Iterable[str], *, pooling: str) -> dict[str, Tensor]:
     """Sentence -> [1 + W, H]: its vector and that of the first piece of each word, as transformers alone has them."""
@@ -146,15 +104,47 @@ def by_transformers(folder: Path, texts: Iterable[str], *, pooling: str) -> dict
     return found
 
 
-def stored_signals(context: WorkerContext, config: Identity, teacher: str) -> dict[str, Tensor]:
+def stored_signals(context, config: Identity, teacher: str) -> dict[str, Tensor]:
     """English sentence of the point's budget -> what is stored of it."""
-    base = config.base
     first = teacher in config.first_teachers
-    seen = TASKS["parallel"].seen(context.train_set(config), first=first)
+    seen = TASKS["parallel"].learning.teacher_features(context.train_set(config), first=first)
     arrays, _ = signal_store(context, teacher, config).read(seen.ids, seen.signal_lengths)
-    texts = {sentence_id(pair.english): pair.english for pair in context.items(config)[0].all()}
+    texts = {sentence_id(pair.english): pair.english for pair in context.items(config.config).all.all()}
     vectors = arrays["vectors"].split(seen.signal_lengths.tolist())
     return dict(zip((texts[name] for name in seen.ids), vectors, strict=True))
+
+
+@torch.no_grad()
+def compared_by_hand(context, config: Identity, teacher: Path, *, micro_batches: int = 1) -> dict[str, float]:
+    """SentA and StrucA of the first step, all sentences of a micro-batch compared with each other.
+
+    Vectors are those of transformers alone; only the random heads are the student's own. The formulas are the paper's.
+    """
+    base = config.base
+    train, folder = context.train_set(config), context.store.artifact(base)
+    knobs = config.config
+    step, *_ = order_epoch(train.features.lengths, knobs.training, seed=knobs.seed, epoch=0, chosen=train.epochs[0])
+    texts = {pair.id: (pair.english, pair.other) for pair in context.items(config.config).all.all()}
+    texts |= {f"en:{name}": (english, english) for name, (english, _) in texts.items()}
+    english, other = zip(*(texts[train.features.ids[index]] for index in step), strict=True)
+    task, multilevel = TASKS["parallel"], config.config.distillation.multilevel
+    student = task.model.to_train(task.model.load(str(folder)), config.config, teacher=teacher)
+
+    def vectors(model: Path, sentences: Sequence[str], *, pooling: str) -> Tensor:
+        read = by_transformers(model, sentences, pooling=pooling)
+        return torch.stack([read[text][0] for text in sentences])
+
+    theirs = vectors(teacher, english, pooling=config.config.teacher.pooling)
+    ours = vectors(folder, other, pooling=multilevel.pooling)
+    sentence, structure = [], []
+    for rows in np.array_split(np.arange(len(step)), micro_batches):
+        query, key = (normalize(each).numpy() for each in student.sentence_heads(ours[rows], theirs[rows]))
+        sentence.extend(2 - 2 * (query * key).sum(axis=1))
+        query, key = (normalize(each).numpy() for each in student.structure_heads(ours[rows], theirs[rows]))
+        q, p = (np.exp(each @ each.T / multilevel.structure_temperature) for each in (query, key))
+        q, p = (shares / shares.sum(axis=1, keepdims=True) for shares in (q, p))
+        structure.extend((p * np.log(p / q)).sum(axis=1))
+    return {"sentence": float(np.mean(sentence)), "structure": float(np.mean(structure))}
 
 
 # Before generation 1 ----------------------------------------------------------------------------------------------
@@ -165,10 +155,10 @@ def test_generation_0_is_the_untrained_student_and_what_is_scored(context):
     base, folder = config.base, context.store.artifact(config.base)
     assert context.store.verify(base).kind == "base" and base != teacher_of(config)
     task, tokenizer = TASKS["parallel"], context.tokenizer(base)
-    untrained = task.tiny_model(config, tokenizer, items=None, seed=0).encoder.state_dict()
+    untrained = task.model.tiny(config.config, tokenizer, items=None, seed=0).encoder.state_dict()
     assert all(torch.equal(untrained[name], tensor) for name, tensor in weights(context, base).items())
     vectors, texts = {}, {}
-    for language, pairs in load_dev(config.evaluation, pivot="en", folder=Path()).pairs.items():
+    for language, pairs in load_dev(config.config.evaluation, pivot="en", folder=Path()).pairs.items():
         texts[language] = [pair.english for pair in pairs], [pair.other for pair in pairs]
         read = [by_transformers(folder, side, pooling="cls") for side in texts[language]]
         vectors[language] = tuple(torch.stack([rows[0] for rows in side.values()]).numpy() for side in read)
@@ -194,9 +184,9 @@ def test_points_share_teacher_scores_and_signals_and_a_second_start_makes_nothin
     ]
     configs = [pair_point(distillation=each) for each in knobs]
     assert len({config.id for config in configs}) == len(knobs)
-    before = files_of(context.store.root)
-    (line,) = prepare(context, configs)
-    assert line.startswith("generation 0 scores") and files_of(context.store.root) == before
+    before = shared_files(context.store.root)
+    (line,) = ready(context, *configs)
+    assert line.startswith("generation 0 scores") and shared_files(context.store.root) == before
 
 
 def test_another_pooling_of_the_teacher_is_another_teacher(context):
@@ -329,12 +319,9 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
     ready(context, config)
     others = [sharing(context.store.root, tmp_path_factory.mktemp("killed")) for _ in range(3)]
     undisturbed = run(context, config)
-    for killed_after, other in enumerate(others, 1):
-        interrupted = reports(other, config)
-        for _ in range(killed_after):
-            next(interrupted)
-        interrupted.close()
-        assert [report.epoch for report in reports(other, config)] == list(range(killed_after + 1, 5))
+    for num_epochs, other in enumerate(others, 1):
+        killed_after(other, config, num_epochs)
+        assert [report.epoch for report in reports(other, config)] == list(range(num_epochs + 1, 5))
         again = Journal(other.store).points.result(config.id)
         assert again.scores == undisturbed.scores
         expected, found = weights(context, undisturbed.artifact), weights(other, again.artifact)
@@ -344,13 +331,13 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
 
 def test_masks_are_others_in_each_epoch_and_the_same_in_a_process_that_takes_over(context):
     config, task = pair_point(lineage={"epochs_per_generation": 2}), TASKS["parallel"]
-    base = config.base
 
-    def read(where: WorkerContext, epoch: int) -> dict[str, Tensor]:
+    def read(where, epoch: int) -> dict[str, Tensor]:
         train = where.train_set(config)
-        rows = task.chosen(train, epoch)
-        steps = order_epoch(train.features.lengths, config.training, seed=config.seed, epoch=epoch, chosen=rows)
-        return task.of_epoch(train, steps, seed=config.seed, epoch=epoch).collate(np.sort(rows))
+        rows = task.learning.chosen(train, epoch)
+        training, seed = config.config.training, config.config.seed
+        steps = order_epoch(train.features.lengths, training, seed=seed, epoch=epoch, chosen=rows)
+        return task.learning.of_epoch(train, steps, seed=config.config.seed, epoch=epoch).collate(np.sort(rows))
 
     whole = [read(context, epoch) for epoch in range(4)]
     for number, batch in enumerate(whole):
@@ -405,9 +392,20 @@ def test_a_teacher_of_another_width_is_refused_where_students_teach(context, tea
 def test_a_teacher_of_another_width_is_none_of_the_business_of_later_generations_that_it_teaches(
     context, teachers, lineage
 ):
-    config = taught_by(teachers["bert"], lineage=lineage)
+    config = taught_by(
+        teachers["bert"],
+        lineage=lineage,
+        training={"dropout": 0.0},
+        distillation={"multilevel": {"structure_temperature": 0.1}},
+    )
     ready(context, config)
-    assert run(context, config).artifact
+    run(context, config)
+    assert [epoch.teachers for epoch in epochs(context, config)] == (
+        [[teacher_of(config)]] * config.config.lineage.num_generations
+    )
+    expected, first = compared_by_hand(context, config, teachers["bert"]), losses(context, config)[0]
+    assert first[SENTENCE].item() == pytest.approx(expected["sentence"], rel=1e-3)
+    assert first[STRUCTURE].item() == pytest.approx(expected["structure"], rel=1e-3)
 
 
 # Weights of the terms ---------------------------------------------------------------------------------------------
@@ -446,12 +444,12 @@ def test_a_kd_weight_that_begins_at_0_takes_its_first_step_without_a_teacher(con
 def test_a_step_that_would_have_nothing_to_learn_from_is_refused(kd_weight):
     with pytest.raises(ValidationError, match="label_weight 0 leaves a step without a loss where kd_weight is 0"):
         pair_point(distillation={"label_weight": 0, "kd_weight": kd_weight})
-    for weights in (
+    for allowed in (
         {"label_weight": 0, "kd_weight": {"start": 0.1, "end": 1}},
         {"label_weight": 0.1, "kd_weight": kd_weight},
         {"kd_share": {"start": 0, "end": 1}},
     ):
-        assert pair_point(distillation=weights).levels == {"word", "sentence", "structure"}
+        assert pair_point(distillation=allowed).levels == {"word", "sentence", "structure"}
 
 
 @pytest.mark.parametrize("name", ["word", "sentence", "structure"])
@@ -509,9 +507,18 @@ EXAMPLES = {"tokens_per_step": None, "examples_per_step": 20}
 
 
 def test_steps_of_so_many_pairs_are_taken_at_once(context):
-    config = pair_point(training={**EXAMPLES, "micro_batch_tokens": 20 * 64})
+    config = pair_point(
+        training={**EXAMPLES, "micro_batch_tokens": 20 * 64, "dropout": 0.0},
+        distillation={"multilevel": {"structure_temperature": 0.1}},
+    )
     run(context, config)
-    assert losses(context, config).isfinite().all()
+    found, teacher = losses(context, config), context.store.artifact(teacher_of(config))
+    # 12 pairs of two languages each and 12 English sentences with themselves: steps of 20 and 16, in two generations.
+    assert len(found) == 4
+    whole, halves = (compared_by_hand(context, config, teacher, micro_batches=number) for number in (1, 2))
+    assert found[0, SENTENCE].item() == pytest.approx(whole["sentence"], rel=1e-3)
+    assert found[0, STRUCTURE].item() == pytest.approx(whole["structure"], rel=1e-3)
+    assert halves["structure"] != pytest.approx(whole["structure"], rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,27 @@
 """The worker loop on the built-in world: real DeepSpeed engines in this process, no Ray."""
 
+import dataclasses
 import itertools
 import json
 import math
-import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
+from support.points import killed_after, losses, opened, ready, reports, run, sharing, weights
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import point
 
 from raykd.config.identity import Identity
-from raykd.errors import ArtifactError, TrainingError
+from raykd.errors import ArtifactError, LeaseLostError, TrainingError
 from raykd.report.examples import read_examples
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.storage import Name
 from raykd.worker.checkpoints import Checkpoints
-from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob, unguarded
-from raykd.worker.lineage import Driver
 from raykd.worker.passes import signal_store
-from raykd.worker.point import PointRun, lineage_of
-from raykd.worker.prepare import prepare
 from raykd.worker.resuming import ResumeState, load_resume_state
 from raykd.worker.timer import no_notice
 
@@ -33,45 +30,19 @@ from raykd.worker.timer import no_notice
 def prepared(tmp_path_factory) -> Path:
     """A results folder with generation 0, its scores and signals."""
     root = tmp_path_factory.mktemp("prepared")
-    context = WorkerContext.open(Store(root), root, alone=True, threads=1)
-    list(prepare(context, [point()]))
+    ready(opened(root), point())
     return root
 
 
 @pytest.fixture
-def context(prepared, tmp_path) -> WorkerContext:
+def context(prepared, tmp_path):
     """A results folder of the test's own, sharing generation 0."""
-    for name in ("artifacts", "scores", "signals"):
-        shutil.copytree(prepared / name, tmp_path / name)
-    return WorkerContext.open(Store(tmp_path), tmp_path, alone=True, threads=1)
+    return sharing(prepared, tmp_path)
 
 
-def job(config: Identity, guard=unguarded) -> PointJob:
-    return PointJob(config, guard)
-
-
-def reports(context: WorkerContext, config: Identity, guard=unguarded):
-    work = job(config, guard)
-    return PointRun(context, work).run(Driver(lineage_of(work, context.store)).next)
-
-
-def progress(context: WorkerContext, config: Identity) -> ResumeState:
-    checkpoints = Checkpoints(context, config.id, config.compute, guard=unguarded, notice=no_notice)
-    return load_resume_state(checkpoints, config.lineage)
-
-
-def run(context: WorkerContext, config: Identity) -> dict:
-    """The result of a point that is run to its end."""
-    list(reports(context, config))
-    return Journal(context.store).points.result(config.id)
-
-
-def weights(context: WorkerContext, artifact: str) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(context.store.artifact(artifact) / "model.safetensors")
-
-
-def losses(context: WorkerContext, config: Identity) -> list[list[float]]:
-    return [row for epoch in Journal(context.store).epochs.of(config.id) for row in epoch.losses]
+def progress(context, point: Identity) -> ResumeState:
+    checkpoints = Checkpoints(context, point.id, point.config.compute, notice=no_notice)
+    return load_resume_state(checkpoints, point.config.lineage)
 
 
 def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_record_each(context):
@@ -129,19 +100,16 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
         lineage={"num_generations": 2, "epochs_per_generation": 2}, training={"dropout": 0.1, "weight_decay": 0.01}
     )
     undisturbed = run(context, config)
-    for killed_after in (1, 2, 3):
-        root = tmp_path_factory.mktemp(f"killed-{killed_after}")
-        other = WorkerContext.open(Store(root), root, alone=True, threads=1)
-        list(prepare(other, [config]))
-        interrupted = reports(other, config)
-        for _ in range(killed_after):
-            next(interrupted)
-        interrupted.close()
+    for num_epochs in (1, 2, 3):
+        root = tmp_path_factory.mktemp(f"killed-{num_epochs}")
+        other = opened(root)
+        ready(other, config)
+        killed_after(other, config, num_epochs)
         found = progress(other, config)
-        assert found.saved.position.epochs == killed_after
-        assert len(found.records) == (killed_after - 1) // 2
+        assert found.saved.position.epochs == num_epochs
+        assert len(found.records) == (num_epochs - 1) // 2
         resumed = list(reports(other, config))
-        assert [report.epoch for report in resumed] == list(range(killed_after + 1, 5))
+        assert [report.epoch for report in resumed] == list(range(num_epochs + 1, 5))
         again = Journal(other.store).points.result(config.id)
         assert again.scores == undisturbed.scores
         expected, found = weights(context, undisturbed.artifact), weights(other, again.artifact)
@@ -152,15 +120,17 @@ class Killed(Exception):
     """Stands for the end of a process."""
 
 
-def killed_at(number: int):
-    """A guard that ends the run the so-manieth time that it is about to write."""
-    calls = itertools.count(1)
+@dataclass(frozen=True)
+class KilledStore(Store):
+    """A store that takes so many changes below `checkpoints`, and then none at all."""
 
-    def guard() -> None:
-        if next(calls) >= number:
+    left: list[int] = field(default_factory=list)
+
+    def _change(self, operation: str, name: Name, *arguments) -> None:
+        self.left[0] -= "checkpoints" in str(name)
+        if self.left[0] < 0:
             raise Killed
-
-    return guard
+        super()._change(operation, name, *arguments)
 
 
 @pytest.mark.parametrize("student_init", ["previous", "base"])
@@ -174,37 +144,38 @@ def test_a_point_killed_inside_an_epoch_goes_on_at_that_very_step_and_ends_with_
     config = point(lineage=lineage, training=training, compute={"checkpoint_seconds": 0})
     num_steps = len(rows) // 2
     inside = set()
-    # A guard is called twice for a checkpoint, so an odd number of times is between its share and its position.
-    for number in (2, 5, 2 * num_steps + 6):
+    # A checkpoint is three changes: its share, the record of that, the position; from the third on an old one goes too.
+    for number in (1, 7, 4 * num_steps + 9):
         root = tmp_path_factory.mktemp(f"killed-{number}")
-        other = WorkerContext.open(Store(root), root, alone=True, threads=1)
-        list(prepare(other, [config]))
+        other = opened(root)
+        ready(other, config)
+        killed = dataclasses.replace(other, store=KilledStore(root, left=[number]))
         with pytest.raises(Killed):
-            list(reports(other, config, killed_at(number)))
+            list(reports(killed, config))
         found = progress(other, config)
         inside.add(len(found.saved.position.begun.losses) if found.saved else 0)
         again = run(other, config)
-        assert losses(other, config) == rows
+        assert torch.equal(losses(other, config), rows)
         assert again.scores == expected.scores
         ours, theirs = weights(other, again.artifact), weights(context, expected.artifact)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert len(inside - {0}) >= 2
 
 
-def test_a_run_that_lost_its_point_writes_nothing_but_signs_of_life(context):
+def test_a_run_that_lost_its_point_writes_nothing(context):
+    def lost() -> None:
+        raise LeaseLostError("another run took over")
+
     before = {path for path in context.store.root.rglob("*") if path.is_file()}
-    with pytest.raises(Killed):
-        list(reports(context, point(), killed_at(1)))
-    assert {path.name for path in context.store.root.rglob("*") if path.is_file() and path not in before} == {
-        "pulse.json"
-    }
+    late = dataclasses.replace(context, store=Store(context.store.root, fence=lost))
+    with pytest.raises(LeaseLostError):
+        list(reports(late, point()))
+    assert {path for path in context.store.root.rglob("*") if path.is_file()} == before
 
 
 def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(context):
     config = point(compute={"checkpoints": False})
-    interrupted = reports(context, config)
-    next(interrupted), next(interrupted)
-    interrupted.close()
+    killed_after(context, config, 2)
     assert progress(context, config) == ResumeState([], None)
     assert [report.epoch for report in reports(context, config)] == [1, 2]
 
@@ -213,18 +184,14 @@ def test_a_live_teacher_and_stored_signals_give_the_same_losses(context):
     stored = point(distillation={"coefficient": "map_at_k", "window": 2, "k": 5})
     live = point(distillation={"coefficient": "map_at_k", "window": 2, "k": 5, "signals": "live"})
     run(context, stored), run(context, live)
-    torch.testing.assert_close(
-        torch.tensor(losses(context, stored)), torch.tensor(losses(context, live)), atol=2e-5, rtol=0
-    )
+    torch.testing.assert_close(losses(context, stored), losses(context, live), atol=2e-5, rtol=0)
 
 
 def test_the_ensemble_of_live_teachers_equals_the_stored_one(context):
     stored = point(lineage={"teacher": "ensemble"})
     live = point(lineage={"teacher": "ensemble"}, distillation={"signals": "live"})
     run(context, stored), run(context, live)
-    torch.testing.assert_close(
-        torch.tensor(losses(context, stored)), torch.tensor(losses(context, live)), atol=2e-5, rtol=0
-    )
+    torch.testing.assert_close(losses(context, stored), losses(context, live), atol=2e-5, rtol=0)
 
 
 def test_the_legacy_preset_trains_with_padding_in_the_divergence(context):
@@ -282,8 +249,8 @@ def test_a_student_with_fewer_layers_learns_from_the_whole_teacher(context):
 
 def test_plain_fine_tuning_stores_no_signals(prepared, tmp_path):
     config = point(distillation={"kd_weight": 0})
-    context = WorkerContext.open(Store(tmp_path), tmp_path, alone=True, threads=1)
-    list(prepare(context, [config]))
+    context = opened(tmp_path)
+    ready(context, config)
     run(context, config)
     assert not (tmp_path / "signals").exists()
 
@@ -319,7 +286,7 @@ def test_generation_0_with_a_damaged_record_is_refused_and_not_made_again(contex
     config, base = point(), point().base
     context.store.write(f"artifacts/{base}/record.json", b'{"given": {}')
     with pytest.raises(ArtifactError, match=r"record\.json: damaged"):
-        list(prepare(context, base, [config]))
+        ready(context, config)
     assert not context.store.has(base)
 
 
@@ -327,14 +294,12 @@ def test_micro_batches_change_nothing_but_rounding(context):
     whole = point()
     parts = point(training={"micro_batch_tokens": 128})
     run(context, whole), run(context, parts)
-    torch.testing.assert_close(
-        torch.tensor(losses(context, whole)), torch.tensor(losses(context, parts)), atol=2e-5, rtol=0
-    )
+    torch.testing.assert_close(losses(context, whole), losses(context, parts), atol=2e-5, rtol=0)
 
 
 def test_bf16_trains_and_hands_over(prepared, tmp_path):
     config = point(compute={"precision": "bf16"})
-    context = WorkerContext.open(Store(tmp_path), tmp_path, alone=True, threads=1)
-    list(prepare(context, [config]))
+    context = opened(tmp_path)
+    ready(context, config)
     assert run(context, config).scores.values["gxlt_f1"] >= 0
     assert {tensor.dtype for tensor in weights(context, run(context, config).artifact).values()} == {torch.float32}

@@ -1,92 +1,50 @@
 """The worker loop on tagging: monolingual teachers, later generations, resumed points. Real engines, no Ray."""
 
-import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from support.points import (
+    epochs,
+    killed_after,
+    losses,
+    opened,
+    ready,
+    reports,
+    run,
+    shared_files,
+    sharing,
+    weights,
+)
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import tag_point
 
 from raykd.config.identity import Identity
 from raykd.errors import ArtifactError
-from raykd.models.tagging import HEAD_CONFIG, HEAD_WEIGHTS
+from raykd.models.tagging import HEAD_CONFIG
 from raykd.results.artifacts import Store, hash_folder
 from raykd.results.journal import Journal
-from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob
-from raykd.worker.lineage import Driver
 from raykd.worker.passes import base_scores, signal_store, taught_rows, teacher_signals
-from raykd.worker.point import PointRun, lineage_of
-from raykd.worker.prepare import prepare
-
-MADE = ("artifacts", "scores", "signals")
-
-
-def opened(root: Path) -> WorkerContext:
-    return WorkerContext.open(Store(root), root, alone=True, threads=1)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Path:
     """A results folder with generation 0, its scores and signals."""
     root = tmp_path_factory.mktemp("prepared")
-    list(prepare(opened(root), [tag_point()]))
+    ready(opened(root), tag_point())
     return root
 
 
 @pytest.fixture
-def context(prepared, tmp_path) -> WorkerContext:
+def context(prepared, tmp_path):
     """A results folder of the test's own, sharing generation 0."""
     return sharing(prepared, tmp_path)
-
-
-def sharing(prepared: Path, root: Path) -> WorkerContext:
-    for name in MADE:
-        shutil.copytree(prepared / name, root / name)
-    return opened(root)
 
 
 def teachers_of(config: Identity) -> dict[str, str]:
     """Language -> its teacher."""
     return {language: name for name, language in config.first_teachers.items()}
-
-
-def reports(context: WorkerContext, config: Identity):
-    work = PointJob(config)
-    return PointRun(context, work).run(Driver(lineage_of(work, context.store)).next)
-
-
-def run(context: WorkerContext, config: Identity) -> dict:
-    """The result of a point that is run to its end."""
-    list(reports(context, config))
-    return Journal(context.store).points.result(config.id)
-
-
-def epochs(context: WorkerContext, config: Identity) -> list[dict]:
-    return list(Journal(context.store).epochs.of(config.id))
-
-
-def losses(context: WorkerContext, config: Identity) -> torch.Tensor:
-    return torch.tensor([row for epoch in epochs(context, config) for row in epoch.losses])
-
-
-def weights(context: WorkerContext, artifact: str) -> dict[str, torch.Tensor]:
-    folder = context.store.artifact(artifact)
-    files = [safetensors.torch.load_file(folder / name) for name in ("model.safetensors", HEAD_WEIGHTS)]
-    return {name: tensor for file in files for name, tensor in file.items()}
-
-
-def files_of(root: Path) -> dict[str, int]:
-    """Every file that points share -> when it was written."""
-    return {
-        str(path.relative_to(root)): path.stat().st_mtime_ns
-        for name in MADE
-        for path in (root / name).rglob("*")
-        if path.is_file()
-    }
 
 
 # Generation 0 -----------------------------------------------------------------------------------------------------
@@ -104,27 +62,26 @@ def test_each_language_has_one_teacher_that_is_trained_on_it_alone(context):
 
 def test_points_share_teachers_scores_and_signals_and_a_second_start_makes_nothing_again(tmp_path, prepared):
     context, base = sharing(prepared, tmp_path), tag_point().base
-    before = files_of(tmp_path)
+    before = shared_files(tmp_path)
     knobs = [{"objective": "top_k", "k": 2}, {"temperature": 4}, {"objective": "exact"}, {"kd_share": 0.5}]
     configs = [tag_point(distillation=each, seed=1) for each in knobs]
     assert {config.base for config in configs} == {base}
     assert {tuple(config.first_teachers) for config in configs} == {tuple(tag_point().first_teachers)}
-    lines = list(prepare(context, base, configs))
-    assert [line for line in lines if "scores" not in line] == []
-    assert files_of(tmp_path) == before
+    assert [line for line in ready(context, *configs) if "scores" not in line] == []
+    assert shared_files(tmp_path) == before
 
 
 def test_another_seed_of_a_point_adds_signals_and_no_teacher(context):
-    config, base = tag_point(seed=2), tag_point().base
-    (scores, signals) = prepare(context, base, [config])
+    config = tag_point(seed=2)
+    scores, signals = ready(context, config)
     assert scores.startswith("generation 0 scores")
     assert "signals over" in signals
-    assert list(prepare(context, base, [config])) == [scores]
+    assert ready(context, config) == [scores]
 
 
 def test_one_teacher_of_all_languages_is_another_one(context, prepared):
     config = tag_point(base={"train": {"teachers": "one"}})
-    lines = list(prepare(context, [config]))
+    lines = ready(context, config)
     assert any(line.startswith("teacher of all languages: epoch 1/1") for line in lines)
     assert list(config.first_teachers.values()) == [None]
     assert not {*config.first_teachers} & {*tag_point().first_teachers}
@@ -138,7 +95,7 @@ def test_generation_0_is_scored_language_by_language(context):
 
 
 def test_a_teacher_is_asked_about_its_own_language_alone(context):
-    config, base = tag_point(), tag_point().base
+    config = tag_point()
     train = context.train_set(config)
     for language, name in teachers_of(config).items():
         rows = taught_rows(context, name, config)
@@ -172,7 +129,7 @@ def test_later_generations_learn_from_the_student_and_from_the_first_teachers_wh
     student, first = run(context, config).generations[0].artifact, [*config.first_teachers]
     later = {"snapshot": [student], "ensemble": [*first, student], "fixed": first}[teacher]
     later += [name for name in first if keep and name not in later]
-    assert [[*epoch.teachers] for epoch in epochs(context, config)] == [first, later]
+    assert [epoch.teachers for epoch in epochs(context, config)] == [first, later]
 
 
 def test_a_student_that_starts_at_its_own_teacher_has_nothing_to_learn_but_labels(context):
@@ -191,7 +148,7 @@ def test_the_best_teacher_is_chosen_by_the_selection_set(context):
     config = tag_point(
         lineage=lineage, evaluation={**selection, "epoch_max_items": None}, training={"learning_rate": 1e-2}
     )
-    list(prepare(context, [config]))
+    ready(context, config)
     scores = base_scores(context.store, config)
     assert (scores.final.cells["en"]["num_sentences"], scores.epoch.cells["en"]["num_sentences"]) == (8, 6)
     result = run(context, config)
@@ -217,7 +174,7 @@ def test_a_gate_that_nobody_passes_delivers_the_best_student_where_generation_0_
 
 def test_a_gate_that_nobody_passes_delivers_the_one_teacher_of_all_languages(context):
     config = tag_point(base={"train": {"teachers": "one"}}, lineage={"min_delta": 100, "num_generations": 3})
-    list(prepare(context, [config]))
+    ready(context, config)
     result = run(context, config)
     assert [result.artifact] == [*config.first_teachers]
     assert result.scores == base_scores(context.store, config).final
@@ -225,10 +182,8 @@ def test_a_gate_that_nobody_passes_delivers_the_one_teacher_of_all_languages(con
 
 def test_the_baseline_stores_no_signals_and_has_no_teacher(prepared, tmp_path):
     config = tag_point(distillation={"kd_weight": 0})
-    for name in ("artifacts", "scores"):
-        shutil.copytree(prepared / name, tmp_path / name)
-    context = opened(tmp_path)
-    list(prepare(context, [config]))
+    context = sharing(prepared, tmp_path, folders=("artifacts", "scores"))
+    ready(context, config)
     run(context, config)
     assert not (tmp_path / "signals").exists()
     assert (losses(context, config)[:, 2] == 0).all()
@@ -241,15 +196,12 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
         distillation={"objective": "posterior_top_wk", "k": 3, "kd_share": {"start": 1, "end": 0}},
         head={"lstm_size": 8},
     )
-    list(prepare(context, [config]))
+    ready(context, config)
     others = [sharing(context.store.root, tmp_path_factory.mktemp("killed")) for _ in range(3)]
     undisturbed = run(context, config)
-    for killed_after, other in enumerate(others, 1):
-        interrupted = reports(other, config)
-        for _ in range(killed_after):
-            next(interrupted)
-        interrupted.close()
-        assert [report.epoch for report in reports(other, config)] == list(range(killed_after + 1, 5))
+    for num_epochs, other in enumerate(others, 1):
+        killed_after(other, config, num_epochs)
+        assert [report.epoch for report in reports(other, config)] == list(range(num_epochs + 1, 5))
         again = Journal(other.store).points.result(config.id)
         assert again.scores == undisturbed.scores
         expected, found = weights(context, undisturbed.artifact), weights(other, again.artifact)
@@ -262,7 +214,7 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
 PARTS = ("transitions", "lstm", "emissions", "encoder")
 
 
-def moved(context: WorkerContext, **training: float) -> dict[str, float]:
+def moved(context, **training: float) -> dict[str, float]:
     """Largest change of a weight in one small step, for transitions, BiLSTM, emissions and encoder."""
     config = tag_point(
         head={"lstm_size": 8},
@@ -270,7 +222,7 @@ def moved(context: WorkerContext, **training: float) -> dict[str, float]:
         lineage={"num_generations": 1},
         evaluation={"epoch_max_items": 0},
     )
-    list(prepare(context, [config]))
+    ready(context, config)
     before, after = weights(context, config.base), weights(context, run(context, config).artifact)
     change = {name: float((after[name] - tensor).abs().max()) for name, tensor in before.items()}
     owner = {name: next((part for part in PARTS if name.startswith(f"{part}.")), "encoder") for name in change}
@@ -295,7 +247,7 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
     for stage in (0, 2, 3):
         training = {"transition_learning_rate": 1e-2, "learning_rate": 1e-3, "dropout": 0.0}
         config = tag_point(head=head, training=training, compute={"zero_stage": stage})
-        list(prepare(context, [config]))
+        ready(context, config)
         result = run(context, config)
         found[stage] = losses(context, config), weights(context, result.artifact)
     for stage in (2, 3):
@@ -307,7 +259,7 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
 
 def test_a_frozen_encoder_is_the_same_in_every_generation(context):
     config = tag_point(head={"freeze_encoder": True, "lstm_size": 8}, training={"weight_decay": 0.1})
-    list(prepare(context, [config]))
+    ready(context, config)
     names = [config.base, *config.first_teachers, run(context, config).artifact]
     first, *others = (safetensors.torch.load_file(context.store.artifact(name) / "model.safetensors") for name in names)
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
@@ -318,7 +270,7 @@ def test_a_frozen_encoder_is_the_same_in_every_generation(context):
 def test_bf16_trains_and_hands_over(tmp_path, head):
     config = tag_point(compute={"precision": "bf16"}, head=head, evaluation={"epoch_max_items": 0})
     context = opened(tmp_path)
-    list(prepare(context, [config]))
+    ready(context, config)
     result = run(context, config)
     assert {tensor.dtype for tensor in weights(context, result.artifact).values()} == {torch.float32}
     assert losses(context, config).isfinite().all()
@@ -336,7 +288,7 @@ def test_a_teacher_with_another_label_set_is_refused_and_both_sides_are_named(co
     folder = context.store.artifact(teacher)
     text = (folder / HEAD_CONFIG).read_text()
     (folder / HEAD_CONFIG).write_text(text.replace("RIVER", "WATER"))
-    Store(folder).write_record("record.json", replace(context.store.record(teacher), files=hash_folder(folder)))
+    Store(folder).write_json("record.json", {**context.store.record(teacher), "files": hash_folder(folder)})
     with pytest.raises(ArtifactError) as caught:
         run(context, config)
     (line,) = caught.value.problems
