@@ -18,6 +18,7 @@ from raykd.executors.executor import Place, open_context
 from raykd.executors.ray_internals import torch_trainer
 from raykd.executors.recording import plain_errors, recorded
 from raykd.executors.waiting import LOOK_SECONDS, ReservationWatch
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
@@ -59,7 +60,7 @@ class GroupExecutor:
             yield from _waited_for(_begun(fit))
         yield f"generation 0 is ready ({points[0].config.base.model}), with its scores and signals"
 
-    def reports(self, job: PointJob) -> Generator[dict[str, Any], None, None]:
+    def reports(self, job: PointJob) -> Generator[EpochReport, None, None]:
         """In a worker group; the driver answers from an actor beside it, and reports come through another one."""
         with _plain_errors(), recorded(Journal(self.place.store), job), _actors(job, self.place) as (driver, queue):
             arguments = {"place": self.place, "job": job, "driver": driver, "worker": self.worker}
@@ -135,7 +136,7 @@ def _train_loop(arguments: Mapping[str, Any]) -> None:
     point = PointRun(context, arguments["job"], notice=notice)
     try:
         for report in point.run(lambda records: ray.get(driver.next.remote(records))):
-            ray.train.report(report)
+            ray.train.report(report.metrics())
     except RuntimeError:
         if notice.was_given:
             # A peer went, as announced. Ray has to see that before this error, or it counts a failure.
@@ -174,7 +175,7 @@ def _begun(work: Callable[[], None]) -> AsyncResult:
     return ThreadPool(1).apply_async(work)
 
 
-def _reports_of(fit: AsyncResult, queue: Queue) -> Iterator[dict[str, Any]]:
+def _reports_of(fit: AsyncResult, queue: Queue) -> Iterator[EpochReport]:
     """The reports of a group until it ends, and its error."""
     is_over = False
     while not is_over:
@@ -182,7 +183,7 @@ def _reports_of(fit: AsyncResult, queue: Queue) -> Iterator[dict[str, Any]]:
         is_over = fit.ready()
         with contextlib.suppress(Empty):
             while True:
-                yield queue.get(timeout=REPORT_SECONDS)
+                yield EpochReport.of_metrics(queue.get(timeout=REPORT_SECONDS))
     fit.get()
 
 

@@ -10,7 +10,7 @@ import pytest
 from support.faulty_sweep import FAULTS, SweepJob, small_quickstart
 from support.ray_cluster import LocalCluster, until
 
-from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
 
 SEED = int(os.environ.get("RAYKD_CHAOS_SEED", "1"))
 IMPATIENCE = 0.25
@@ -45,7 +45,8 @@ class Completions(threading.Thread):
         """A record that is written again is another file at another time."""
         for path in self.results.glob("points/*/generations.json"):
             found = path.stat()
-            if len(Store(self.results).read_json(path.relative_to(self.results))) == self.num_generations:
+            recorded = Journal.at(self.results).points.generations(path.parent.name)
+            if len(recorded) == self.num_generations:
                 self.seen.setdefault(path.parent.name, set()).add((found.st_ino, found.st_mtime_ns))
 
     def counts(self) -> list[int]:

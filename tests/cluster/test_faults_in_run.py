@@ -20,6 +20,7 @@ from raykd.executors.executor import Place
 from raykd.executors.group import GroupExecutor
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.results.points import PointResult
 from raykd.storage import Fence, no_fence
 from raykd.worker.context import WorkerContext
 from raykd.worker.job import PointJob
@@ -63,15 +64,15 @@ def run(root: Path, wanted: Identity, fence: Fence = no_fence) -> dict:
     context = WorkerContext.open(Store(root), root, alone=True, threads=1)
     list(prepare(context, [wanted]))
     list(GroupExecutor(Place(Store(root, fence), root), ONE_CPU).reports(PointJob(wanted)))
-    return Journal(context.store).result(wanted.id)
+    return Journal(context.store).points.result(wanted.id)
 
 
-def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(Store(root).artifact(result["artifact"]) / "model.safetensors")
+def weights(root: Path, result: PointResult) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(Store(root).artifact(result.artifact) / "model.safetensors")
 
 
 def losses(root: Path, wanted: Identity) -> torch.Tensor:
-    return torch.tensor([row for epoch in Journal.at(root).epochs(wanted.id) for row in epoch["losses"]])
+    return torch.tensor([row for epoch in Journal.at(root).epochs.of(wanted.id) for row in epoch.losses])
 
 
 class DiesOnce:
@@ -92,7 +93,7 @@ def test_a_worker_that_is_killed_inside_an_epoch_costs_nothing_but_time(two_node
     expected = run(tmp_path / "whole", wanted)
     found = run(tmp_path / "killed", wanted, DiesOnce(tmp_path / "mark", 17))
     assert (tmp_path / "mark").exists()
-    assert found["scores"] == expected["scores"]
+    assert found.scores == expected.scores
     ours, theirs = weights(tmp_path / "killed", found), weights(tmp_path / "whole", expected)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert torch.equal(losses(tmp_path / "killed", wanted), losses(tmp_path / "whole", wanted))

@@ -64,8 +64,8 @@ def running(tmp_path):
 
 def test_a_worker_that_stands_still_is_named_with_what_it_did(running):
     journal = Journal.at(Path("runs/tiny"))
-    (point,) = journal.point_ids()
-    worker = int(re.search(r"process (\d+)", journal.pulse(point)["process"])[1])
+    (point,) = journal.points.ids()
+    worker = int(re.search(r"process (\d+)", journal.heartbeats.find(point).process)[1])
     os.kill(worker, signal.SIGSTOP)
     started = time.monotonic()
     said = running.communicate(timeout=90)[0]
@@ -80,16 +80,16 @@ def test_a_worker_that_stands_still_is_named_with_what_it_did(running):
 
 def test_a_run_that_is_told_to_end_leaves_a_clean_state_within_three_seconds(running):
     journal = Journal.at(Path("runs/tiny"))
-    (point,) = journal.point_ids()
+    (point,) = journal.points.ids()
     running.send_signal(signal.SIGTERM)
     until(lambda: holder(journal.store) is None, "end of the lease", seconds=3, interval=0.05)
-    assert journal.state(point).status == "interrupted"
-    assert journal.state(point).failures == 0
+    assert journal.points.state(point).status == "interrupted"
+    assert journal.points.state(point).failures == 0
     said = running.communicate(timeout=60)[0]
     assert running.returncode == 130
     assert "the same command goes on where this one stopped" in said
     assert "Traceback" not in said
-    assert journal.state(point).status == "interrupted"
+    assert journal.points.state(point).status == "interrupted"
 
 
 def test_a_second_run_of_a_folder_is_refused_while_the_first_one_lives(running, capsys):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ SLOW = {"learning_rate": 1e-6}
 
 def run(root: Path, config: Identity, label: str) -> dict:
     """The result of a point that is run to its end and recorded as a sweep records it."""
-    return Journal.at(root).result(finish(root, config, label))
+    return Journal.at(root).points.result(finish(root, config, label))
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -67,8 +68,8 @@ def here(world, monkeypatch) -> Path:
 def encoder(world) -> Path:
     """The artifact of the parallel point."""
     journal = Journal.at(world / "runs" / "multilevel")
-    (name,) = journal.point_ids()
-    return journal.store.artifact(journal.result(name)["artifact"])
+    (name,) = journal.points.ids()
+    return journal.store.artifact(journal.points.result(name).artifact)
 
 
 def qa_point(**changes) -> Identity:
@@ -83,7 +84,7 @@ def test_a_qa_point_starts_from_the_encoder_of_a_parallel_point(encoder, world, 
     config, store, start = qa_point(), Store(answering), tensors(encoder)
     untrained = tensors(Store(world / "runs" / "multilevel").artifact(pair_point().base))
     assert max(float((start[name] - tensor).abs().max()) for name, tensor in untrained.items()) > 1e-3
-    for artifact in (config.base, Journal(store).result(config.id)["artifact"]):
+    for artifact in (config.base, Journal(store).points.result(config.id).artifact):
         found = tensors(store.artifact(artifact))
         assert {name for name in found if not name.startswith("bert.")} == {"qa_outputs.weight", "qa_outputs.bias"}
         assert {f"bert.{name}" for name in start} == {name for name in found if name.startswith("bert.")}
@@ -116,7 +117,7 @@ def test_a_model_by_name_is_given_bit_by_bit(encoder, tmp_path):
 def test_a_tagging_student_learns_from_teachers_that_start_at_a_parallel_point(encoder, tmp_path):
     config = tag_point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1})
     result, start = run(tmp_path, config, "tags seed=1"), tensors(encoder)
-    for artifact in (*config.first_teachers, result["artifact"]):
+    for artifact in (*config.first_teachers, result.artifact):
         found = tensors(Store(tmp_path).artifact(artifact))
         assert found.keys() == start.keys()
         assert 0 < max(float((found[name] - tensor).abs().max()) for name, tensor in start.items()) < 1e-4
@@ -153,13 +154,13 @@ def test_a_preview_counts_the_weights_of_a_model_by_name(here, encoder):
 def other_weights(world: Path) -> Iterator[None]:
     """The parallel point's result names generation 0: the same files, with other weights."""
     journal = Journal.at(world / "runs" / "multilevel")
-    (name,) = journal.point_ids()
-    result = journal.result(name)
-    journal.write_result(name, {**result, "artifact": result["base"]})
+    (name,) = journal.points.ids()
+    result = journal.points.result(name)
+    journal.points.write_result(replace(result, artifact=result.base))
     try:
         yield
     finally:
-        journal.write_result(name, result)
+        journal.points.write_result(result)
 
 
 def test_another_base_under_the_same_name_is_refused_when_the_sweep_goes_on(world, tmp_path):

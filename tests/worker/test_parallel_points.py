@@ -153,7 +153,7 @@ def compared_by_hand(context, config: Identity, teacher: Path, *, micro_batches:
 def test_generation_0_is_the_untrained_student_and_what_is_scored(context):
     config = pair_point()
     base, folder = config.base, context.store.artifact(config.base)
-    assert context.store.verify(base)["kind"] == "base" and base != teacher_of(config)
+    assert context.store.verify(base).kind == "base" and base != teacher_of(config)
     task, tokenizer = TASKS["parallel"], context.tokenizer(base)
     untrained = task.model.tiny(config.config, tokenizer, items=None, seed=0).encoder.state_dict()
     assert all(torch.equal(untrained[name], tensor) for name, tensor in weights(context, base).items())
@@ -163,15 +163,15 @@ def test_generation_0_is_the_untrained_student_and_what_is_scored(context):
         read = [by_transformers(folder, side, pooling="cls") for side in texts[language]]
         vectors[language] = tuple(torch.stack([rows[0] for rows in side.values()]).numpy() for side in read)
     scores = base_scores(context.store, base, config)
-    assert scores["final"]["cells"] == retrieval_scores(retrieve(vectors, texts=texts))
-    assert scores["epoch"]["cells"]["es"]["num_pairs"] == 6
+    assert scores.final.cells == retrieval_scores(retrieve(vectors, texts=texts))
+    assert scores.epoch.cells["es"]["num_pairs"] == 6
 
 
 def test_the_english_teacher_is_an_artifact_of_its_own(context):
     config = pair_point()
     teacher, base = teacher_of(config), config.base
     record = context.store.verify(teacher)
-    assert (record["kind"], record["config"]) == ("teacher", {"model": "builtin:tiny", "pooling": "mean"})
+    assert (record.kind, record.config) == ("teacher", {"model": "builtin:tiny", "pooling": "mean"})
     assert not torch.equal(*(weights(context, name)["embeddings.word_embeddings.weight"] for name in (teacher, base)))
 
 
@@ -231,18 +231,18 @@ def test_a_teacher_whose_folder_changes_is_refused(context, teachers, tmp_path_f
 
 def test_a_point_ends_with_an_encoder_that_transformers_reads_and_no_head(context):
     result = run(context, pair_point())
-    check_rebuilt(Journal(context.store).outcomes(pair_point().id), result["scores"])
-    (base,) = Journal(context.store).base_scores()
-    check_rebuilt(base["outcomes"], base["scores"])
-    folder = context.store.artifact(result["artifact"])
-    assert context.store.verify(result["artifact"])["generation"] == 2
+    check_rebuilt(Journal(context.store).points.outcomes(pair_point().id), result.scores)
+    (base,) = Journal(context.store).sweep.base_scores()
+    check_rebuilt(base.outcomes, base.final)
+    folder = context.store.artifact(result.artifact)
+    assert context.store.verify(result.artifact).generation == 2
     read, info = AutoModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert [path.name for path in folder.glob("*.safetensors")] == ["model.safetensors"]
     with safetensors.safe_open(folder / "model.safetensors", "pt") as file:
         assert set(file.keys()) == set(read.state_dict())
     base = weights(context, pair_point().base)
-    trained = weights(context, result["artifact"])
+    trained = weights(context, result.artifact)
     assert not any(torch.equal(base[name], trained[name]) for name in base if name.endswith("query.weight"))
 
 
@@ -256,25 +256,25 @@ def test_retrieval_rises_over_generation_0_of_every_trained_language(context):
         distillation={"multilevel": {"pooling": "mean", "structure_temperature": 0.1}},
     )
     ready(context, config)
-    before = base_scores(context.store, config)["final"]
-    after = run(context, config)["scores"]
-    assert after["retrieval"] > before["retrieval"] + 15
+    before = base_scores(context.store, config).final
+    after = run(context, config).scores
+    assert after.main_value > before.main_value + 15
     for language in ("es", "zh"):
-        assert after["cells"][language]["retrieval"] > before["cells"][language]["retrieval"] + 10
-    assert after["cells"]["es"]["retrieval"] > 90
+        assert after.cells[language]["retrieval"] > before.cells[language]["retrieval"] + 10
+    assert after.cells["es"]["retrieval"] > 90
 
 
 def test_an_epoch_says_what_its_losses_are_made_of_and_watches_for_collapse(context):
     config = pair_point(distillation={"multilevel": {"word_weight": 0.5, "sentence_weight": 2, "structure_weight": 7}})
     run(context, config)
     for epoch in epochs(context, config):
-        assert set(epoch["parts"]) == {"word", "sentence", "structure"}
-        assert set(epoch["watched"]) == {"mean_cosine", "std", "effective_rank"}
-        assert epoch["kd"] == pytest.approx(
-            0.5 * epoch["parts"]["word"] + 2 * epoch["parts"]["sentence"] + 7 * epoch["parts"]["structure"], rel=1e-5
+        assert set(epoch.parts) == {"word", "sentence", "structure"}
+        assert set(epoch.watched) == {"mean_cosine", "std", "effective_rank"}
+        assert epoch.kd_loss == pytest.approx(
+            0.5 * epoch.parts["word"] + 2 * epoch.parts["sentence"] + 7 * epoch.parts["structure"], rel=1e-5
         )
-        assert epoch["loss"] == pytest.approx(epoch["label"] + epoch["kd"], rel=1e-5)
-        assert 0 < epoch["watched"]["std"] < 1 < epoch["watched"]["effective_rank"] and 0 <= epoch["dev_score"] <= 100
+        assert epoch.loss == pytest.approx(epoch.label_loss + epoch.kd_loss, rel=1e-5)
+        assert 0 < epoch.watched["std"] < 1 < epoch.watched["effective_rank"] and 0 <= epoch.dev_score <= 100
     assert (losses(context, config)[:, [WORD, SENTENCE, STRUCTURE]] > 0).all()
 
 
@@ -283,13 +283,13 @@ def test_generation_2_is_taught_by_what_the_student_of_generation_1_makes_of_eng
     config = taught_by(teachers["as wide"], lineage={"teacher": "snapshot"})
     ready(context, config)
     running = reports(context, config)
-    assert [next(running)["generation"] for _ in range(2)] == [1, 2]
+    assert [next(running).generation for _ in range(2)] == [1, 2]
     running.close()
     first, second = epochs(context, config)
-    (student,) = second["teachers"]
-    assert first["teachers"] == [teacher_of(config)]
+    (student,) = second.teachers
+    assert first.teachers == (teacher_of(config),)
     record = context.store.verify(student)
-    assert (record["kind"], record["generation"]) == ("generation", 1)
+    assert (record.kind, record.generation) == ("generation", 1)
     stored = stored_signals(context, config, student)
     assert len(stored) == 12
     for text, vectors in by_transformers(context.store.artifact(student), stored, pooling="cls").items():
@@ -299,14 +299,14 @@ def test_generation_2_is_taught_by_what_the_student_of_generation_1_makes_of_eng
 def test_a_fixed_teacher_teaches_all_generations(context):
     config = pair_point(lineage={"teacher": "fixed"})
     run(context, config)
-    assert [epoch["teachers"] for epoch in epochs(context, config)] == [[teacher_of(config)]] * 2
+    assert [epoch.teachers for epoch in epochs(context, config)] == [(teacher_of(config),)] * 2
 
 
 def test_a_gate_that_nobody_passes_delivers_generation_0_and_not_the_teacher(context):
     config = pair_point(lineage={"min_delta": 100})
     result = run(context, config)
-    assert result["artifact"] == config.base and len(result["generations"]) == 1
-    assert result["scores"] == base_scores(context.store, config)["final"]
+    assert result.artifact == config.base and len(result.generations) == 1
+    assert result.scores == base_scores(context.store, config).final
 
 
 def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, tmp_path_factory):
@@ -321,10 +321,10 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
     undisturbed = run(context, config)
     for num_epochs, other in enumerate(others, 1):
         killed_after(other, config, num_epochs)
-        assert [report["epoch"] for report in reports(other, config)] == list(range(num_epochs + 1, 5))
-        again = Journal(other.store).result(config.id)
-        assert again["scores"] == undisturbed["scores"]
-        expected, found = weights(context, undisturbed["artifact"]), weights(other, again["artifact"])
+        assert [report.epoch for report in reports(other, config)] == list(range(num_epochs + 1, 5))
+        again = Journal(other.store).points.result(config.id)
+        assert again.scores == undisturbed.scores
+        expected, found = weights(context, undisturbed.artifact), weights(other, again.artifact)
         assert all(torch.equal(expected[name], found[name]) for name in expected)
         assert torch.equal(losses(context, config), losses(other, config))
 
@@ -362,7 +362,7 @@ def test_stored_and_live_teachers_of_another_width_teach_the_same_without_dropou
         ready(context, config)
         run(context, config)
         found.append(losses(context, config))
-        assert [epoch["teachers"] for epoch in epochs(context, config)] == [[teacher_of(config)]] * 2
+        assert [epoch.teachers for epoch in epochs(context, config)] == [(teacher_of(config),)] * 2
     assert (found[0][:, [WORD, SENTENCE, STRUCTURE]] > 0).all()
     torch.testing.assert_close(*found, rtol=2e-3, atol=2e-4)
 
@@ -400,7 +400,7 @@ def test_a_teacher_of_another_width_is_none_of_the_business_of_later_generations
     )
     ready(context, config)
     run(context, config)
-    assert [epoch["teachers"] for epoch in epochs(context, config)] == (
+    assert [epoch.teachers for epoch in epochs(context, config)] == (
         [[teacher_of(config)]] * config.config.lineage.num_generations
     )
     expected, first = compared_by_hand(context, config, teachers["bert"]), losses(context, config)[0]
@@ -471,7 +471,7 @@ def test_every_zero_stage_trains_the_same(context, norm):
     for stage in (0, 1, 2, 3):
         config = pair_point(compute={"zero_stage": stage}, distillation={"multilevel": {"norm": norm}})
         result = run(context, config)
-        found[stage] = losses(context, config), weights(context, result["artifact"])
+        found[stage] = losses(context, config), weights(context, result.artifact)
     for stage in (1, 2, 3):
         torch.testing.assert_close(found[stage][0], found[0][0], atol=1e-3, rtol=1e-3)
         assert found[stage][1].keys() == found[0][1].keys()
@@ -549,5 +549,5 @@ def test_bf16_trains_and_hands_over(tmp_path):
     config, context = pair_point(compute={"precision": "bf16"}), opened(tmp_path)
     ready(context, config)
     result = run(context, config)
-    assert {tensor.dtype for tensor in weights(context, result["artifact"]).values()} == {torch.float32}
+    assert {tensor.dtype for tensor in weights(context, result.artifact).values()} == {torch.float32}
     assert losses(context, config).isfinite().all()

@@ -47,26 +47,26 @@ def progress(context, point: Identity) -> ResumeState:
 
 def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_record_each(context):
     result = run(context, point())
-    record = context.store.verify(result["artifact"])
-    assert record["generation"] == 2
-    assert record["parents"] == [result["generations"][0]["artifact"]]
-    assert len(result["scores"]["cells"]) == 9
-    outcomes = Journal(context.store).outcomes(point().id)
-    check_rebuilt(outcomes, result["scores"])
+    record = context.store.verify(result.artifact)
+    assert record.generation == 2
+    assert record.parents == (result.generations[0].artifact,)
+    assert len(result.scores.cells) == 9
+    outcomes = Journal(context.store).points.outcomes(point().id)
+    check_rebuilt(outcomes, result.scores)
     # Four questions, each asked and answered in three languages.
     assert (read_examples(outcomes, "gxlt_f1").counts == np.ones((4, 9))).all()
-    (base,) = Journal(context.store).base_scores()
-    check_rebuilt(base["outcomes"], base["scores"])
-    assert [epoch["generation"] for epoch in Journal(context.store).epochs(point().id)] == [1, 2]
-    assert result["data"]["budget"]["ids"]
+    (base,) = Journal(context.store).sweep.base_scores()
+    check_rebuilt(base.outcomes, base.final)
+    assert [epoch.generation for epoch in Journal(context.store).epochs.of(point().id)] == [1, 2]
+    assert result.data["budget"]["ids"]
 
 
 def test_only_the_last_generation_keeps_its_weights(context):
-    first, last = run(context, point())["generations"]
-    assert not context.store.has(first["artifact"])
-    assert context.store.has(last["artifact"])
+    first, last = run(context, point()).generations
+    assert not context.store.has(first.artifact)
+    assert context.store.has(last.artifact)
     with pytest.raises(ArtifactError, match="weights were removed"):
-        context.store.verify(first["artifact"])
+        context.store.verify(first.artifact)
 
 
 @pytest.mark.parametrize(
@@ -78,15 +78,15 @@ def test_every_combination_of_student_init_and_teacher_trains_with_the_teachers_
 ):
     config = point(lineage={"student_init": student_init, "teacher": teacher, "num_generations": 3, "keep": "all"})
     result, base = run(context, config), config.base
-    first, second, _ = (generation["artifact"] for generation in result["generations"])
-    used = [tuple(epoch["teachers"]) for epoch in Journal(context.store).epochs(config.id)]
+    first, second, _ = (generation.artifact for generation in result.generations)
+    used = [tuple(epoch.teachers) for epoch in Journal(context.store).epochs.of(config.id)]
     expected = {
         "snapshot": [(base,), (first,), (second,)],
         "ensemble": [(base,), (base, first), (base, first, second)],
         "fixed": [(base,)] * 3,
     }
     if teacher == "best":
-        allowed = {base, *(generation["best_artifact"] for generation in result["generations"])}
+        allowed = {base, *(generation.best_artifact for generation in result.generations)}
         assert used[0] == (base,)
         assert all(set(names) <= allowed for names in used)
     else:
@@ -109,10 +109,10 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
         assert found.saved.position.epochs == num_epochs
         assert len(found.records) == (num_epochs - 1) // 2
         resumed = list(reports(other, config))
-        assert [report["epoch"] for report in resumed] == list(range(num_epochs + 1, 5))
-        again = Journal(other.store).result(config.id)
-        assert again["scores"] == undisturbed["scores"]
-        expected, found = weights(context, undisturbed["artifact"]), weights(other, again["artifact"])
+        assert [report.epoch for report in resumed] == list(range(num_epochs + 1, 5))
+        again = Journal(other.store).points.result(config.id)
+        assert again.scores == undisturbed.scores
+        expected, found = weights(context, undisturbed.artifact), weights(other, again.artifact)
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
@@ -156,8 +156,8 @@ def test_a_point_killed_inside_an_epoch_goes_on_at_that_very_step_and_ends_with_
         inside.add(len(found.saved.position.begun.losses) if found.saved else 0)
         again = run(other, config)
         assert torch.equal(losses(other, config), rows)
-        assert again["scores"] == expected["scores"]
-        ours, theirs = weights(other, again["artifact"]), weights(context, expected["artifact"])
+        assert again.scores == expected.scores
+        ours, theirs = weights(other, again.artifact), weights(context, expected.artifact)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert len(inside - {0}) >= 2
 
@@ -177,7 +177,7 @@ def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(context):
     config = point(compute={"checkpoints": False})
     killed_after(context, config, 2)
     assert progress(context, config) == ResumeState([], None)
-    assert [report["epoch"] for report in reports(context, config)] == [1, 2]
+    assert [report.epoch for report in reports(context, config)] == [1, 2]
 
 
 def test_a_live_teacher_and_stored_signals_give_the_same_losses(context):
@@ -242,7 +242,7 @@ def test_points_that_differ_in_knobs_share_one_signal_folder(context):
 def test_a_student_with_fewer_layers_learns_from_the_whole_teacher(context):
     config = point(student={"num_layers": 1})
     result = run(context, config)
-    saved = json.loads((context.store.artifact(result["artifact"]) / "config.json").read_text())
+    saved = json.loads((context.store.artifact(result.artifact) / "config.json").read_text())
     assert saved["num_hidden_layers"] == 1
     assert losses(context, config)[0][2] > 1e-4
 
@@ -258,10 +258,10 @@ def test_plain_fine_tuning_stores_no_signals(prepared, tmp_path):
 def test_a_gate_that_nobody_passes_delivers_generation_0(context):
     config = point(lineage={"min_delta": 100, "patience": 1, "num_generations": 3})
     result = run(context, config)
-    assert len(result["generations"]) == 1
-    assert result["artifact"] == config.base
-    (base,) = Journal(context.store).base_scores()
-    assert Journal(context.store).outcomes(config.id) == base["outcomes"]
+    assert len(result.generations) == 1
+    assert result.artifact == config.base
+    (base,) = Journal(context.store).sweep.base_scores()
+    assert Journal(context.store).points.outcomes(config.id) == base.outcomes
 
 
 def test_a_diverging_point_says_which_step_of_which_examples(context):
@@ -301,5 +301,5 @@ def test_bf16_trains_and_hands_over(prepared, tmp_path):
     config = point(compute={"precision": "bf16"})
     context = opened(tmp_path)
     ready(context, config)
-    assert run(context, config)["scores"]["gxlt_f1"] >= 0
-    assert {tensor.dtype for tensor in weights(context, run(context, config)["artifact"]).values()} == {torch.float32}
+    assert run(context, config).scores.values["gxlt_f1"] >= 0
+    assert {tensor.dtype for tensor in weights(context, run(context, config).artifact).values()} == {torch.float32}

@@ -56,8 +56,8 @@ def test_each_language_has_one_teacher_that_is_trained_on_it_alone(context):
     assert list(teachers) == ["en", "es"] and base not in teachers.values()
     for language, name in teachers.items():
         record = context.store.verify(name)
-        assert (record["kind"], record["base"], record["language"]) == ("teacher", base, language)
-    assert len({context.store.record(name)["data"] for name in teachers.values()}) == 2
+        assert (record.kind, record.base, record.language) == ("teacher", base, language)
+    assert len({context.store.record(name).data for name in teachers.values()}) == 2
 
 
 def test_points_share_teachers_scores_and_signals_and_a_second_start_makes_nothing_again(tmp_path, prepared):
@@ -90,8 +90,8 @@ def test_one_teacher_of_all_languages_is_another_one(context, prepared):
 def test_generation_0_is_scored_language_by_language(context):
     config = tag_point()
     scores = base_scores(context.store, config)
-    assert list(scores["final"]["cells"]) == ["en", "es", "zh"]
-    assert scores["epoch"]["cells"]["en"]["num_sentences"] == 2
+    assert list(scores.final.cells) == ["en", "es", "zh"]
+    assert scores.epoch.cells["en"]["num_sentences"] == 2
 
 
 def test_a_teacher_is_asked_about_its_own_language_alone(context):
@@ -113,23 +113,23 @@ def test_a_teacher_is_asked_about_its_own_language_alone(context):
 
 def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(context):
     result = run(context, tag_point())
-    check_rebuilt(Journal(context.store).outcomes(tag_point().id), result["scores"])
-    (base,) = Journal(context.store).base_scores()
-    check_rebuilt(base["outcomes"], base["scores"])
-    record = context.store.verify(result["artifact"])
-    assert record["generation"] == 2 and record["parents"] == [result["generations"][0]["artifact"]]
-    assert list(result["scores"]["cells"]) == ["en", "es", "zh"]
-    assert set(result["data"]["budgets"]) == {"en", "es"} and result["num_windows"] == 24
+    check_rebuilt(Journal(context.store).points.outcomes(tag_point().id), result.scores)
+    (base,) = Journal(context.store).sweep.base_scores()
+    check_rebuilt(base.outcomes, base.final)
+    record = context.store.verify(result.artifact)
+    assert record.generation == 2 and record.parents == (result.generations[0].artifact,)
+    assert list(result.scores.cells) == ["en", "es", "zh"]
+    assert set(result.data["budgets"]) == {"en", "es"} and result.num_windows == 24
 
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("teacher", ["snapshot", "ensemble", "fixed"])
 def test_later_generations_learn_from_the_student_and_from_the_first_teachers_where_asked(context, teacher, keep):
     config = tag_point(lineage={"teacher": teacher, "keep_first_teachers": keep, "keep": "all"})
-    student, first = run(context, config)["generations"][0]["artifact"], [*config.first_teachers]
+    student, first = run(context, config).generations[0].artifact, [*config.first_teachers]
     later = {"snapshot": [student], "ensemble": [*first, student], "fixed": first}[teacher]
     later += [name for name in first if keep and name not in later]
-    assert [epoch["teachers"] for epoch in epochs(context, config)] == [first, later]
+    assert [epoch.teachers for epoch in epochs(context, config)] == [first, later]
 
 
 def test_a_student_that_starts_at_its_own_teacher_has_nothing_to_learn_but_labels(context):
@@ -150,34 +150,34 @@ def test_the_best_teacher_is_chosen_by_the_selection_set(context):
     )
     ready(context, config)
     scores = base_scores(context.store, config)
-    assert (scores["final"]["cells"]["en"]["num_sentences"], scores["epoch"]["cells"]["en"]["num_sentences"]) == (8, 6)
+    assert (scores.final.cells["en"]["num_sentences"], scores.epoch.cells["en"]["num_sentences"]) == (8, 6)
     result = run(context, config)
     found = epochs(context, config)
-    best, expected = scores["epoch"]["f1"], [*config.first_teachers]
-    for epoch, generation in zip(found, result["generations"], strict=True):
-        assert epoch["teachers"] == expected
-        assert generation["best_score"] == epoch["dev_score"]
-        if epoch["dev_score"] > best:
-            best, expected = epoch["dev_score"], [generation["best_artifact"]]
-    assert best > scores["epoch"]["f1"]
+    best, expected = scores.epoch.main_value, [*config.first_teachers]
+    for epoch, generation in zip(found, result.generations, strict=True):
+        assert [*epoch.teachers] == expected
+        assert generation.best_score == epoch.dev_score
+        if epoch.dev_score > best:
+            best, expected = epoch.dev_score, [generation.best_artifact]
+    assert best > scores.epoch.main_value
 
 
 def test_a_gate_that_nobody_passes_delivers_the_best_student_where_generation_0_is_several_models(context):
     # The base artifact is a start and no teacher: nobody trained it.
     config = tag_point(lineage={"min_delta": 100, "patience": 2, "num_generations": 3})
     result = run(context, config)
-    students = {each["artifact"]: each["dev_score"] for each in result["generations"]}
+    students = {each.artifact: each.dev_score for each in result.generations}
     assert len(students) == 2
-    assert students[result["artifact"]] == max(students.values())
-    assert context.store.has(result["artifact"])
+    assert students[result.artifact] == max(students.values())
+    assert context.store.has(result.artifact)
 
 
 def test_a_gate_that_nobody_passes_delivers_the_one_teacher_of_all_languages(context):
     config = tag_point(base={"train": {"teachers": "one"}}, lineage={"min_delta": 100, "num_generations": 3})
     ready(context, config)
     result = run(context, config)
-    assert [result["artifact"]] == [*config.first_teachers]
-    assert result["scores"] == base_scores(context.store, config)["final"]
+    assert [result.artifact] == [*config.first_teachers]
+    assert result.scores == base_scores(context.store, config).final
 
 
 def test_the_baseline_stores_no_signals_and_has_no_teacher(prepared, tmp_path):
@@ -201,10 +201,10 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
     undisturbed = run(context, config)
     for num_epochs, other in enumerate(others, 1):
         killed_after(other, config, num_epochs)
-        assert [report["epoch"] for report in reports(other, config)] == list(range(num_epochs + 1, 5))
-        again = Journal(other.store).result(config.id)
-        assert again["scores"] == undisturbed["scores"]
-        expected, found = weights(context, undisturbed["artifact"]), weights(other, again["artifact"])
+        assert [report.epoch for report in reports(other, config)] == list(range(num_epochs + 1, 5))
+        again = Journal(other.store).points.result(config.id)
+        assert again.scores == undisturbed.scores
+        expected, found = weights(context, undisturbed.artifact), weights(other, again.artifact)
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
@@ -223,7 +223,7 @@ def moved(context, **training: float) -> dict[str, float]:
         evaluation={"epoch_max_items": 0},
     )
     ready(context, config)
-    before, after = weights(context, config.base), weights(context, run(context, config)["artifact"])
+    before, after = weights(context, config.base), weights(context, run(context, config).artifact)
     change = {name: float((after[name] - tensor).abs().max()) for name, tensor in before.items()}
     owner = {name: next((part for part in PARTS if name.startswith(f"{part}.")), "encoder") for name in change}
     return {part: max(change[name] for name in change if owner[name] == part) for part in PARTS}
@@ -249,7 +249,7 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
         config = tag_point(head=head, training=training, compute={"zero_stage": stage})
         ready(context, config)
         result = run(context, config)
-        found[stage] = losses(context, config), weights(context, result["artifact"])
+        found[stage] = losses(context, config), weights(context, result.artifact)
     for stage in (2, 3):
         torch.testing.assert_close(found[stage][0], found[0][0], atol=1e-4, rtol=1e-4)
         assert found[stage][1].keys() == found[0][1].keys()
@@ -260,7 +260,7 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
 def test_a_frozen_encoder_is_the_same_in_every_generation(context):
     config = tag_point(head={"freeze_encoder": True, "lstm_size": 8}, training={"weight_decay": 0.1})
     ready(context, config)
-    names = [config.base, *config.first_teachers, run(context, config)["artifact"]]
+    names = [config.base, *config.first_teachers, run(context, config).artifact]
     first, *others = (safetensors.torch.load_file(context.store.artifact(name) / "model.safetensors") for name in names)
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
     assert not torch.equal(*(weights(context, name)["lstm.weight_ih_l0"] for name in (names[0], names[-1])))
@@ -272,7 +272,7 @@ def test_bf16_trains_and_hands_over(tmp_path, head):
     context = opened(tmp_path)
     ready(context, config)
     result = run(context, config)
-    assert {tensor.dtype for tensor in weights(context, result["artifact"]).values()} == {torch.float32}
+    assert {tensor.dtype for tensor in weights(context, result.artifact).values()} == {torch.float32}
     assert losses(context, config).isfinite().all()
 
 
