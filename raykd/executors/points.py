@@ -25,6 +25,7 @@ from raykd.executors.waiting import LOOK_SECONDS, STALL_SECONDS, Patience
 from raykd.reasons import error_of_raykd, plain_reason
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.waits import seconds
 from raykd.worker.context import Workspace
 from raykd.worker.lineage import Driver
 from raykd.worker.point import Job, PointRun, unguarded
@@ -33,7 +34,7 @@ from raykd.worker.prepare import prepare
 PREPARE_ATTEMPTS = 3
 RESIZE_SECONDS = 60.0
 """How often a group with `num_workers: [min, max]` looks whether it can have another number of workers."""
-PEER_LOST_SECONDS = 30.0
+PEER_LOST_SECONDS = seconds("RAYKD_PEER_LOST_SECONDS", 30.0)
 """Until Ray knows that a node is gone, at the latest."""
 
 
