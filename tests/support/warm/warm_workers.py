@@ -1,9 +1,10 @@
 """Ray's worker processes as forks of one warm process for each node, which has imported what workers import.
 
-Importing torch, transformers, DeepSpeed and Ray takes eight seconds of a processor, in every process of a worker group,
-in its controller, and in each trial. `sitecustomize` comes in where a raylet starts `setup_worker.py`: it hands command
+Importing torch, transformers and DeepSpeed takes seven seconds of a processor, in every process of a worker group, in
+its controller, and in each trial. `sitecustomize` comes in where a raylet starts `setup_worker.py`: it hands command
 line, environment, folder and files to the warm process of that raylet, which forks the worker, and ends. A warm process
-ends with its raylet. What is not plain (another interpreter, a container, an uploaded folder) is left to Ray.
+ends with its raylet. Ray itself is left to the worker: it reads the environment when it is imported. What is not plain
+(another interpreter, a container, an uploaded folder) is left to Ray.
 """
 
 import gc
@@ -21,7 +22,17 @@ import sys
 import time
 from typing import Any, NoReturn
 
-MODULES = ("ray._private.workers.default_worker", "ray.train.v2._internal.execution.controller", "raykd.sweep.trial")
+OF_RAYKD = ("raykd.worker.point", "raykd.worker.prepare")
+OF_RAY = (
+    "aiohttp",
+    "google.protobuf",
+    "jsonschema",
+    "opentelemetry.sdk.metrics",
+    "pandas",
+    "pyarrow.dataset",
+    "requests",
+)
+"""What Ray imports, beside itself."""
 OF_SETUP = ("--serialized-runtime-env-context", "--language")
 
 
@@ -31,10 +42,13 @@ def ask(arguments: list[str]) -> None:
     context = json.loads(options.get(OF_SETUP[0]) or "{}")
     is_plain = not (context.get("command_prefix") or context.get("override_worker_entrypoint"))
     is_ours = context.get("py_executable", sys.executable) == sys.executable
-    if options.get(OF_SETUP[1]) != "PYTHON" or not (is_plain and is_ours):
+    command = [each for each in arguments if not each.startswith(OF_SETUP)]
+    # Ray's client server begins in this way too.
+    is_worker = options.get(OF_SETUP[1]) == "PYTHON" and command[0].endswith("/default_worker.py")
+    if not (is_worker and is_plain and is_ours):
         return
     wanted = {
-        "arguments": [each for each in arguments if not each.startswith(OF_SETUP)],
+        "arguments": command,
         "environment": {**os.environ, **(context.get("env_vars") or {})},
         "folder": os.getcwd(),
     }
@@ -71,8 +85,9 @@ def _connected(raylet: int) -> socket.socket:
 def serve(listener: socket.socket, raylet: int) -> None:
     """Fork a worker for each that asks, until the raylet ends."""
     over = os.pidfd_open(raylet)
-    for module in MODULES:
+    for module in OF_RAYKD + OF_RAY:
         importlib.import_module(module)
+    assert "ray" not in sys.modules
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
