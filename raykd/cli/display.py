@@ -63,14 +63,14 @@ class Events(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        self.out, self.others = sys.stdout, contextlib.redirect_stdout(sys.stderr)
+        self.out, self.others = sys.stdout, contextlib.ExitStack()
 
     def __enter__(self) -> "Events":
-        self.others.__enter__()
+        self.others.enter_context(contextlib.redirect_stdout(sys.stderr))
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self.others.__exit__(*failure)
+        self.others.close()
 
     def event(self, event: str, **content: Any) -> None:
         """Write an event."""

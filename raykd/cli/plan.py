@@ -45,10 +45,9 @@ def _plan(options: argparse.Namespace) -> int:
     from raykd.plan.points import make_plan
     from raykd.plan.preview import Speed, measured_speed, preview
 
-    for name in ("parallel", "price"):
-        value = getattr(options, name)
+    for option, value in (("--parallel", options.parallel), ("--price", options.price)):
         if value is not None and not value > 0:
-            raise ConfigError(f"--{name} {value:g}: a number above 0 is needed")
+            raise ConfigError(f"{option} {value:g}: a number above 0 is needed")
     plan = make_plan(load(options.file))
     speed = None
     if options.like is not None:
@@ -96,20 +95,20 @@ def _lines(found: "Preview", currency: str) -> Iterator[str]:
     cost = found.estimate
     if cost.examples is not None and cost.steps is not None:
         yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"
-    if cost.total is not None:
-        yield from _cost_lines(found, currency)
+    if cost.total is not None and found.wall_seconds is not None:
+        yield from _cost_lines(found, currency, wall_seconds=found.wall_seconds)
     if cost.disk_bytes is not None:
         yield f"  disk: {cost.disk_bytes / 1e9:.1f} GB"
 
 
-def _cost_lines(found: "Preview", currency: str) -> Iterator[str]:
+def _cost_lines(found: "Preview", currency: str, *, wall_seconds: float) -> Iterator[str]:
     cost, unit = found.estimate, found.unit
 
     def words(part: Any, money: float | None) -> str:
         paid = "" if money is None else f", {money:,.2f} {currency}"
         return f"{_duration(part.seconds)}, {_hours(part.hours(unit))} {unit}-hours{paid}"
 
-    yield f"  time: {_duration(found.wall_seconds)} with {found.parallel} point(s) at a time"
+    yield f"  time: {_duration(wall_seconds)} with {found.parallel} point(s) at a time"
     yield f"  work: {words(cost.total, found.money)}"
     yield f"    shared by all points: {words(cost.shared, None)}"
     for method in found.methods:

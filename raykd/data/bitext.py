@@ -114,6 +114,7 @@ def read_labelled_pairs(
             except NotFoundError as error:
                 add_missing(problems, error, ref.describe(**names))
             else:
+                assert path is not None  # Only the Hub is left to ask where there is no path, and this source has none.
                 found[language] = _read_labelled(path, language, problems)
     return found
 
@@ -160,8 +161,9 @@ def _table(
             add_missing(problems, _with_codes(error, plain), ref.describe(**names))
     if len(paths) < 1 + bool(has_sides):
         return None
-    if None not in paths:
-        return _two_files(*paths, problems) if has_sides else _two_columns(*paths, problems)
+    files = [path for path in paths if path is not None]
+    if len(files) == len(paths):
+        return _two_files(files[0], files[1], problems) if has_sides else _two_columns(files[0], problems)
     try:
         rows = load_hub(ref, folder=folder, **names)
     except NotFoundError as error:
@@ -181,7 +183,8 @@ def _with_codes(error: NotFoundError, plain: Sequence[str]) -> NotFoundError:
 
 def _two_columns(path: Path, problems: list[str]) -> _Table:
     lines = _fields(path, ("English", "other"), problems)
-    return _Table((str(path), str(path)), ((number, *fields) for number, fields in lines), _line)
+    rows = ((number, english, other) for number, (english, other) in lines)
+    return _Table((str(path), str(path)), rows, _line)
 
 
 def _two_files(english: Path, other: Path, problems: list[str]) -> _Table:
@@ -203,14 +206,14 @@ def _texts_of_rows(
     for number, row in enumerate(rows):
         texts = row.get("translation")
         texts = texts if isinstance(texts, Mapping) else row
-        sides = [next((texts[name] or "" for name in names if name in texts), None) for names in columns]
-        if not all(isinstance(side, str) for side in sides):
+        english, other = (next((texts[name] or "" for name in names if name in texts), None) for names in columns)
+        if not (isinstance(english, str) and isinstance(other, str)):
             needed = " and ".join(names[0] for names in columns)
             problems.append(
                 f"{source}: row {number}: needs texts {needed}, in `translation` or as columns; has {[*texts]}"
             )
             return
-        yield number, *sides
+        yield number, english, other
 
 
 def _fields(path: Path, names: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:
@@ -253,7 +256,8 @@ def _read_labelled(path: Path, language: str, problems: list[str]) -> list[Label
     for number, fields in _fields(path, names, problems):
         texts = [_tidy(field) for field in fields]
         if all(texts):
-            pairs.append(LabelledPair(f"{language}:{number:06d}", language, *texts))
+            first, second, label = texts
+            pairs.append(LabelledPair(f"{language}:{number:06d}", language, first, second, label))
         elif any(texts):
             empty = " and ".join(name for name, text in zip(names, texts, strict=True) if not text)
             problems.append(f"{path}: {_line(number)}: {empty}: empty in {short('<TAB>'.join(texts))}")

@@ -227,13 +227,13 @@ def _read_rows(
     features = getattr(rows, "features", None) or {}
     for number, row in enumerate(rows):
         where, words = f"row {number}", row.get("tokens")
-        column = next((name for name in HUB_TAGS if name in row), None)
+        column = next((name for name in HUB_TAGS if name in row), "")
         tags = [] if wanted.tag_format.tag_column is None else row.get(column)
         if not isinstance(words, list) or not isinstance(tags, list) or not words:
             problems.append(f"{source}: {where}: needs lists `tokens` and one of {', '.join(HUB_TAGS)}; has {[*row]}")
             break
-        names = getattr(getattr(features.get(column), "feature", None), "names", None)
-        if any(isinstance(tag, int) and not (names and 0 <= tag < len(names)) for tag in tags):
+        names: Sequence[str] = getattr(getattr(features.get(column), "feature", None), "names", None) or ()
+        if any(isinstance(tag, int) and not 0 <= tag < len(names) for tag in tags):
             problems.append(f"{source}: {where}: {column} holds numbers without names: {short(tags)}")
             break
         tags = [names[tag] if isinstance(tag, int) else tag for tag in tags]

@@ -70,8 +70,8 @@ def labelled(split: str, num_pairs: int, *, languages: Sequence[str], seed: int 
             pair_id = f"sw-{split}-{language}-{index:05d}"
             rng = random.Random(f"smallworld labelled/{seed}/{pair_id}")
             wordings = {fact.relation: rng.sample(PHRASES[language][fact.relation].statements, 2) for fact in facts}
-            texts = [_worded(fact, wordings[fact.relation][at], language) for at, fact in enumerate(facts)]
-            found[language].append(LabelledPair(pair_id, language, *texts, label))
+            first, second = (_worded(fact, wordings[fact.relation][at], language) for at, fact in enumerate(facts))
+            found[language].append(LabelledPair(pair_id, language, first, second, label))
     return found
 
 

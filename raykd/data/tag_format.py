@@ -67,6 +67,7 @@ class Shaper:
                     return tags, [(at, f"type {kind!r} has no name in types") for kind, at, _ in unknown]
                 chunks = [(names.get(kind, ""), first, last) for kind, first, last in chunks]
             tags = tagging.encode(chunks, len(tags), self._target)
-        allowed = self._labels
-        wrong = [] if allowed is None else [at for at, tag in enumerate(tags) if tag not in allowed]
-        return tags, [(at, f"tag {tags[at]!r} is not one of {', '.join(sorted(allowed))}") for at in wrong]
+        if self._labels is None:
+            return tags, []
+        wrong = [at for at, tag in enumerate(tags) if tag not in self._labels]
+        return tags, [(at, f"tag {tags[at]!r} is not one of {', '.join(sorted(self._labels))}") for at in wrong]

@@ -38,11 +38,15 @@ def packages(name: str = "raykd") -> Iterator[Finding]:
     fits = SpecifierSet(wanted).contains(python, prereleases=True)
     found = f"{python}, raykd {__version__}" if fits else f"{python}; raykd needs {wanted}"
     yield Finding("ok" if fits else "error", "python", found, "" if fits else f"take a Python {wanted}")
-    good, bad = [], []
+    good: list[str] = []
+    bad: list[Finding] = []
     for requirement in map(Requirement, asked.get_all("Requires-Dist") or ()):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             problem = _problem(requirement)
-            (good if problem is None else bad).append(problem or _shown(requirement))
+            if problem is None:
+                good.append(_shown(requirement))
+            else:
+                bad.append(problem)
     yield from bad
     if good:
         yield Finding("ok", "packages", ", ".join(good))
@@ -118,8 +122,8 @@ def shared_memory(folder: Path = SHARED_MEMORY) -> Iterator[Finding]:
         yield Finding("warning", "shared memory", f"no {folder}: Ray takes a disk in its place", todo)
         return
     free = shutil.disk_usage(folder).free
-    level = "ok" if free >= LITTLE_MEMORY else "warning"
-    yield Finding(level, "shared memory", f"{free / 2**30:.1f} GiB free in {folder}", "" if level == "ok" else todo)
+    little, found = free < LITTLE_MEMORY, f"{free / 2**30:.1f} GiB free in {folder}"
+    yield Finding("warning" if little else "ok", "shared memory", found, todo if little else "")
 
 
 def temporary_folder(folder: Path | None = None) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,9 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import ModelOutput
 
 from raykd.errors import DataError
+from raykd.models.files import SENTENCE_CONFIG
 from raykd.models.qa import set_dropout, unreachable
 from raykd.models.tiny import tiny_config
-
-SENTENCE_CONFIG = "sentence.json"
 
 Pooling = Literal["cls", "mean"]
 """A sentence's vector: the last hidden state of the first token, or the mean of those that the mask lets through."""
@@ -118,17 +117,23 @@ def load_sentence_encoder(model: str, *, pooling: str | None = None, dropout: fl
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         if dropout is not None:
             set_dropout(config, dropout)
-        options = {"config": config, "dtype": torch.float32, "trust_remote_code": False, "output_loading_info": True}
-        options["use_safetensors"] = True
-        kind = MODEL_MAPPING.get(type(config), None)
-        if kind is not None and "add_pooling_layer" in inspect.signature(kind).parameters:
-            options["add_pooling_layer"] = False
-        encoder, info = AutoModel.from_pretrained(model, **options)
+        options = {"config": config, "dtype": torch.float32, "trust_remote_code": False, "use_safetensors": True}
+        options |= without_pooler(config)
+        encoder, info = AutoModel.from_pretrained(model, output_loading_info=True, **options)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise unreachable("model", model, error) from error
     if info["missing_keys"]:
         raise DataError(f"{model}: the encoder's weights lack {', '.join(sorted(info['missing_keys'])[:3])}")
     return SentenceEncoder(encoder.float(), chosen)
+
+
+def without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
+    """The option of `from_pretrained` that leaves out the layer above an encoder's first token, where there is one."""
+    found: Any = MODEL_MAPPING.get(type(config), ())
+    # A few configurations have several classes.
+    kinds = found if isinstance(found, tuple) else (found,)
+    has_pooler = bool(kinds) and all("add_pooling_layer" in inspect.signature(kind).parameters for kind in kinds)
+    return {"add_pooling_layer": False} if has_pooler else {}
 
 
 def vector_size(model: str) -> int:

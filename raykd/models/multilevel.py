@@ -113,7 +113,13 @@ class MultilevelModel(nn.Module):
             return self.encoder(**inputs)
         found: dict[str, Any] = {}
         if "x_ids" in inputs and (self.sentence_heads is not None or self.structure_heads is not None):
-            found |= self._sentences(**{name: inputs.get(name) for name in _SENTENCE_INPUTS})
+            found |= self._sentences(
+                inputs["x_ids"],
+                inputs["x_mask"],
+                teacher_sentence=inputs["teacher_sentence"],
+                rows=inputs["rows"],
+                counts=inputs.get("counts"),
+            )
         if self.mlm is not None:
             hidden = self.encoder.hidden(inputs["tlm_ids"], inputs["tlm_mask"], inputs.get("tlm_types"))
             # The product with the vocabulary costs as much as the encoder: only where a token is asked for.
@@ -129,7 +135,7 @@ class MultilevelModel(nn.Module):
         return MultilevelOutput(**found)
 
     def _sentences(
-        self, x_ids: Tensor, x_mask: Tensor, teacher_sentence: Tensor, rows: int, counts: Sequence[int] | None
+        self, x_ids: Tensor, x_mask: Tensor, *, teacher_sentence: Tensor, rows: int, counts: Sequence[int] | None
     ) -> dict[str, Any]:
         """Queries and keys; vectors are gathered before the heads, whose batch statistics are so those of all rows."""
         student, teacher = self.encoder(input_ids=x_ids, attention_mask=x_mask).sentence, teacher_sentence.float()
@@ -153,9 +159,6 @@ class MultilevelModel(nn.Module):
         self.encoder.save_pretrained(folder, state_dict=encoder)
 
 
-_SENTENCE_INPUTS = ("x_ids", "x_mask", "teacher_sentence", "rows", "counts")
-
-
 class _MaskedTokenHead(nn.Module):
     """Scores of all tokens for hidden states: BERT's head, whose matrix is that of the input embeddings.
 
@@ -164,7 +167,7 @@ class _MaskedTokenHead(nn.Module):
 
     def __init__(self, encoder: SentenceEncoder) -> None:
         super().__init__()
-        self.weight = encoder.get_input_embeddings().weight
+        self.weight = encoder.get_input_embeddings().get_parameter("weight")
         num_tokens, size = self.weight.shape
         self.transform = nn.Linear(encoder.width, size)
         self.norm = nn.LayerNorm(size)
@@ -215,6 +218,8 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 
 class _FixedLinear(nn.Module):
     """A linear layer as it is drawn: no parameter, so nothing trains it."""
+
+    weight: Tensor
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -22,10 +22,8 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING
 
 from raykd.errors import DataError
+from raykd.models.files import SPAN_HEAD, SPAN_HEAD_CONFIG
 from raykd.models.tiny import tiny_config
-
-SPAN_HEAD = "span_head.safetensors"
-SPAN_HEAD_CONFIG = "span_head.json"
 
 
 class SpanModel(nn.Module):
@@ -82,7 +80,7 @@ def load_tokenizer(model: str, *, gguf_file: str | None = None) -> PreTrainedTok
         tokenizer = AutoTokenizer.from_pretrained(model, **options)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise unreachable("tokenizer", model, error) from error
-    if not tokenizer.is_fast:
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise DataError(
             f"{model}: its tokenizer has no fast version, and only those tell where words are; convert it first"
         )
@@ -149,7 +147,7 @@ def _dequantized(model: QAModel) -> QAModel:
     """A model out of a GGUF file as an ordinary one in float32: transformers dequantised it, but calls it quantised."""
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
-            module.is_quantized, module.hf_quantizer = False, None
+            vars(module).update(is_quantized=False, hf_quantizer=None)
             module.config.__dict__.pop("quantization_config", None)
     return nn.Module.float(model)
 
@@ -167,22 +165,23 @@ def shrink(model: QAModel, num_layers: int) -> QAModel:
     Raises:
         DataError: if the model has fewer layers, or its list of layers cannot be found.
     """
-    name, layers = _layers(model)
+    _, layers = _layers(model)
     if not 1 <= num_layers <= len(layers):
         raise DataError(f"student.num_layers: got {num_layers}; the base model has {len(layers)}")
     last = len(layers) - 1
     kept = [round(index * last / max(num_layers - 1, 1)) for index in range(num_layers)] if num_layers > 1 else [last]
     small = copy.deepcopy(model)
-    parent = small.get_submodule(name.rpartition(".")[0])
-    setattr(parent, name.rpartition(".")[2], nn.ModuleList(small.get_submodule(name)[index] for index in kept))
+    name, layers = _layers(small)
+    layers = nn.ModuleList(layers[index] for index in kept)
+    setattr(small.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], layers)
     config = small.config.get_text_config()
     config.num_hidden_layers = num_layers
     if getattr(config, "layer_types", None):
         config.layer_types = [config.layer_types[index] for index in kept]
-    for index, layer in enumerate(small.get_submodule(name)):
+    for index, layer in enumerate(layers):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = index
+                vars(module)["layer_idx"] = index
     return small
 
 

@@ -1,6 +1,5 @@
 """Sequence labelling models: any transformers encoder, an optional BiLSTM, label scores for words, a CRF's scores."""
 
-import inspect
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,15 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from transformers import AutoConfig, AutoModel, BertModel, PreTrainedModel, PreTrainedTokenizerFast
-from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import ModelOutput
 
 from raykd.errors import DataError
+from raykd.models.encoder import without_pooler
+from raykd.models.files import HEAD_CONFIG, HEAD_WEIGHTS
 from raykd.models.qa import set_dropout, unreachable
 from raykd.models.tiny import tiny_config
-
-HEAD_WEIGHTS = "tag_head.safetensors"
-HEAD_CONFIG = "tag_head.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class TransitionScores(nn.Module):
         return self.between.float().clone(), self.start.float().clone(), self.end.float().clone()
 
 
-class BiLSTM(nn.LSTM):
+class BiLSTM(nn.RNNBase):
     """A bidirectional LSTM over words whose parameters get their gradients together, in one order.
 
     In which order they get them otherwise depends on the sentences' lengths, and ZeRO-2 and 3 reduce over workers in
@@ -73,7 +70,7 @@ class BiLSTM(nn.LSTM):
     """
 
     def __init__(self, width: int, size: int) -> None:
-        super().__init__(width, size, batch_first=True, bidirectional=True)
+        super().__init__("LSTM", width, size, batch_first=True, bidirectional=True)
 
     def forward(self, words: Tensor, word_mask: Tensor) -> Tensor:
         """[B, W, 2 * size] of [B, W, width]; what is no word is not read."""
@@ -84,8 +81,8 @@ class BiLSTM(nn.LSTM):
         read, *_ = torch._VF.lstm(
             packed.data, packed.batch_sizes, (state, state), weights, True, 1, 0.0, self.training, True
         )
-        read = PackedSequence(read, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
-        return pad_packed_sequence(read, batch_first=True, total_length=words.shape[1])[0]
+        words_read = PackedSequence(read, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
+        return pad_packed_sequence(words_read, batch_first=True, total_length=words.shape[1])[0]
 
 
 class _Together(torch.autograd.Function):
@@ -208,18 +205,16 @@ def load_tag_model(
     stored = load_head(model)
     if stored is not None and freeze_encoder is not None:
         stored = replace(stored, frozen_encoder=freeze_encoder)
-    if head is None and stored is None:
+    wanted = stored if head is None else head
+    if wanted is None:
         raise DataError(f"{model}: it has no tagging head; train one (base.train in a sweep file)")
     try:
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         if dropout is not None:
             set_dropout(config, dropout)
         options = {"config": config, "dtype": torch.float32, "trust_remote_code": False, "use_safetensors": True}
-        kind = MODEL_MAPPING.get(type(config), None)
-        if kind is not None and "add_pooling_layer" in inspect.signature(kind).parameters:
-            options["add_pooling_layer"] = False
-        encoder = AutoModel.from_pretrained(model, **options)
-        loaded = TagModel(encoder, stored if head is None else head)
+        encoder = AutoModel.from_pretrained(model, **options, **without_pooler(config))
+        loaded = TagModel(encoder, wanted)
         if head is None:
             missing, _ = loaded.load_state_dict(safetensors.torch.load_file(Path(model) / HEAD_WEIGHTS), strict=False)
             lost = [name for name in missing if not name.startswith("encoder.")]

@@ -1,10 +1,10 @@
 """A batch of linear chains as the loops over time want it, and those loops: the inside of `raykd.objectives.crf`."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 
 class Transitions(NamedTuple):
@@ -85,6 +85,16 @@ def check(emissions: Tensor, mask: Tensor, transitions: Transitions) -> None:
             )
 
 
+class _Kept(Protocol):
+    """What autograd hands from the way forward to the way back of `_Messages`."""
+
+    needs_input_grad: tuple[bool, ...]
+    saved_tensors: tuple[Tensor, ...]
+    shapes: tuple[torch.Size, torch.Size]
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
 class _Messages(torch.autograd.Function):
     """`out[i, b] = emissions[i, b] + logsumexp_a(out[i - 1, a] + between[a, b])`, from `start + emissions[0]`.
 
@@ -93,7 +103,7 @@ class _Messages(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, emissions: Tensor, between: Tensor, start: Tensor) -> Tensor:
+    def forward(ctx: _Kept, emissions: Tensor, between: Tensor, start: Tensor) -> Tensor:
         length, labels = emissions.shape[:2]
         differentiable = any(ctx.needs_input_grad)
         out = torch.empty_like(emissions)
@@ -111,7 +121,7 @@ class _Messages(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: _Kept, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (shares,) = ctx.saved_tensors
         between_shape, start_shape = ctx.shapes
         grad = grad.clone(memory_format=torch.contiguous_format)
@@ -125,10 +135,9 @@ class _Messages(torch.autograd.Function):
 
 def messages(emissions: Tensor, between: Tensor, start: Tensor) -> Tensor:
     """[L, V, ..]: log of the summed exp(score) of all beginnings that end in a label, with its own emission."""
-    inputs = emissions, between, start
     if not torch.is_grad_enabled():  # Else what only the way back needs is kept for parameters all the same.
-        inputs = tuple(part.detach() for part in inputs)
-    return _Messages.apply(*inputs)
+        emissions, between, start = emissions.detach(), between.detach(), start.detach()
+    return _Messages.apply(emissions, between, start)
 
 
 def both_messages(chain: Chain) -> tuple[Tensor, Tensor]:

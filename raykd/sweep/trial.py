@@ -1,4 +1,4 @@
-"""What Ray Tune runs for a point: a trial that trains in its own process, or one that drives a worker group."""
+"""What Ray Tune runs for a point: a trial whose process asks an executor for the reports of its epochs."""
 
 import math
 from collections.abc import Mapping
@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
-from ray.tune.integration.ray_train import TuneReportCallback
 
-from raykd.config.point import PointConfig
-from raykd.config.sweep import SweepConfig
 from raykd.errors import RaykdError
-from raykd.executors.capacity import WorkerResources
-from raykd.executors.points import InlineWorker, Place, run_in_group
-from raykd.plan.points import Point, base_fingerprint, canonical
+from raykd.executors.executor import Executor
+from raykd.plan.points import Point
+from raykd.plan.sweep import SweepConfig
 from raykd.sweep.searcher import METRIC, point_of_suggestion
-from raykd.worker.point import Job
+from raykd.worker.job import PointJob
 
 
 @dataclass(frozen=True)
@@ -23,39 +20,34 @@ class Shared:
     """What the trials of a run have in common.
 
     Attributes:
+        run: number of the run.
         sweep: what a searcher draws values for; None where trials are given their points.
-        max_deaths: as a `Job` has it.
+        max_deaths: as a `PointJob` has it.
         raises: let an error of raykd end the trial as failed, so that Tune stops the others.
     """
 
-    place: Place
-    resources: WorkerResources
+    executor: Executor
+    run: int
     sweep: SweepConfig | None
     max_deaths: int
     raises: bool
 
-    def job(self, config: Mapping[str, Any]) -> Job:
+    def job(self, config: Mapping[str, Any]) -> PointJob:
         """The point of a trial's configuration."""
-        if "point" in config:
-            point_id, point = config["point"]["id"], PointConfig.model_validate(config["point"]["config"])
-        else:
-            suggested = point_of_suggestion(self.sweep, config)
-            point_id, point = suggested.id, suggested.config
-        recipe, base = canonical(point), base_fingerprint(point)
-        return Job(point_id, point, recipe, base, self.place.guard, self.place.run, self.max_deaths)
+        point = config["point"] if self.sweep is None else point_of_suggestion(self.sweep, config)
+        return PointJob(point, run=self.run, max_deaths=self.max_deaths)
 
 
 class PointTrial(tune.Trainable):
-    """A trial whose process runs the worker loop itself and is reused for the next point."""
+    """One point after another, as far as the executor reuses the process."""
 
     def setup(self, config: dict[str, Any], *, shared: Shared) -> None:
         self.shared = shared
-        self.worker = InlineWorker(shared.place, shared.resources)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
-        self.reports = self.worker.reports(self.shared.job(new_config))
+        self.reports = self.shared.executor.reports(self.shared.job(new_config))
         self.last: dict[str, Any] = {}
         return True
 
@@ -84,17 +76,6 @@ class PointTrial(tune.Trainable):
         return None
 
 
-def group_trial(config: dict[str, Any], *, shared: Shared) -> None:
-    """A trial that drives a worker group."""
-    try:
-        run_in_group(shared.place, shared.job(config), resources=shared.resources, callbacks=[TuneReportCallback()])
-    except RaykdError:
-        # It is in the journal, and the group had attempts of its own.
-        if shared.raises:
-            raise
-        tune.report({METRIC: math.nan})
-
-
 def point_description(point: Point) -> dict[str, Any]:
     """What the journal holds of a point."""
     return {
@@ -102,6 +83,6 @@ def point_description(point: Point) -> dict[str, Any]:
         "method": point.method,
         "label": point.label,
         "varied": dict(point.varied),
-        "base": base_fingerprint(point.config),
+        "base": point.base,
         "config": point.config.model_dump(mode="json"),
     }

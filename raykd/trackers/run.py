@@ -1,15 +1,12 @@
 """What a tracker is told of a point: read from the journal, the same whoever reads it and however often."""
 
-import functools
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from raykd.config.explain import show
-from raykd.config.identity import foreign
-from raykd.config.keys import without_path
 from raykd.results.journal import Journal
 from raykd.storage import StoredFile
 
@@ -66,25 +63,22 @@ class Ledger:
     """Reads the runs of a sweep, and remembers what each tracker was told, beside the points in the journal.
 
     Attributes:
-        guard: asked before anything is written; raises where another run of the sweep took over.
         described: `sweep.json`.
         sweep: a name for this folder of results that no other one has: the sweep's, and letters drawn once.
     """
 
     journal: Journal
-    guard: Callable[[], None]
     described: Mapping[str, Any]
     sweep: str
 
     @classmethod
-    def begin(cls, journal: Journal, guard: Callable[[], None]) -> "Ledger":
+    def begin(cls, journal: Journal) -> "Ledger":
         """That of a folder, which gets its name the first time."""
         described, recorded = journal.sweep(), journal.store.find_json(SWEEP_ID)
         if recorded is None:
             recorded = {"id": f"{described['name']}-{uuid.uuid4().hex[:8]}"}
-            guard()
             journal.store.write_json(SWEEP_ID, recorded)
-        return cls(journal, guard, described, recorded["id"])
+        return cls(journal, described, recorded["id"])
 
     def standing(self, point_id: str) -> dict[str, Any]:
         """How much there is to tell of a point: what was told at an equal standing is all there is."""
@@ -97,7 +91,6 @@ class Ledger:
 
     def tell(self, tracker: str, point_id: str, standing: Mapping[str, Any]) -> None:
         """Record that a tracker has all that there was at a standing."""
-        self.guard()
         self.journal.store.write_json(self._file(tracker, point_id), standing)
 
     def run(self, point_id: str) -> Run:
@@ -131,7 +124,11 @@ class Ledger:
                 **{f"version.{name}": version for name, version in self.described["versions"].items()},
             },
             epochs=tuple(
-                Epoch(number, times[number], dict(_numbers(without_path(reports[number], ("epoch",)))))
+                Epoch(
+                    number,
+                    times[number],
+                    dict(_numbers(_without_epoch(reports[number]))),
+                )
                 for number in sorted(times)
                 if number in reports
             ),
@@ -151,9 +148,13 @@ class Ledger:
 
 
 def _params(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted key -> value of all that is set and that the task of the point has."""
-    own = functools.reduce(without_path, (tuple(key.split(".")) for key in foreign(config["task"])), config)
-    return dict(_leaves(own))
+    """Dotted key -> value of all that is set."""
+    return dict(_leaves(config))
+
+
+def _without_epoch(report: Mapping[str, Any]) -> dict[str, Any]:
+    """An epoch's report without its number, which is the place of its numbers in a curve."""
+    return {key: value for key, value in report.items() if key != "epoch"}
 
 
 def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,6 @@
-"""Where a killed point goes on: its finished generations and its step checkpoints."""
+"""The step checkpoints of a point: a share of every rank, and a position that makes them count."""
 
 import errno
-import itertools
 import logging
 import os
 import shutil
@@ -15,15 +14,13 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from raykd.config.point import ComputeConfig, LineageConfig
+from raykd.config.point import ComputeConfig
 from raykd.errors import ArtifactError, StorageError
-from raykd.results.artifacts import Store
 from raykd.storage import hash_file
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, to_universal
-from raykd.worker.lineage import GenerationRecord
 from raykd.worker.loop import Begun
-from raykd.worker.timer import Pace
+from raykd.worker.timer import CheckpointTimer
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +28,7 @@ KEPT = 2
 """The newest checkpoints that stay: the one before is there when the newest turns out to be damaged."""
 ROOM = 1 << 20
 """Bytes: a disk with less is full."""
-POSITION, GENERATIONS = "position.json", "generations.json"
+POSITION = "position.json"
 
 Files = dict[str, tuple[int, str]]
 """Path below a folder -> size in bytes and SHA-256."""
@@ -74,27 +71,25 @@ class Checkpoints:
 
     def __init__(
         self,
-        space: Workspace,
+        context: WorkerContext,
         point_id: str,
         compute: ComputeConfig,
         *,
-        guard: Callable[[], None],
         notice: Callable[[], Hashable],
     ) -> None:
         """
         Args:
-            guard: called on rank 0 before a checkpoint is written; raises if the point is another run's by now.
-            notice: as `Pace` has it.
+            notice: as `CheckpointTimer` has it.
         """
-        self.space, self.store, self.guard = space, space.store, guard
-        self.pace = Pace(space, compute.checkpoint_seconds, notice) if compute.checkpoints else None
-        self.point_id, self.folder = point_id, space.store.point(point_id) / "checkpoints"
+        self.context, self.store = context, context.store
+        self.timer = CheckpointTimer(context, compute.checkpoint_seconds, notice) if compute.checkpoints else None
+        self.point_id, self.folder = point_id, context.store.point(point_id) / "checkpoints"
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.upload: Future[None] | None = None
 
     def is_due(self) -> bool:
         """Whether to save at this boundary of steps. Every rank must ask at each of them."""
-        return self.pace is not None and self.pace.is_due(busy=self.upload is not None and not self.upload.done())
+        return self.timer is not None and self.timer.is_due(busy=self.upload is not None and not self.upload.done())
 
     def save(self, engine: Engine, position: Position) -> None:
         """Save optimiser and model here, and send them to the storage while training goes on.
@@ -102,14 +97,14 @@ class Checkpoints:
         Every rank must call it. What an earlier upload came to is told first. Does nothing where no checkpoints are
         wanted.
         """
-        if self.pace is None:
+        if self.timer is None:
             return
         self.wait()
-        if self.space.rank == 0:
-            self.guard()
+        if self.context.rank == 0:
+            self.store.check_fence()
         name = f"{position.epochs:04d}-{len(position.begun.losses):08d}-{uuid.uuid4().hex[:8]}"
-        saved = self.space.from_rank_0(Saved(name, position, self.space.world_size))
-        staging = self._staging(f"{saved.name}-{self.space.rank}")
+        saved = self.context.from_rank_0(Saved(name, position, self.context.world_size))
+        staging = self._staging(f"{saved.name}-{self.context.rank}")
         try:
             engine.save(staging)
         except (OSError, RuntimeError) as error:
@@ -120,7 +115,7 @@ class Checkpoints:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(staging)) from error
             raise
         self.upload = self.thread.submit(self._send, saved, staging)
-        self.pace.saved()
+        self.timer.saved()
 
     def wait(self) -> None:
         """Wait for the upload that is under way. One that failed is named in the log: the next one tries again."""
@@ -141,7 +136,7 @@ class Checkpoints:
 
     def clear_staging(self) -> None:
         """Remove what runs of this point that were killed while they saved left on this machine."""
-        for path in self.store.scratch().glob(f"checkpoint-{self.point_id}-*"):
+        for path in self.store.scratch.folder().glob(f"checkpoint-{self.point_id}-*"):
             shutil.rmtree(path, ignore_errors=True)
 
     def newest(self, fits: Callable[[Position], bool]) -> Saved | None:
@@ -166,9 +161,9 @@ class Checkpoints:
                 self._load_universal(engine, saved, Path(folder))
             else:
                 engine.load(self._together(saved, Path(folder)))
-        self.space.barrier()
+        self.context.barrier()
         # An object store's copies would only fill this machine's disk: what they hold is in memory.
-        self.store.drop_copy(self.folder)
+        self.store.copies.drop(self.folder)
 
     def drop(self) -> None:
         """Remove the checkpoints of a finished point."""
@@ -176,29 +171,27 @@ class Checkpoints:
         self.store.remove(self.folder)
 
     def _load_universal(self, engine: Engine, saved: Saved, folder: Path) -> None:
-        universal = self.folder / saved.name / self.space.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
-        if self.space.rank == 0:
+        universal = self.folder / saved.name / self.context.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
+        if self.context.rank == 0:
             log.info("checkpoint %s of %d workers goes on with %d", saved.name, saved.num_workers, engine.world_size)
             staging = self._staging(f"{saved.name}-{universal.name}")
             to_universal(self._together(saved, folder), staging)
             self.store.publish(staging, universal)
-        self.space.barrier()
+        self.context.barrier()
         engine.load_universal(self.store.fetch(universal))
-        self.space.barrier()
-        if self.space.rank == 0:
+        self.context.barrier()
+        if self.context.rank == 0:
             self.store.remove(universal)
 
     def _send(self, saved: Saved, staging: Path) -> None:
-        share = self._share(saved, self.space.rank)
+        share = self._share(saved, self.context.rank)
         try:
             files = _inventory(staging)
-            if self.space.rank == 0:
-                self.guard()
             self.store.publish(staging, share)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         self.store.write_json(_record(share), files)
-        if self.space.rank == 0:
+        if self.context.rank == 0:
             self.store.write_json(self.folder / saved.name / POSITION, asdict(saved))
             self._prune()
 
@@ -222,7 +215,7 @@ class Checkpoints:
         return found
 
     def _staging(self, name: str) -> Path:
-        return self.store.scratch() / f"checkpoint-{self.point_id}-{name}"
+        return self.store.scratch.folder() / f"checkpoint-{self.point_id}-{name}"
 
     def _share(self, saved: Saved, rank: int) -> PurePosixPath:
         return self.folder / saved.name / f"rank-{rank:04d}"
@@ -234,7 +227,7 @@ class Checkpoints:
             wrong = self._difference(share, expected)
             if wrong and not self.store.is_local:
                 # It may be this machine's copy alone.
-                self.store.drop_copy(share)
+                self.store.copies.drop(share)
                 wrong = self._difference(share, expected)
             if wrong:
                 raise ArtifactError(f"{self.store.describe(share)}: {', '.join(wrong)} is not what its record says")
@@ -257,63 +250,6 @@ class Checkpoints:
                 if not link.exists():
                     link.symlink_to(path.resolve())
         return folder
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a point is: its finished generations, and the checkpoint that the next one goes on from."""
-
-    records: list[GenerationRecord]
-    saved: Saved | None
-
-
-def load_progress(checkpoints: Checkpoints, lineage: LineageConfig) -> Progress:
-    """How far a point is, as far as it can be gone on from.
-
-    A student that goes on through generations needs its optimiser: the generations after its newest checkpoint are
-    trained again, all of them if it has none.
-    """
-    checkpoints.clear_staging()
-    records = _load_generations(checkpoints)
-    if len(records) == lineage.num_generations:
-        return Progress(records, None)
-    per_generation, goes_on = lineage.epochs_per_generation, lineage.student_init == "previous"
-
-    def fits(position: Position) -> bool:
-        epochs = (position.generation - 1) * per_generation + position.generation_epochs
-        best = position.best_artifact
-        reached = 1 <= position.generation <= len(records) + 1 if goes_on else position.generation == len(records) + 1
-        return reached and position.epochs == epochs and (best is None or checkpoints.store.has(best))
-
-    saved = checkpoints.newest(fits)
-    if not goes_on:
-        return Progress(records, saved)
-    if saved is None:
-        return Progress([], None)
-    under_way = saved.position.generation_epochs < per_generation
-    return Progress(records[: saved.position.generation - under_way], saved)
-
-
-def save_generations(store: Store, point_id: str, records: list[GenerationRecord]) -> None:
-    """Record the finished generations of a point."""
-    store.write_json(store.point(point_id) / GENERATIONS, [record.to_json() for record in records])
-
-
-def _load_generations(checkpoints: Checkpoints) -> list[GenerationRecord]:
-    """The finished generations whose students are still there, up to the first that is not."""
-    path = checkpoints.folder.parent / GENERATIONS
-    try:
-        records = TypeAdapter(list[GenerationRecord]).validate_python(checkpoints.store.find_json(path) or [])
-    except (ArtifactError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        log.warning("%s is left out, its generations are trained again: %s", checkpoints.store.describe(path), reason)
-        return []
-    numbered = enumerate(records, start=1)
-    return [record for number, record in itertools.takewhile(lambda each: _is_there(checkpoints, *each), numbered)]
-
-
-def _is_there(checkpoints: Checkpoints, number: int, record: GenerationRecord) -> bool:
-    return record.index == number and checkpoints.store.has(record.artifact)
 
 
 def _inventory(folder: Path) -> Files:

@@ -12,20 +12,20 @@ from raykd.waits import seconds
 Kind = Literal["starting", "loading", "signals", "training", "scoring", "exporting"]
 
 WRITE_SECONDS = 4.0
-PATIENCE = seconds("RAYKD_SILENCE_SECONDS", 30.0)
+SHORTEST_STALL = seconds("RAYKD_SILENCE_SECONDS", 30.0)
 """The least silence, in seconds, that is taken for a stall."""
 SLOW_STEPS = 20
 """So many times the longest silence so far in work of one kind make a stall, where that is longer."""
 UNKNOWN = 900.0
-"""Patience with work of a kind that this worker does for the first time: it may be large, or compile."""
+"""Allowed silence, in seconds, in work of a kind that is done for the first time: it may be large, or compile."""
 
 
 def nowhere(record: Mapping[str, Any]) -> None:
     """Nobody listens."""
 
 
-class Pulse:
-    """One worker's signs of life; `moved` costs nothing but a look at the clock."""
+class Heartbeat:
+    """One worker's heartbeat; `moved` costs nothing but a look at the clock."""
 
     def __init__(self, write: Callable[[Mapping[str, Any]], None] = nowhere) -> None:
         """
@@ -68,12 +68,12 @@ class Pulse:
 
     def _tell(self, *, at_once: bool = False) -> None:
         longest = self.longest.get(self.kind)
-        patience = UNKNOWN if longest is None else max(PATIENCE, SLOW_STEPS * longest)
-        if not at_once and self.last - self.written < WRITE_SECONDS and patience == self.promised:
+        allowed = UNKNOWN if longest is None else max(SHORTEST_STALL, SLOW_STEPS * longest)
+        if not at_once and self.last - self.written < WRITE_SECONDS and allowed == self.promised:
             return
-        self.written, self.promised = self.last, patience
+        self.written, self.promised = self.last, allowed
         process = f"process {os.getpid()} on {socket.gethostname()}"
-        record = {"doing": self.doing, "count": self.count, "patience": patience, "process": process}
+        record = {"doing": self.doing, "count": self.count, "allowed_silence": allowed, "process": process}
         self.write({**record, **self._progress(), "written": time.time()})
 
     def _progress(self) -> dict[str, Any]:
@@ -86,8 +86,8 @@ class Pulse:
 
 
 @dataclass
-class Listener:
-    """Judges the signs of life of one worker by the listener's own clock."""
+class StallDetector:
+    """Judges the heartbeat of one worker by the clock of whoever watches."""
 
     heard: Mapping[str, Any] | None = None
     since: float = 0.0
@@ -99,4 +99,4 @@ class Listener:
         if record != self.heard:
             self.heard, self.since = record, now
         silence = now - self.since
-        return silence if silence > record["patience"] + WRITE_SECONDS else None
+        return silence if silence > record["allowed_silence"] + WRITE_SECONDS else None

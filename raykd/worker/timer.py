@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Hashable
 
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 
 LOOK_SECONDS = 2.0
 """All ranks look at rank 0's clock together about this often: a step itself costs nothing more."""
@@ -14,16 +14,16 @@ def no_notice() -> None:
     return None
 
 
-class Pace:
+class CheckpointTimer:
     """Tells at the boundaries of steps whether to save. Every rank asks after every step and gets the same answer."""
 
-    def __init__(self, space: Workspace, seconds: float | None, notice: Callable[[], Hashable]) -> None:
+    def __init__(self, context: WorkerContext, seconds: float | None, notice: Callable[[], Hashable]) -> None:
         """
         Args:
             seconds: save when so many have passed since the last time; 0 is after every step, None is never.
             notice: what is announced to be taken away, None for nothing; equal on all ranks, which call it together.
         """
-        self.space, self.seconds, self.notice = space, seconds, notice
+        self.context, self.seconds, self.notice = context, seconds, notice
         self.heard: Hashable = None
         self.stride = self.left = 1
         self.looked = self.last = time.monotonic()
@@ -51,6 +51,6 @@ class Pace:
         # The first steps may be slow: the stride grows slowly.
         often = min(LOOK_SECONDS, self.seconds if self.seconds is not None else LOOK_SECONDS)
         stride = min(4 * self.stride, int(often * self.stride / max(now - self.looked, 1e-9)))
-        due, self.stride = self.space.from_rank_0((announced or late, max(1, stride)))
+        due, self.stride = self.context.from_rank_0((announced or late, max(1, stride)))
         self.looked, self.left = now, self.stride
         return due

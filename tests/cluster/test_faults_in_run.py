@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,15 @@ from ray.cluster_utils import Cluster
 from support.ray_cluster import FAST_FAILURE_DETECTION, ROOT, WITH_WARM_WORKERS
 from support.tiny_sweeps import point
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.executors.capacity import WORKER_ENVIRONMENT, WorkerResources
-from raykd.executors.points import Place, run_in_group
+from raykd.executors.executor import Place
+from raykd.executors.group import GroupExecutor
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
-from raykd.worker.context import Workspace
-from raykd.worker.point import Job, unguarded
+from raykd.storage import Fence, no_fence
+from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob
 from raykd.worker.prepare import prepare
 
 pytestmark = pytest.mark.cluster
@@ -61,7 +62,7 @@ def two_nodes(cluster) -> Cluster:
     return cluster
 
 
-def config(num_generations: int = 2, **compute) -> PointConfig:
+def config(num_generations: int = 2, **compute) -> Identity:
     return point(
         data={"budget": 16},
         lineage={"num_generations": num_generations},
@@ -70,25 +71,24 @@ def config(num_generations: int = 2, **compute) -> PointConfig:
     )
 
 
-def run(root: Path, wanted: PointConfig, guard: Callable[[], None] = unguarded) -> dict:
+def run(root: Path, wanted: Identity, fence: Fence = no_fence) -> dict:
     """The result of a point that a worker group ran to its end."""
-    space = Workspace.open(Store(root), root, alone=True, threads=1)
-    list(prepare(space, base_fingerprint(wanted), [wanted]))
-    work = Job(point_id(wanted), wanted, canonical(wanted), base_fingerprint(wanted), guard)
-    run_in_group(Place(root, root), work, resources=ONE_CPU, callbacks=[])
-    return Journal(space.store).result(work.point_id)
+    context = WorkerContext.open(Store(root), root, alone=True, threads=1)
+    list(prepare(context, [wanted]))
+    list(GroupExecutor(Place(Store(root, fence), root), ONE_CPU).reports(PointJob(wanted)))
+    return Journal(context.store).result(wanted.id)
 
 
 def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:
     return safetensors.torch.load_file(Store(root).artifact(result["artifact"]) / "model.safetensors")
 
 
-def losses(root: Path, wanted: PointConfig) -> torch.Tensor:
-    return torch.tensor([row for epoch in Journal.at(root).epochs(point_id(wanted)) for row in epoch["losses"]])
+def losses(root: Path, wanted: Identity) -> torch.Tensor:
+    return torch.tensor([row for epoch in Journal.at(root).epochs(wanted.id) for row in epoch["losses"]])
 
 
 class DiesOnce:
-    """A guard that kills the worker that calls it, the so-manieth time, once."""
+    """A fence that kills the worker that asks it, the so-manieth time, once."""
 
     def __init__(self, mark: Path, number: int) -> None:
         self.mark, self.left = mark, number
@@ -103,7 +103,7 @@ class DiesOnce:
 def test_a_worker_that_is_killed_inside_an_epoch_costs_nothing_but_time(two_nodes, tmp_path):
     wanted = config(num_workers=2, checkpoint_seconds=0)
     expected = run(tmp_path / "whole", wanted)
-    found = run(tmp_path / "killed", wanted, DiesOnce(tmp_path / "mark", 9))
+    found = run(tmp_path / "killed", wanted, DiesOnce(tmp_path / "mark", 17))
     assert (tmp_path / "mark").exists()
     assert found["scores"] == expected["scores"]
     ours, theirs = weights(tmp_path / "killed", found), weights(tmp_path / "whole", expected)
@@ -112,8 +112,8 @@ def test_a_worker_that_is_killed_inside_an_epoch_costs_nothing_but_time(two_node
 
 
 def slow() -> None:
-    """A guard that makes a generation last for seconds."""
-    time.sleep(1.0)
+    """A fence that makes a generation last for seconds."""
+    time.sleep(0.4)
 
 
 class Preempts(threading.Thread):

@@ -9,6 +9,8 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    FunnelConfig,
+    FunnelModel,
     PreTrainedTokenizerFast,
 )
 
@@ -147,6 +149,14 @@ def test_an_encoder_of_another_kind_is_read(tmp_path):
     )
     made = load_sentence_encoder(str(tmp_path))
     assert made.width == 16 and sentences(made).shape == (2, 16)
+
+
+@torch.no_grad()
+def test_an_encoder_whose_configuration_has_several_classes_is_read_as_transformers_reads_it(tmp_path):
+    sizes = {"vocab_size": 40, "block_sizes": [1, 1], "d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32}
+    FunnelModel(FunnelConfig(num_decoder_layers=1, **sizes)).save_pretrained(tmp_path)
+    expected = AutoModel.from_pretrained(tmp_path).eval()(**BATCH).last_hidden_state[:, 0]
+    assert torch.equal(sentences(load_sentence_encoder(str(tmp_path))), expected)
 
 
 def one_problem(folder) -> str:

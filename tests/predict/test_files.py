@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raykd.errors import DataError
-from raykd.predict.files import Question, read_questions, read_sentences
+from raykd.tasks.qa.files import Question, read_questions
+from raykd.tasks.tagging.files import read_sentences
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:

@@ -11,16 +11,17 @@ from support.racing_processes import ROUNDS, copies, winners
 from support.tiny_sweeps import point
 
 from raykd import cli
-from raykd.config.identity import base_fingerprint, canonical, point_id
+from raykd.config.digest import dump
 from raykd.errors import ArtifactError, CapacityError, StorageError
 from raykd.report.leaderboard import leaderboard
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import check_model, locate_model
-from raykd.storage import Storage, machine_folder, patience
-from raykd.worker.context import Workspace
+from raykd.storage import Storage, machine_folder, read_probe, remove_probe, retries, write_probe
+from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 
@@ -148,7 +149,7 @@ def test_a_server_that_is_gone_for_a_moment_is_waited_for(store, s3_server):
 
 
 def test_a_server_that_stays_away_gives_one_line(store, s3_server, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(retries, "RETRY_SECONDS", 0.1)
     s3_server.stop()
     try:
         with pytest.raises(StorageError, match=rf"{store.root}: the storage has not answered for 0.1 s"):
@@ -159,13 +160,13 @@ def test_a_server_that_stays_away_gives_one_line(store, s3_server, monkeypatch):
 
 def test_a_missing_bucket_is_named(store):
     with pytest.raises(CapacityError, match=r"s3://no-such-bucket/x: cannot write here, on .*bucket"):
-        Storage("s3://no-such-bucket/x").probe_write("abc")
+        write_probe(Storage("s3://no-such-bucket/x"), "abc")
 
 
 def test_a_probe_is_written_read_and_gone(store):
-    store.probe_write("abc")
-    store.probe_read("abc")
-    store.probe_end("abc")
+    write_probe(store, "abc")
+    read_probe(store, "abc")
+    remove_probe(store, "abc")
     assert store.files("") == {}
 
 
@@ -176,22 +177,21 @@ class Machine:
     """A worker that runs points of one place of results."""
 
     def __init__(self, root: Path | str, folder: Path) -> None:
-        self.config = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
-        self.base = base_fingerprint(self.config)
-        self.space = Workspace.open(Store(root), folder, alone=True, threads=1)
-        self.journal, self.id = Journal(self.space.store), point_id(self.config)
+        self.point = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
+        self.context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
+        self.journal, self.id = Journal(self.context.store), self.point.id
 
     def prepare(self) -> None:
-        list(prepare(self.space, self.base, [self.config]))
+        list(prepare(self.context, [self.point]))
         self.journal.write_sweep({"name": "tiny", "points": [self.id], "data": {}})
-        varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.base}
-        self.journal.add(self.id, {"id": self.id, **varied, "config": self.config.model_dump(mode="json")})
+        varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.point.base}
+        self.journal.add(self.id, {"id": self.id, **varied, "config": dump(self.point.config)})
 
     def run(self, *, epochs: int | None = None) -> dict | None:
         """Run to the end, or die after so many epochs."""
         self.journal.start(self.id)
-        work = Job(self.id, self.config, canonical(self.config), self.base)
-        reports = PointRun(self.space, work).run(Driver(work.lineage(self.space.store)).next)
+        work = PointJob(self.point)
+        reports = PointRun(self.context, work).run(Driver(lineage_of(work, self.context.store)).next)
         for number, _ in enumerate(reports, start=1):
             if number == epochs:
                 reports.close()
@@ -200,7 +200,7 @@ class Machine:
         return self.journal.result(self.id)
 
     def weights(self, artifact: str) -> dict[str, torch.Tensor]:
-        return safetensors.torch.load_file(self.space.store.artifact(artifact) / "model.safetensors")
+        return safetensors.torch.load_file(self.context.store.artifact(artifact) / "model.safetensors")
 
 
 def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder(bucket, tmp_path, monkeypatch, capsys):
@@ -225,7 +225,7 @@ def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder
     model = Path(locate_model(f"{bucket}#best", folder=tmp_path))
     assert (model / "config.json").is_file()
     check_model(f"{bucket}#skd seed=1", folder=tmp_path)
-    kept = {path.split("/")[0] for path in second.space.store.files(f"points/{second.id}")}
+    kept = {path.split("/")[0] for path in second.context.store.files(f"points/{second.id}")}
     assert kept == {"epochs", "generations.json", "outcomes.json", "point.json", "result.json", "state.json"}
     assert not list(tmp_path.glob("another-machine/**/scratch/*"))
     assert not list(tmp_path.glob(f"another-machine/**/points/{second.id}/checkpoints"))

@@ -12,7 +12,7 @@ from support.jobs_api_server import TOKEN, JobsApi
 from support.tiny_sweeps import sweep
 
 from raykd.cli import main
-from raykd.config import load_sweep
+from raykd.plan.file import load_sweep
 from raykd.submit import cluster, find_token, submission_id
 from raykd.submit.upload import UPLOAD_LIMIT, files_to_upload, upload_bytes
 

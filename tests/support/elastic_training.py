@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from raykd.config.point import ComputeConfig
 from raykd.results.artifacts import Store
 from raykd.worker.checkpoints import Checkpoints, Position, Saved
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions, join_process_group
 from raykd.worker.timer import no_notice
 
@@ -56,24 +56,24 @@ def undisturbed(stage: int) -> dict[str, Tensor]:
     return weights
 
 
-def checkpoints(space: Workspace, name: str) -> Checkpoints:
-    return Checkpoints(space, name, ComputeConfig(), guard=lambda: None, notice=no_notice)
+def checkpoints(context: WorkerContext, name: str) -> Checkpoints:
+    return Checkpoints(context, name, ComputeConfig(), notice=no_notice)
 
 
-def first_half(space: Workspace, stage: int) -> None:
+def first_half(context: WorkerContext, stage: int) -> None:
     """Train until the middle and save that under the number of ranks."""
-    trained, saving = engine(stage), checkpoints(space, f"{space.world_size}-stage-{stage}")
+    trained, saving = engine(stage), checkpoints(context, f"{context.world_size}-stage-{stage}")
     train(trained, range(HALF))
     saving.save(trained, Position(1, 1, 1))
     saving.close()
-    space.barrier()
+    context.barrier()
     trained.destroy()
 
 
-def second_half(space: Workspace, stage: int, *, saved_by: int) -> dict[str, Tensor]:
+def second_half(context: WorkerContext, stage: int, *, saved_by: int) -> dict[str, Tensor]:
     """The weights at the end, gone on from what so many ranks saved."""
-    trained, saving = engine(stage), checkpoints(space, f"{saved_by}-stage-{stage}")
-    found: Saved = space.from_rank_0(saving.newest(lambda position: True) if space.rank == 0 else None)
+    trained, saving = engine(stage), checkpoints(context, f"{saved_by}-stage-{stage}")
+    found: Saved = context.from_rank_0(saving.newest(lambda position: True) if context.rank == 0 else None)
     assert found.num_workers == saved_by
     saving.load(trained, found)
     train(trained, range(HALF, STEPS))
@@ -88,9 +88,9 @@ def rank_of_two(rank: int) -> dict[int, dict[str, Tensor]]:
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
     join_process_group(alone=False)
     root = Path(os.environ["RAYKD_TEST_ROOT"])
-    space = Workspace(Store(root), root, rank, 2)
+    context = WorkerContext(Store(root), root, rank, 2)
     found = {}
     for stage in STAGES:
-        first_half(space, stage)
-        found[stage] = second_half(space, stage, saved_by=1)
+        first_half(context, stage)
+        found[stage] = second_half(context, stage, saved_by=1)
     return found

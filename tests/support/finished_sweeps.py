@@ -5,14 +5,10 @@ import sys
 import textwrap
 from pathlib import Path
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
-from raykd.config.point import PointConfig
-from raykd.results.artifacts import Store
+from raykd.config.digest import dump
+from raykd.config.identity import Identity
 from raykd.results.journal import Journal
-from raykd.worker.context import Workspace
-from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun, unguarded
-from raykd.worker.prepare import prepare
+from support.points import opened, ready, run
 
 LABEL = "skd seed=1"
 
@@ -34,26 +30,23 @@ else:
 """
 
 
-def add(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+def add(root: Path | str, point: Identity, label: str = LABEL) -> str:
     """Add a point that has not begun to a sweep; returns its id."""
-    journal, name = Journal.at(root), point_id(config)
+    journal, config = Journal.at(root), point.config
     method = label.split(maxsplit=1)[0]
     described = {"method": method, "label": label, "varied": {"seed": config.seed}, "suggested": None}
-    base = base_fingerprint(config)
-    journal.add(name, {"id": name, **described, "base": base, "config": config.model_dump(mode="json")})
+    journal.add(point.id, {"id": point.id, **described, "base": point.base, "config": dump(config)})
     journal.write_sweep({"config": {"name": "tiny"}, "points": journal.point_ids(), "versions": {"raykd": "0"}})
-    return name
+    return point.id
 
 
-def finish(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+def finish(root: Path | str, point: Identity, label: str = LABEL) -> str:
     """Add a point and run it to its end; returns its id."""
-    name = add(root, config, label)
-    folder = root if isinstance(root, Path) else Path.cwd()
-    space = Workspace.open(Store(root), folder, alone=True, threads=1)
-    list(prepare(space, base_fingerprint(config), [config]))
-    work = Job(name, config, canonical(config), base_fingerprint(config), unguarded)
+    name = add(root, point, label)
+    context = opened(root, folder=None if isinstance(root, Path) else Path.cwd())
+    ready(context, point)
     Journal.at(root).start(name)
-    list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
+    run(context, point)
     Journal.at(root).end(name, "finished")
     return name
 

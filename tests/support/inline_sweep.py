@@ -5,28 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import raykd
-from raykd.config.identity import base_fingerprint, canonical
-from raykd.config.sweep import SweepConfig
+from raykd.plan.file import sweep_of
 from raykd.plan.inspection import check_data
 from raykd.plan.points import make_plan
-from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.sweep.trial import point_description
-from raykd.worker.context import Workspace
-from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
-from raykd.worker.prepare import prepare
+from support.points import opened, ready, run
 
 
 def run_inline(keys: dict[str, Any], root: Path) -> None:
     """Run every point of a sweep and record it as a run on Ray does."""
-    plan = make_plan(SweepConfig.model_validate(keys))
-    space = Workspace.open(Store(root), root, alone=True, threads=1)
-    journal = Journal(space.store)
+    plan = make_plan(sweep_of(keys))
+    context = opened(root)
+    journal = Journal(context.store)
     journal.write_sweep(
         {
             "name": plan.sweep.name,
-            "config": plan.sweep.model_dump(mode="json"),
+            "config": plan.sweep.to_json(),
             "points": [point.id for point in plan.points],
             "versions": {"raykd": raykd.__version__},
             "started": time.time(),
@@ -34,10 +29,8 @@ def run_inline(keys: dict[str, Any], root: Path) -> None:
         }
     )
     for point in plan.points:
-        base = base_fingerprint(point.config)
         journal.add(point.id, point_description(point))
         journal.start(point.id)
-        list(prepare(space, base, [point.config]))
-        work = Job(point.id, point.config, canonical(point.config), base)
-        list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
+        ready(context, point)
+        run(context, point)
         journal.end(point.id, "finished")

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from raykd.config.sweep import SweepConfig
+from raykd.config.digest import dump
+from raykd.plan.file import sweep_of
 from raykd.results.journal import Journal
 from raykd.trackers import Trackers
 from support.tiny_sweeps import point, sweep
@@ -54,7 +55,7 @@ def fill(root: Path | str) -> Journal:
     journal.write_sweep({"name": "tiny", "points": list(POINTS), "versions": {"raykd": "1.2"}})
     for point_id, method in POINTS.items():
         described = {"id": point_id, "method": method, "label": f"{method} seed=1", "varied": {"seed": 1}}
-        journal.add(point_id, {**described, "base": "base", "config": point().model_dump(mode="json")})
+        journal.add(point_id, {**described, "base": "base", "config": dump(point().config)})
     return journal
 
 
@@ -68,4 +69,4 @@ def trackers(journal: Journal, said: list[str] | None = None, **config: Any) -> 
     """Of a sweep file with this section `trackers`; TensorBoard is off unless it says so."""
     keys = sweep(trackers={"tensorboard": False, **config})
     say = [].append if said is None else said.append
-    return Trackers(SweepConfig.model_validate(keys), journal, guard=lambda: None, say=say)
+    return Trackers(sweep_of(keys), journal, say=say)

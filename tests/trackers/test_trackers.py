@@ -12,9 +12,9 @@ from support.tiny_sweeps import sweep
 from support.tracked_sweep import fill, report, trackers
 
 from raykd.cli import main
-from raykd.config import load_sweep
 from raykd.config.trackers import MlflowConfig, TrackersConfig, WandbConfig
 from raykd.errors import ConfigError, LeaseLostError
+from raykd.plan.file import load_sweep
 from raykd.trackers import check_trackers, follower
 from raykd.trackers.follower import Follower
 from raykd.trackers.run import Ledger

@@ -8,47 +8,31 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from raykd.predict.evaluate import evaluate
+from support.finished_sweeps import finish
+from support.points import opened, ready
 from support.tiny_sweeps import pair_point, point, tag_point
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
-from raykd.config.point import PointConfig
-from raykd.config.sweep import SweepConfig
+from raykd.config.identity import Identity
 from raykd.errors import DataError
+from raykd.plan.file import sweep_of
 from raykd.plan.inspection import check_data
 from raykd.plan.points import Plan, make_plan
 from raykd.plan.preview import count_parameters
-from raykd.predict.evaluate import evaluate
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import locate_model
-from raykd.worker.context import Workspace
 from raykd.worker.handoff import given_model, given_teacher
-from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun
-from raykd.worker.prepare import prepare
 
 NAME = "runs/multilevel#all seed=1"
 SLOW = {"learning_rate": 1e-6}
 """So slow that weights stay, to four digits, where they began."""
 
 
-def opened(root: Path) -> Workspace:
-    return Workspace.open(Store(root), root, alone=True, threads=1)
-
-
-def run(root: Path, config: PointConfig, label: str) -> dict:
+def run(root: Path, config: Identity, label: str) -> dict:
     """The result of a point that is run to its end and recorded as a sweep records it."""
-    space, base, name = opened(root), base_fingerprint(config), point_id(config)
-    journal = Journal(space.store)
-    journal.write_sweep({"points": [name]})
-    journal.add(name, {"id": name, "label": label, "method": label.split(maxsplit=1)[0]})
-    journal.start(name)
-    list(prepare(space, base, [config]))
-    work = Job(name, config, canonical(config), base)
-    list(PointRun(space, work).run(Driver(work.lineage(space.store)).next))
-    journal.end(name, "finished")
-    return journal.result(name)
+    return Journal.at(root).result(finish(root, config, label))
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -87,7 +71,7 @@ def encoder(world) -> Path:
     return journal.store.artifact(journal.result(name)["artifact"])
 
 
-def qa_point(**changes) -> PointConfig:
+def qa_point(**changes) -> Identity:
     return point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1}, **changes)
 
 
@@ -97,14 +81,14 @@ def largest_difference(found: dict[str, torch.Tensor], start: dict[str, torch.Te
 
 def test_a_qa_point_starts_from_the_encoder_of_a_parallel_point(encoder, world, answering):
     config, store, start = qa_point(), Store(answering), tensors(encoder)
-    untrained = tensors(Store(world / "runs" / "multilevel").artifact(base_fingerprint(pair_point())))
+    untrained = tensors(Store(world / "runs" / "multilevel").artifact(pair_point().base))
     assert max(float((start[name] - tensor).abs().max()) for name, tensor in untrained.items()) > 1e-3
-    for artifact in (base_fingerprint(config), Journal(store).result(point_id(config))["artifact"]):
+    for artifact in (config.base, Journal(store).result(config.id)["artifact"]):
         found = tensors(store.artifact(artifact))
         assert {name for name in found if not name.startswith("bert.")} == {"qa_outputs.weight", "qa_outputs.bias"}
         assert {f"bert.{name}" for name in start} == {name for name in found if name.startswith("bert.")}
         assert 0 < largest_difference(found, start) < 1e-4
-    assert store.record(base_fingerprint(config))["given"] == Store(encoder).read_json("record.json")["files"]
+    assert store.record(config.base)["given"] == Store(encoder).read_json("record.json")["files"]
 
 
 def test_it_ends_as_a_folder_that_transformers_answers_with(answering):
@@ -119,27 +103,27 @@ def test_it_ends_as_a_folder_that_transformers_answers_with(answering):
 
 
 def test_a_model_by_name_is_given_bit_by_bit(encoder, tmp_path):
-    space, start = opened(tmp_path), tensors(encoder)
-    qa = given_model(space, qa_point())[0].state_dict()
+    context, start = opened(tmp_path), tensors(encoder)
+    qa = given_model(context, qa_point())[0].state_dict()
     assert all(torch.equal(qa[f"bert.{name}"], tensor) for name, tensor in start.items())
-    tags = given_model(space, tag_point(base={"model": NAME}))[0].state_dict()
+    tags = given_model(context, tag_point(base={"model": NAME}))[0].state_dict()
     assert all(torch.equal(tags[f"encoder.{name}"], tensor) for name, tensor in start.items())
     taught = pair_point(teacher={"model": NAME}, base={"model": "runs/multilevel#best"})
-    for model, _ in (given_teacher(space, taught), given_model(space, taught)):
+    for model, _ in (given_teacher(context, taught), given_model(context, taught)):
         assert all(torch.equal(model.state_dict()[f"encoder.{name}"], tensor) for name, tensor in start.items())
 
 
 def test_a_tagging_student_learns_from_teachers_that_start_at_a_parallel_point(encoder, tmp_path):
     config = tag_point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1})
     result, start = run(tmp_path, config, "tags seed=1"), tensors(encoder)
-    for artifact in (*first_teachers(config), result["artifact"]):
+    for artifact in (*config.first_teachers, result["artifact"]):
         found = tensors(Store(tmp_path).artifact(artifact))
         assert found.keys() == start.keys()
         assert 0 < max(float((found[name] - tensor).abs().max()) for name, tensor in start.items()) < 1e-4
 
 
-def planned(config: PointConfig) -> Plan:
-    return make_plan(SweepConfig.model_validate({"name": "chained", **config.model_dump(mode="json")}))
+def planned(config: Identity) -> Plan:
+    return make_plan(sweep_of({"name": "chained", **config.model_dump(mode="json")}))
 
 
 @pytest.mark.parametrize(
@@ -179,12 +163,12 @@ def other_weights(world: Path) -> Iterator[None]:
 
 
 def test_another_base_under_the_same_name_is_refused_when_the_sweep_goes_on(world, tmp_path):
-    space, config, base = opened(tmp_path), qa_point(), base_fingerprint(qa_point())
-    list(prepare(space, base, [config]))
-    list(prepare(space, base, [config]))
+    context, config = opened(tmp_path), qa_point()
+    ready(context, config)
+    ready(context, config)
     refused = pytest.raises(DataError, match=r"^base\.model runs/multilevel#all seed=1: model\.safetensors changed")
     with other_weights(world), refused:
-        list(prepare(space, base, [config]))
+        ready(context, config)
 
 
 def test_a_point_is_evaluated_by_its_name(here, answering, tmp_path):

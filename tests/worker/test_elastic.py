@@ -6,21 +6,21 @@ from support import elastic_training as elastic
 from support.process_group import run_as_ranks
 
 from raykd.results.artifacts import Store
-from raykd.worker.context import Workspace
+from raykd.worker.context import WorkerContext
 
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory) -> dict[tuple[int, int], dict[int, dict[str, torch.Tensor]]]:
     """(ranks before, ranks after) -> stage -> the weights at the end."""
     root = tmp_path_factory.mktemp("elastic")
-    space = Workspace.open(Store(root), root, alone=True, threads=1)
+    context = WorkerContext.open(Store(root), root, alone=True, threads=1)
     for stage in elastic.STAGES:
-        elastic.first_half(space, stage)
+        elastic.first_half(context, stage)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAYKD_TEST_ROOT", str(root))
         up = run_as_ranks(elastic.rank_of_two, 2, tmp_path_factory.mktemp("ranks"))[0]
-    down = {stage: elastic.second_half(space, stage, saved_by=2) for stage in elastic.STAGES}
-    same = {stage: elastic.second_half(space, stage, saved_by=1) for stage in elastic.STAGES}
+    down = {stage: elastic.second_half(context, stage, saved_by=2) for stage in elastic.STAGES}
+    same = {stage: elastic.second_half(context, stage, saved_by=1) for stage in elastic.STAGES}
     return {(1, 2): up, (2, 1): down, (1, 1): same}
 
 

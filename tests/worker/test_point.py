@@ -1,30 +1,28 @@
 """The worker loop on the built-in world: real DeepSpeed engines in this process, no Ray."""
 
+import dataclasses
 import itertools
 import json
 import math
-import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
+from support.points import killed_after, losses, opened, ready, reports, run, sharing, weights
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import point
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
-from raykd.config.point import PointConfig
-from raykd.errors import ArtifactError, TrainingError
+from raykd.config.identity import Identity
+from raykd.errors import ArtifactError, LeaseLostError, TrainingError
 from raykd.report.examples import read_examples
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
-from raykd.worker.checkpoints import Checkpoints, Progress, load_progress
-from raykd.worker.context import Workspace
-from raykd.worker.lineage import Driver
+from raykd.storage import Name
+from raykd.worker.checkpoints import Checkpoints
 from raykd.worker.passes import signal_store
-from raykd.worker.point import Job, PointRun, unguarded
-from raykd.worker.prepare import prepare
+from raykd.worker.resuming import ResumeState, load_resume_state
 from raykd.worker.timer import no_notice
 
 
@@ -32,80 +30,56 @@ from raykd.worker.timer import no_notice
 def prepared(tmp_path_factory) -> Path:
     """A results folder with generation 0, its scores and signals."""
     root = tmp_path_factory.mktemp("prepared")
-    space = Workspace.open(Store(root), root, alone=True, threads=1)
-    list(prepare(space, base_fingerprint(point()), [point()]))
+    ready(opened(root), point())
     return root
 
 
 @pytest.fixture
-def space(prepared, tmp_path) -> Workspace:
+def context(prepared, tmp_path):
     """A results folder of the test's own, sharing generation 0."""
-    for name in ("artifacts", "scores", "signals"):
-        shutil.copytree(prepared / name, tmp_path / name)
-    return Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
+    return sharing(prepared, tmp_path)
 
 
-def job(config: PointConfig, guard=unguarded) -> Job:
-    return Job(point_id(config), config, canonical(config), base_fingerprint(config), guard)
+def progress(context, point: Identity) -> ResumeState:
+    checkpoints = Checkpoints(context, point.id, point.config.compute, notice=no_notice)
+    return load_resume_state(checkpoints, point.config.lineage)
 
 
-def reports(space: Workspace, config: PointConfig, guard=unguarded):
-    work = job(config, guard)
-    return PointRun(space, work).run(Driver(work.lineage(space.store)).next)
-
-
-def progress(space: Workspace, config: PointConfig) -> Progress:
-    checkpoints = Checkpoints(space, point_id(config), config.compute, guard=unguarded, notice=no_notice)
-    return load_progress(checkpoints, config.lineage)
-
-
-def run(space: Workspace, config: PointConfig) -> dict:
-    """The result of a point that is run to its end."""
-    list(reports(space, config))
-    return Journal(space.store).result(point_id(config))
-
-
-def weights(space: Workspace, artifact: str) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(space.store.artifact(artifact) / "model.safetensors")
-
-
-def losses(space: Workspace, config: PointConfig) -> list[list[float]]:
-    return [row for epoch in Journal(space.store).epochs(point_id(config)) for row in epoch["losses"]]
-
-
-def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_record_each(space):
-    result = run(space, point())
-    record = space.store.verify(result["artifact"])
+def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_record_each(context):
+    result = run(context, point())
+    record = context.store.verify(result["artifact"])
     assert record["generation"] == 2
     assert record["parents"] == [result["generations"][0]["artifact"]]
     assert len(result["scores"]["cells"]) == 9
-    outcomes = Journal(space.store).outcomes(point_id(point()))
+    outcomes = Journal(context.store).outcomes(point().id)
     check_rebuilt(outcomes, result["scores"])
     # Four questions, each asked and answered in three languages.
     assert (read_examples(outcomes, "gxlt_f1").counts == np.ones((4, 9))).all()
-    (base,) = Journal(space.store).base_scores()
+    (base,) = Journal(context.store).base_scores()
     check_rebuilt(base["outcomes"], base["scores"])
-    assert [epoch["generation"] for epoch in Journal(space.store).epochs(point_id(point()))] == [1, 2]
+    assert [epoch["generation"] for epoch in Journal(context.store).epochs(point().id)] == [1, 2]
     assert result["data"]["budget"]["ids"]
 
 
-def test_only_the_last_generation_keeps_its_weights(space):
-    first, last = run(space, point())["generations"]
-    assert not space.store.has(first["artifact"])
-    assert space.store.has(last["artifact"])
+def test_only_the_last_generation_keeps_its_weights(context):
+    first, last = run(context, point())["generations"]
+    assert not context.store.has(first["artifact"])
+    assert context.store.has(last["artifact"])
     with pytest.raises(ArtifactError, match="weights were removed"):
-        space.store.verify(first["artifact"])
+        context.store.verify(first["artifact"])
 
 
 @pytest.mark.parametrize(
     ("student_init", "teacher"),
     itertools.product(("previous", "teacher", "base"), ("snapshot", "best", "ensemble", "fixed")),
 )
-def test_every_combination_of_student_init_and_teacher_trains_with_the_teachers_it_names(space, student_init, teacher):
+def test_every_combination_of_student_init_and_teacher_trains_with_the_teachers_it_names(
+    context, student_init, teacher
+):
     config = point(lineage={"student_init": student_init, "teacher": teacher, "num_generations": 3, "keep": "all"})
-    result, base = run(space, config), base_fingerprint(config)
+    result, base = run(context, config), config.base
     first, second, _ = (generation["artifact"] for generation in result["generations"])
-    used = [tuple(epoch["teachers"]) for epoch in Journal(space.store).epochs(point_id(config))]
+    used = [tuple(epoch["teachers"]) for epoch in Journal(context.store).epochs(config.id)]
     expected = {
         "snapshot": [(base,), (first,), (second,)],
         "ensemble": [(base,), (base, first), (base, first, second)],
@@ -118,30 +92,27 @@ def test_every_combination_of_student_init_and_teacher_trains_with_the_teachers_
     else:
         assert used == expected[teacher]
     # Generation 1 learns from its own starting point: no divergence yet in the first step, without dropout.
-    assert losses(space, config)[0][2] == pytest.approx(0, abs=1e-6)
+    assert losses(context, config)[0][2] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp_path_factory):
+def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, tmp_path_factory):
     config = point(
         lineage={"num_generations": 2, "epochs_per_generation": 2}, training={"dropout": 0.1, "weight_decay": 0.01}
     )
-    undisturbed = run(space, config)
-    for killed_after in (1, 2, 3):
-        root = tmp_path_factory.mktemp(f"killed-{killed_after}")
-        other = Workspace.open(Store(root), root, alone=True, threads=1)
-        list(prepare(other, base_fingerprint(config), [config]))
-        interrupted = reports(other, config)
-        for _ in range(killed_after):
-            next(interrupted)
-        interrupted.close()
+    undisturbed = run(context, config)
+    for num_epochs in (1, 2, 3):
+        root = tmp_path_factory.mktemp(f"killed-{num_epochs}")
+        other = opened(root)
+        ready(other, config)
+        killed_after(other, config, num_epochs)
         found = progress(other, config)
-        assert found.saved.position.epochs == killed_after
-        assert len(found.records) == (killed_after - 1) // 2
+        assert found.saved.position.epochs == num_epochs
+        assert len(found.records) == (num_epochs - 1) // 2
         resumed = list(reports(other, config))
-        assert [report["epoch"] for report in resumed] == list(range(killed_after + 1, 5))
-        again = Journal(other.store).result(point_id(config))
+        assert [report["epoch"] for report in resumed] == list(range(num_epochs + 1, 5))
+        again = Journal(other.store).result(config.id)
         assert again["scores"] == undisturbed["scores"]
-        expected, found = weights(space, undisturbed["artifact"]), weights(other, again["artifact"])
+        expected, found = weights(context, undisturbed["artifact"]), weights(other, again["artifact"])
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
@@ -149,82 +120,81 @@ class Killed(Exception):
     """Stands for the end of a process."""
 
 
-def killed_at(number: int):
-    """A guard that ends the run the so-manieth time that it is about to write."""
-    calls = itertools.count(1)
+@dataclass(frozen=True)
+class KilledStore(Store):
+    """A store that takes so many changes below `checkpoints`, and then none at all."""
 
-    def guard() -> None:
-        if next(calls) >= number:
+    left: list[int] = field(default_factory=list)
+
+    def _change(self, operation: str, name: Name, *arguments) -> None:
+        self.left[0] -= "checkpoints" in str(name)
+        if self.left[0] < 0:
             raise Killed
-
-    return guard
+        super()._change(operation, name, *arguments)
 
 
 @pytest.mark.parametrize("student_init", ["previous", "base"])
 def test_a_point_killed_inside_an_epoch_goes_on_at_that_very_step_and_ends_with_the_same_bits(
-    space, prepared, tmp_path_factory, student_init
+    context, prepared, tmp_path_factory, student_init
 ):
     training = {"dropout": 0.1, "weight_decay": 0.01, "tokens_per_step": 256}
     lineage = {"num_generations": 2, "student_init": student_init}
     undisturbed = point(lineage=lineage, training=training, compute={"checkpoints": False})
-    expected, rows = run(space, undisturbed), losses(space, undisturbed)
+    expected, rows = run(context, undisturbed), losses(context, undisturbed)
     config = point(lineage=lineage, training=training, compute={"checkpoint_seconds": 0})
     num_steps = len(rows) // 2
     inside = set()
-    # A guard is called twice for a checkpoint, so an odd number of times is between its share and its position.
-    for number in (2, 5, 2 * num_steps + 6):
+    # A checkpoint is three changes: its share, the record of that, the position; from the third on an old one goes too.
+    for number in (1, 7, 4 * num_steps + 9):
         root = tmp_path_factory.mktemp(f"killed-{number}")
-        other = Workspace.open(Store(root), root, alone=True, threads=1)
-        list(prepare(other, base_fingerprint(config), [config]))
+        other = opened(root)
+        ready(other, config)
+        killed = dataclasses.replace(other, store=KilledStore(root, left=[number]))
         with pytest.raises(Killed):
-            list(reports(other, config, killed_at(number)))
+            list(reports(killed, config))
         found = progress(other, config)
         inside.add(len(found.saved.position.begun.losses) if found.saved else 0)
         again = run(other, config)
-        assert losses(other, config) == rows
+        assert torch.equal(losses(other, config), rows)
         assert again["scores"] == expected["scores"]
-        ours, theirs = weights(other, again["artifact"]), weights(space, expected["artifact"])
+        ours, theirs = weights(other, again["artifact"]), weights(context, expected["artifact"])
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert len(inside - {0}) >= 2
 
 
-def test_a_run_that_lost_its_point_writes_nothing_but_signs_of_life(space):
-    before = {path for path in space.store.root.rglob("*") if path.is_file()}
-    with pytest.raises(Killed):
-        list(reports(space, point(), killed_at(1)))
-    assert {path.name for path in space.store.root.rglob("*") if path.is_file() and path not in before} == {
-        "pulse.json"
-    }
+def test_a_run_that_lost_its_point_writes_nothing(context):
+    def lost() -> None:
+        raise LeaseLostError("another run took over")
+
+    before = {path for path in context.store.root.rglob("*") if path.is_file()}
+    late = dataclasses.replace(context, store=Store(context.store.root, fence=lost))
+    with pytest.raises(LeaseLostError):
+        list(reports(late, point()))
+    assert {path for path in context.store.root.rglob("*") if path.is_file()} == before
 
 
-def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(space):
+def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(context):
     config = point(compute={"checkpoints": False})
-    interrupted = reports(space, config)
-    next(interrupted), next(interrupted)
-    interrupted.close()
-    assert progress(space, config) == Progress([], None)
-    assert [report["epoch"] for report in reports(space, config)] == [1, 2]
+    killed_after(context, config, 2)
+    assert progress(context, config) == ResumeState([], None)
+    assert [report["epoch"] for report in reports(context, config)] == [1, 2]
 
 
-def test_a_live_teacher_and_stored_signals_give_the_same_losses(space):
+def test_a_live_teacher_and_stored_signals_give_the_same_losses(context):
     stored = point(distillation={"coefficient": "map_at_k", "window": 2, "k": 5})
     live = point(distillation={"coefficient": "map_at_k", "window": 2, "k": 5, "signals": "live"})
-    run(space, stored), run(space, live)
-    torch.testing.assert_close(
-        torch.tensor(losses(space, stored)), torch.tensor(losses(space, live)), atol=2e-5, rtol=0
-    )
+    run(context, stored), run(context, live)
+    torch.testing.assert_close(losses(context, stored), losses(context, live), atol=2e-5, rtol=0)
 
 
-def test_the_ensemble_of_live_teachers_equals_the_stored_one(space):
+def test_the_ensemble_of_live_teachers_equals_the_stored_one(context):
     stored = point(lineage={"teacher": "ensemble"})
     live = point(lineage={"teacher": "ensemble"}, distillation={"signals": "live"})
-    run(space, stored), run(space, live)
-    torch.testing.assert_close(
-        torch.tensor(losses(space, stored)), torch.tensor(losses(space, live)), atol=2e-5, rtol=0
-    )
+    run(context, stored), run(context, live)
+    torch.testing.assert_close(losses(context, stored), losses(context, live), atol=2e-5, rtol=0)
 
 
-def test_the_legacy_preset_trains_with_padding_in_the_divergence(space):
+def test_the_legacy_preset_trains_with_padding_in_the_divergence(context):
     legacy = {
         "coefficient": "reciprocal_rank",
         "k": 10,
@@ -241,97 +211,95 @@ def test_the_legacy_preset_trains_with_padding_in_the_divergence(space):
         "micro_batch_examples": 6,
     }
     config = point(distillation=legacy, training=training)
-    run(space, config)
-    rows = losses(space, config)
+    run(context, config)
+    rows = losses(context, config)
     assert len(rows) == 2 * 2  # 32 windows in steps of 24 and 8
     assert rows[0][2] == pytest.approx(0, abs=1e-6)
     assert rows[-1][2] > 0
 
 
 @pytest.mark.parametrize("view", ["q-random", "q-en-diag"])
-def test_a_teacher_that_reads_another_question_differs_from_the_first_step_on(space, view):
+def test_a_teacher_that_reads_another_question_differs_from_the_first_step_on(context, view):
     config = point(data={"teacher_view": view})
-    run(space, config)
-    assert losses(space, config)[0][2] > 1e-4
+    run(context, config)
+    assert losses(context, config)[0][2] > 1e-4
 
 
-def test_views_with_other_questions_do_not_share_stored_signals(space):
-    base = base_fingerprint(point())
+def test_views_with_other_questions_do_not_share_stored_signals(context):
+    base = point().base
     configs = [point(data={"teacher_view": "q-random", "num_target_languages": number}) for number in (1, 2)]
-    folders = {signal_store(space, base, config, base).folder for config in configs}
+    folders = {signal_store(context, base, config).folder for config in configs}
     assert len(folders) == 2
 
 
-def test_points_that_differ_in_knobs_share_one_signal_folder(space):
-    base = base_fingerprint(point())
+def test_points_that_differ_in_knobs_share_one_signal_folder(context):
+    base = point().base
     knobs = [{"temperature": 4}, {"coefficient": "map_at_k"}, {"kd_weight": 0.5}]
-    folders = {signal_store(space, base, point(distillation=each), base).folder for each in knobs}
+    folders = {signal_store(context, base, point(distillation=each), base).folder for each in knobs}
     assert len(folders) == 1
 
 
-def test_a_student_with_fewer_layers_learns_from_the_whole_teacher(space):
+def test_a_student_with_fewer_layers_learns_from_the_whole_teacher(context):
     config = point(student={"num_layers": 1})
-    result = run(space, config)
-    saved = json.loads((space.store.artifact(result["artifact"]) / "config.json").read_text())
+    result = run(context, config)
+    saved = json.loads((context.store.artifact(result["artifact"]) / "config.json").read_text())
     assert saved["num_hidden_layers"] == 1
-    assert losses(space, config)[0][2] > 1e-4
+    assert losses(context, config)[0][2] > 1e-4
 
 
 def test_plain_fine_tuning_stores_no_signals(prepared, tmp_path):
     config = point(distillation={"kd_weight": 0})
-    space = Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
-    list(prepare(space, base_fingerprint(config), [config]))
-    run(space, config)
+    context = opened(tmp_path)
+    ready(context, config)
+    run(context, config)
     assert not (tmp_path / "signals").exists()
 
 
-def test_a_gate_that_nobody_passes_delivers_generation_0(space):
+def test_a_gate_that_nobody_passes_delivers_generation_0(context):
     config = point(lineage={"min_delta": 100, "patience": 1, "num_generations": 3})
-    result = run(space, config)
+    result = run(context, config)
     assert len(result["generations"]) == 1
-    assert result["artifact"] == base_fingerprint(config)
-    (base,) = Journal(space.store).base_scores()
-    assert Journal(space.store).outcomes(point_id(config)) == base["outcomes"]
+    assert result["artifact"] == config.base
+    (base,) = Journal(context.store).base_scores()
+    assert Journal(context.store).outcomes(config.id) == base["outcomes"]
 
 
-def test_a_diverging_point_says_which_step_of_which_examples(space):
+def test_a_diverging_point_says_which_step_of_which_examples(context):
     config = point(training={"learning_rate": 1e30, "max_grad_norm": 0.0}, compute={"checkpoint_seconds": 0})
     with pytest.raises(TrainingError, match=r"generation 1, epoch 1: the loss of step \d+ is not a number, on sw-"):
-        run(space, config)
-    assert not space.store.exists(space.store.point(point_id(config)) / "epochs")
+        run(context, config)
+    assert not context.store.exists(context.store.point(config.id) / "epochs")
     # What is saved is from before that step.
-    assert all(map(math.isfinite, itertools.chain(*progress(space, config).saved.position.begun.losses)))
+    assert all(map(math.isfinite, itertools.chain(*progress(context, config).saved.position.begun.losses)))
 
 
-def test_a_teacher_whose_bytes_changed_is_refused(space):
-    config, base = point(), base_fingerprint(point())
-    folder = space.store.artifact(base)
+def test_a_teacher_whose_bytes_changed_is_refused(context):
+    config, base = point(), point().base
+    folder = context.store.artifact(base)
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:-1] + b"\x00")
     with pytest.raises(ArtifactError, match=r"model\.safetensors differs from its record"):
-        run(space, config)
+        run(context, config)
 
 
-def test_generation_0_with_a_damaged_record_is_refused_and_not_made_again(space):
-    config, base = point(), base_fingerprint(point())
-    space.store.write(f"artifacts/{base}/record.json", b'{"given": {}')
+def test_generation_0_with_a_damaged_record_is_refused_and_not_made_again(context):
+    config, base = point(), point().base
+    context.store.write(f"artifacts/{base}/record.json", b'{"given": {}')
     with pytest.raises(ArtifactError, match=r"record\.json: damaged"):
-        list(prepare(space, base, [config]))
-    assert not space.store.has(base)
+        ready(context, config)
+    assert not context.store.has(base)
 
 
-def test_micro_batches_change_nothing_but_rounding(space):
+def test_micro_batches_change_nothing_but_rounding(context):
     whole = point()
     parts = point(training={"micro_batch_tokens": 128})
-    run(space, whole), run(space, parts)
-    torch.testing.assert_close(
-        torch.tensor(losses(space, whole)), torch.tensor(losses(space, parts)), atol=2e-5, rtol=0
-    )
+    run(context, whole), run(context, parts)
+    torch.testing.assert_close(losses(context, whole), losses(context, parts), atol=2e-5, rtol=0)
 
 
 def test_bf16_trains_and_hands_over(prepared, tmp_path):
     config = point(compute={"precision": "bf16"})
-    space = Workspace.open(Store(tmp_path), tmp_path, alone=True, threads=1)
-    list(prepare(space, base_fingerprint(config), [config]))
-    assert run(space, config)["scores"]["gxlt_f1"] >= 0
-    assert {tensor.dtype for tensor in weights(space, run(space, config)["artifact"]).values()} == {torch.float32}
+    context = opened(tmp_path)
+    ready(context, config)
+    assert run(context, config)["scores"]["gxlt_f1"] >= 0
+    assert {tensor.dtype for tensor in weights(context, run(context, config)["artifact"]).values()} == {torch.float32}

@@ -1,150 +1,108 @@
 """The worker loop on tagging: monolingual teachers, later generations, resumed points. Real engines, no Ray."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from support.points import (
+    epochs,
+    killed_after,
+    losses,
+    opened,
+    ready,
+    reports,
+    run,
+    shared_files,
+    sharing,
+    weights,
+)
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import tag_point
 
-from raykd.config.identity import base_fingerprint, canonical, first_teachers, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.errors import ArtifactError
-from raykd.models.tagging import HEAD_CONFIG, HEAD_WEIGHTS
+from raykd.models.tagging import HEAD_CONFIG
 from raykd.results.artifacts import Store, hash_folder
 from raykd.results.journal import Journal
-from raykd.worker.context import Workspace
-from raykd.worker.lineage import Driver
 from raykd.worker.passes import base_scores, signal_store, taught_rows, teacher_signals
-from raykd.worker.point import Job, PointRun
-from raykd.worker.prepare import prepare
-
-MADE = ("artifacts", "scores", "signals")
-
-
-def opened(root: Path) -> Workspace:
-    return Workspace.open(Store(root), root, alone=True, threads=1)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Path:
     """A results folder with generation 0, its scores and signals."""
     root = tmp_path_factory.mktemp("prepared")
-    list(prepare(opened(root), base_fingerprint(tag_point()), [tag_point()]))
+    ready(opened(root), tag_point())
     return root
 
 
 @pytest.fixture
-def space(prepared, tmp_path) -> Workspace:
+def context(prepared, tmp_path):
     """A results folder of the test's own, sharing generation 0."""
     return sharing(prepared, tmp_path)
 
 
-def sharing(prepared: Path, root: Path) -> Workspace:
-    for name in MADE:
-        shutil.copytree(prepared / name, root / name)
-    return opened(root)
-
-
-def teachers_of(config: PointConfig) -> dict[str, str]:
+def teachers_of(config: Identity) -> dict[str, str]:
     """Language -> its teacher."""
-    return {language: name for name, language in first_teachers(config).items()}
-
-
-def reports(space: Workspace, config: PointConfig):
-    work = Job(point_id(config), config, canonical(config), base_fingerprint(config))
-    return PointRun(space, work).run(Driver(work.lineage(space.store)).next)
-
-
-def run(space: Workspace, config: PointConfig) -> dict:
-    """The result of a point that is run to its end."""
-    list(reports(space, config))
-    return Journal(space.store).result(point_id(config))
-
-
-def epochs(space: Workspace, config: PointConfig) -> list[dict]:
-    return list(Journal(space.store).epochs(point_id(config)))
-
-
-def losses(space: Workspace, config: PointConfig) -> torch.Tensor:
-    return torch.tensor([row for epoch in epochs(space, config) for row in epoch["losses"]])
-
-
-def weights(space: Workspace, artifact: str) -> dict[str, torch.Tensor]:
-    folder = space.store.artifact(artifact)
-    files = [safetensors.torch.load_file(folder / name) for name in ("model.safetensors", HEAD_WEIGHTS)]
-    return {name: tensor for file in files for name, tensor in file.items()}
-
-
-def files_of(root: Path) -> dict[str, int]:
-    """Every file that points share -> when it was written."""
-    return {
-        str(path.relative_to(root)): path.stat().st_mtime_ns
-        for name in MADE
-        for path in (root / name).rglob("*")
-        if path.is_file()
-    }
+    return {language: name for name, language in config.first_teachers.items()}
 
 
 # Generation 0 -----------------------------------------------------------------------------------------------------
 
 
-def test_each_language_has_one_teacher_that_is_trained_on_it_alone(space):
-    config, base = tag_point(), base_fingerprint(tag_point())
+def test_each_language_has_one_teacher_that_is_trained_on_it_alone(context):
+    config, base = tag_point(), tag_point().base
     teachers = teachers_of(config)
     assert list(teachers) == ["en", "es"] and base not in teachers.values()
     for language, name in teachers.items():
-        record = space.store.verify(name)
+        record = context.store.verify(name)
         assert (record["kind"], record["base"], record["language"]) == ("teacher", base, language)
-    assert len({space.store.record(name)["data"] for name in teachers.values()}) == 2
+    assert len({context.store.record(name)["data"] for name in teachers.values()}) == 2
 
 
 def test_points_share_teachers_scores_and_signals_and_a_second_start_makes_nothing_again(tmp_path, prepared):
-    space, base = sharing(prepared, tmp_path), base_fingerprint(tag_point())
-    before = files_of(tmp_path)
+    context, base = sharing(prepared, tmp_path), tag_point().base
+    before = shared_files(tmp_path)
     knobs = [{"objective": "top_k", "k": 2}, {"temperature": 4}, {"objective": "exact"}, {"kd_share": 0.5}]
     configs = [tag_point(distillation=each, seed=1) for each in knobs]
-    assert {base_fingerprint(config) for config in configs} == {base}
-    assert {tuple(first_teachers(config)) for config in configs} == {tuple(first_teachers(tag_point()))}
-    lines = list(prepare(space, base, configs))
-    assert [line for line in lines if "scores" not in line] == []
-    assert files_of(tmp_path) == before
+    assert {config.base for config in configs} == {base}
+    assert {tuple(config.first_teachers) for config in configs} == {tuple(tag_point().first_teachers)}
+    assert [line for line in ready(context, *configs) if "scores" not in line] == []
+    assert shared_files(tmp_path) == before
 
 
-def test_another_seed_of_a_point_adds_signals_and_no_teacher(space):
-    config, base = tag_point(seed=2), base_fingerprint(tag_point())
-    (scores, signals) = prepare(space, base, [config])
+def test_another_seed_of_a_point_adds_signals_and_no_teacher(context):
+    config = tag_point(seed=2)
+    scores, signals = ready(context, config)
     assert scores.startswith("generation 0 scores")
     assert "signals over" in signals
-    assert list(prepare(space, base, [config])) == [scores]
+    assert ready(context, config) == [scores]
 
 
-def test_one_teacher_of_all_languages_is_another_one(space, prepared):
+def test_one_teacher_of_all_languages_is_another_one(context, prepared):
     config = tag_point(base={"train": {"teachers": "one"}})
-    lines = list(prepare(space, base_fingerprint(config), [config]))
+    lines = ready(context, config)
     assert any(line.startswith("teacher of all languages: epoch 1/1") for line in lines)
-    assert list(first_teachers(config).values()) == [None]
-    assert not {*first_teachers(config)} & {*first_teachers(tag_point())}
+    assert list(config.first_teachers.values()) == [None]
+    assert not {*config.first_teachers} & {*tag_point().first_teachers}
 
 
-def test_generation_0_is_scored_language_by_language(space):
+def test_generation_0_is_scored_language_by_language(context):
     config = tag_point()
-    scores = base_scores(space.store, base_fingerprint(config), config)
+    scores = base_scores(context.store, config)
     assert list(scores["final"]["cells"]) == ["en", "es", "zh"]
     assert scores["epoch"]["cells"]["en"]["num_sentences"] == 2
 
 
-def test_a_teacher_is_asked_about_its_own_language_alone(space):
-    config, base = tag_point(), base_fingerprint(tag_point())
-    train = space.train_set(config, base)
+def test_a_teacher_is_asked_about_its_own_language_alone(context):
+    config = tag_point()
+    train = context.train_set(config)
     for language, name in teachers_of(config).items():
-        rows = taught_rows(space, name, config, base)
+        rows = taught_rows(context, name, config)
         assert {train.features.languages[number] for number in train.features.language[rows]} == {language}
-        store = signal_store(space, name, config, base)
+        store = signal_store(context, name, config)
         assert len(store.missing(train.features.ids)) == len(train.features) - len(rows)
-    readings = teacher_signals(space, tuple(first_teachers(config)), config, base, in_memory=None)
+    readings = teacher_signals(context, tuple(config.first_teachers), config, in_memory=None)
     assert [reading.arrays["emissions"].dtype for reading in readings] == [torch.float16] * 2
     assert [set(reading.constants) for reading in readings] == [{"between", "start", "end"}] * 2
     assert not torch.equal(readings[0].constants["between"], readings[1].constants["between"])
@@ -153,12 +111,12 @@ def test_a_teacher_is_asked_about_its_own_language_alone(space):
 # Generations ------------------------------------------------------------------------------------------------------
 
 
-def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(space):
-    result = run(space, tag_point())
-    check_rebuilt(Journal(space.store).outcomes(point_id(tag_point())), result["scores"])
-    (base,) = Journal(space.store).base_scores()
+def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(context):
+    result = run(context, tag_point())
+    check_rebuilt(Journal(context.store).outcomes(tag_point().id), result["scores"])
+    (base,) = Journal(context.store).base_scores()
     check_rebuilt(base["outcomes"], base["scores"])
-    record = space.store.verify(result["artifact"])
+    record = context.store.verify(result["artifact"])
     assert record["generation"] == 2 and record["parents"] == [result["generations"][0]["artifact"]]
     assert list(result["scores"]["cells"]) == ["en", "es", "zh"]
     assert set(result["data"]["budgets"]) == {"en", "es"} and result["num_windows"] == 24
@@ -166,36 +124,36 @@ def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(spac
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("teacher", ["snapshot", "ensemble", "fixed"])
-def test_later_generations_learn_from_the_student_and_from_the_first_teachers_where_asked(space, teacher, keep):
+def test_later_generations_learn_from_the_student_and_from_the_first_teachers_where_asked(context, teacher, keep):
     config = tag_point(lineage={"teacher": teacher, "keep_first_teachers": keep, "keep": "all"})
-    student, first = run(space, config)["generations"][0]["artifact"], [*first_teachers(config)]
+    student, first = run(context, config)["generations"][0]["artifact"], [*config.first_teachers]
     later = {"snapshot": [student], "ensemble": [*first, student], "fixed": first}[teacher]
     later += [name for name in first if keep and name not in later]
-    assert [epoch["teachers"] for epoch in epochs(space, config)] == [first, later]
+    assert [epoch["teachers"] for epoch in epochs(context, config)] == [first, later]
 
 
-def test_a_student_that_starts_at_its_own_teacher_has_nothing_to_learn_but_labels(space):
+def test_a_student_that_starts_at_its_own_teacher_has_nothing_to_learn_but_labels(context):
     # Generation 2 starts where generation 1 ended; half precision of the signals is what is left.
     config = tag_point(lineage={"student_init": "teacher"}, training={"dropout": 0.0})
-    run(space, config)
-    per_epoch = len(losses(space, config)) // 2
-    kd = losses(space, config)[:, 2]
+    run(context, config)
+    per_epoch = len(losses(context, config)) // 2
+    kd = losses(context, config)[:, 2]
     assert kd[0] > 1e-2
     assert kd[per_epoch] == pytest.approx(0, abs=1e-3)
 
 
-def test_the_best_teacher_is_chosen_by_the_selection_set(space):
+def test_the_best_teacher_is_chosen_by_the_selection_set(context):
     selection = {"source": {"num_items": 8}, "selection": {"builtin": "small-world", "num_items": 6}}
     lineage = {"teacher": "best", "num_generations": 3, "keep": "all"}
     config = tag_point(
         lineage=lineage, evaluation={**selection, "epoch_max_items": None}, training={"learning_rate": 1e-2}
     )
-    list(prepare(space, base_fingerprint(config), [config]))
-    scores = base_scores(space.store, base_fingerprint(config), config)
+    ready(context, config)
+    scores = base_scores(context.store, config)
     assert (scores["final"]["cells"]["en"]["num_sentences"], scores["epoch"]["cells"]["en"]["num_sentences"]) == (8, 6)
-    result = run(space, config)
-    found = epochs(space, config)
-    best, expected = scores["epoch"]["f1"], [*first_teachers(config)]
+    result = run(context, config)
+    found = epochs(context, config)
+    best, expected = scores["epoch"]["f1"], [*config.first_teachers]
     for epoch, generation in zip(found, result["generations"], strict=True):
         assert epoch["teachers"] == expected
         assert generation["best_score"] == epoch["dev_score"]
@@ -204,54 +162,49 @@ def test_the_best_teacher_is_chosen_by_the_selection_set(space):
     assert best > scores["epoch"]["f1"]
 
 
-def test_a_gate_that_nobody_passes_delivers_the_best_student_where_generation_0_is_several_models(space):
+def test_a_gate_that_nobody_passes_delivers_the_best_student_where_generation_0_is_several_models(context):
     # The base artifact is a start and no teacher: nobody trained it.
     config = tag_point(lineage={"min_delta": 100, "patience": 2, "num_generations": 3})
-    result = run(space, config)
+    result = run(context, config)
     students = {each["artifact"]: each["dev_score"] for each in result["generations"]}
     assert len(students) == 2
     assert students[result["artifact"]] == max(students.values())
-    assert space.store.has(result["artifact"])
+    assert context.store.has(result["artifact"])
 
 
-def test_a_gate_that_nobody_passes_delivers_the_one_teacher_of_all_languages(space):
+def test_a_gate_that_nobody_passes_delivers_the_one_teacher_of_all_languages(context):
     config = tag_point(base={"train": {"teachers": "one"}}, lineage={"min_delta": 100, "num_generations": 3})
-    list(prepare(space, base_fingerprint(config), [config]))
-    result = run(space, config)
-    assert [result["artifact"]] == [*first_teachers(config)]
-    assert result["scores"] == base_scores(space.store, base_fingerprint(config), config)["final"]
+    ready(context, config)
+    result = run(context, config)
+    assert [result["artifact"]] == [*config.first_teachers]
+    assert result["scores"] == base_scores(context.store, config)["final"]
 
 
 def test_the_baseline_stores_no_signals_and_has_no_teacher(prepared, tmp_path):
     config = tag_point(distillation={"kd_weight": 0})
-    for name in ("artifacts", "scores"):
-        shutil.copytree(prepared / name, tmp_path / name)
-    space = opened(tmp_path)
-    list(prepare(space, base_fingerprint(config), [config]))
-    run(space, config)
+    context = sharing(prepared, tmp_path, folders=("artifacts", "scores"))
+    ready(context, config)
+    run(context, config)
     assert not (tmp_path / "signals").exists()
-    assert (losses(space, config)[:, 2] == 0).all()
+    assert (losses(context, config)[:, 2] == 0).all()
 
 
-def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp_path_factory):
+def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, tmp_path_factory):
     config = tag_point(
         lineage={"epochs_per_generation": 2, "keep_first_teachers": True},
         training={"dropout": 0.1, "weight_decay": 0.01, "transition_learning_rate": 1e-2},
         distillation={"objective": "posterior_top_wk", "k": 3, "kd_share": {"start": 1, "end": 0}},
         head={"lstm_size": 8},
     )
-    list(prepare(space, base_fingerprint(config), [config]))
-    others = [sharing(space.store.root, tmp_path_factory.mktemp("killed")) for _ in range(3)]
-    undisturbed = run(space, config)
-    for killed_after, other in enumerate(others, 1):
-        interrupted = reports(other, config)
-        for _ in range(killed_after):
-            next(interrupted)
-        interrupted.close()
-        assert [report["epoch"] for report in reports(other, config)] == list(range(killed_after + 1, 5))
-        again = Journal(other.store).result(point_id(config))
+    ready(context, config)
+    others = [sharing(context.store.root, tmp_path_factory.mktemp("killed")) for _ in range(3)]
+    undisturbed = run(context, config)
+    for num_epochs, other in enumerate(others, 1):
+        killed_after(other, config, num_epochs)
+        assert [report["epoch"] for report in reports(other, config)] == list(range(num_epochs + 1, 5))
+        again = Journal(other.store).result(config.id)
         assert again["scores"] == undisturbed["scores"]
-        expected, found = weights(space, undisturbed["artifact"]), weights(other, again["artifact"])
+        expected, found = weights(context, undisturbed["artifact"]), weights(other, again["artifact"])
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
@@ -261,7 +214,7 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(space, prepared, tmp
 PARTS = ("transitions", "lstm", "emissions", "encoder")
 
 
-def moved(space: Workspace, **training: float) -> dict[str, float]:
+def moved(context, **training: float) -> dict[str, float]:
     """Largest change of a weight in one small step, for transitions, BiLSTM, emissions and encoder."""
     config = tag_point(
         head={"lstm_size": 8},
@@ -269,34 +222,34 @@ def moved(space: Workspace, **training: float) -> dict[str, float]:
         lineage={"num_generations": 1},
         evaluation={"epoch_max_items": 0},
     )
-    list(prepare(space, base_fingerprint(config), [config]))
-    before, after = weights(space, base_fingerprint(config)), weights(space, run(space, config)["artifact"])
+    ready(context, config)
+    before, after = weights(context, config.base), weights(context, run(context, config)["artifact"])
     change = {name: float((after[name] - tensor).abs().max()) for name, tensor in before.items()}
     owner = {name: next((part for part in PARTS if name.startswith(f"{part}.")), "encoder") for name in change}
     return {part: max(change[name] for name in change if owner[name] == part) for part in PARTS}
 
 
-def test_the_first_step_moves_each_part_by_its_own_learning_rate(space):
+def test_the_first_step_moves_each_part_by_its_own_learning_rate(context):
     # The first step of Adam is as long as the learning rate, whatever the gradient.
     def by(**rates: float):
         return {name: pytest.approx(rates.get(name, 1e-4), rel=0.02) for name in PARTS}
 
-    assert moved(space) == by()
-    assert moved(space, transition_learning_rate=5e-2) == by(transitions=5e-2)
-    assert moved(space, head_learning_rate=2e-3) == by(transitions=2e-3, lstm=2e-3, emissions=2e-3)
+    assert moved(context) == by()
+    assert moved(context, transition_learning_rate=5e-2) == by(transitions=5e-2)
+    assert moved(context, head_learning_rate=2e-3) == by(transitions=2e-3, lstm=2e-3, emissions=2e-3)
     both = {"head_learning_rate": 2e-3, "transition_learning_rate": 5e-2}
-    assert moved(space, **both) == by(transitions=5e-2, lstm=2e-3, emissions=2e-3)
+    assert moved(context, **both) == by(transitions=5e-2, lstm=2e-3, emissions=2e-3)
 
 
 @pytest.mark.parametrize("head", [{"lstm_size": 8}, {"freeze_encoder": True}])
-def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_alone(space, head):
+def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_alone(context, head):
     found = {}
     for stage in (0, 2, 3):
         training = {"transition_learning_rate": 1e-2, "learning_rate": 1e-3, "dropout": 0.0}
         config = tag_point(head=head, training=training, compute={"zero_stage": stage})
-        list(prepare(space, base_fingerprint(config), [config]))
-        result = run(space, config)
-        found[stage] = losses(space, config), weights(space, result["artifact"])
+        ready(context, config)
+        result = run(context, config)
+        found[stage] = losses(context, config), weights(context, result["artifact"])
     for stage in (2, 3):
         torch.testing.assert_close(found[stage][0], found[0][0], atol=1e-4, rtol=1e-4)
         assert found[stage][1].keys() == found[0][1].keys()
@@ -304,40 +257,40 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
             torch.testing.assert_close(tensor, found[0][1][name], atol=2e-3, rtol=0, msg=name)
 
 
-def test_a_frozen_encoder_is_the_same_in_every_generation(space):
+def test_a_frozen_encoder_is_the_same_in_every_generation(context):
     config = tag_point(head={"freeze_encoder": True, "lstm_size": 8}, training={"weight_decay": 0.1})
-    list(prepare(space, base_fingerprint(config), [config]))
-    names = [base_fingerprint(config), *first_teachers(config), run(space, config)["artifact"]]
-    first, *others = (safetensors.torch.load_file(space.store.artifact(name) / "model.safetensors") for name in names)
+    ready(context, config)
+    names = [config.base, *config.first_teachers, run(context, config)["artifact"]]
+    first, *others = (safetensors.torch.load_file(context.store.artifact(name) / "model.safetensors") for name in names)
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
-    assert not torch.equal(*(weights(space, name)["lstm.weight_ih_l0"] for name in (names[0], names[-1])))
+    assert not torch.equal(*(weights(context, name)["lstm.weight_ih_l0"] for name in (names[0], names[-1])))
 
 
 @pytest.mark.parametrize("head", [{"kind": "softmax"}, {"lstm_size": 8, "pooling": "mean"}])
 def test_bf16_trains_and_hands_over(tmp_path, head):
     config = tag_point(compute={"precision": "bf16"}, head=head, evaluation={"epoch_max_items": 0})
-    space = opened(tmp_path)
-    list(prepare(space, base_fingerprint(config), [config]))
-    result = run(space, config)
-    assert {tensor.dtype for tensor in weights(space, result["artifact"]).values()} == {torch.float32}
-    assert losses(space, config).isfinite().all()
+    context = opened(tmp_path)
+    ready(context, config)
+    result = run(context, config)
+    assert {tensor.dtype for tensor in weights(context, result["artifact"]).values()} == {torch.float32}
+    assert losses(context, config).isfinite().all()
 
 
-def test_micro_batches_change_nothing_but_rounding(space):
+def test_micro_batches_change_nothing_but_rounding(context):
     whole, parts = tag_point(), tag_point(training={"micro_batch_tokens": 64})
-    run(space, whole), run(space, parts)
-    torch.testing.assert_close(losses(space, whole), losses(space, parts), atol=1e-3, rtol=1e-4)
+    run(context, whole), run(context, parts)
+    torch.testing.assert_close(losses(context, whole), losses(context, parts), atol=1e-3, rtol=1e-4)
 
 
-def test_a_teacher_with_another_label_set_is_refused_and_both_sides_are_named(space):
+def test_a_teacher_with_another_label_set_is_refused_and_both_sides_are_named(context):
     config = tag_point()
-    teacher, base = teachers_of(config)["es"], base_fingerprint(config)
-    folder = space.store.artifact(teacher)
+    teacher, base = teachers_of(config)["es"], config.base
+    folder = context.store.artifact(teacher)
     text = (folder / HEAD_CONFIG).read_text()
     (folder / HEAD_CONFIG).write_text(text.replace("RIVER", "WATER"))
-    Store(folder).write_json("record.json", {**space.store.record(teacher), "files": hash_folder(folder)})
+    Store(folder).write_json("record.json", {**context.store.record(teacher), "files": hash_folder(folder)})
     with pytest.raises(ArtifactError) as caught:
-        run(space, config)
+        run(context, config)
     (line,) = caught.value.problems
     assert line.startswith(f"{folder}: its labels are O, ") and "S-WATER; those of this lineage" in line
-    assert str(space.store.artifact(base)) in line and "S-RIVER: teacher and student need one label set" in line
+    assert str(context.store.artifact(base)) in line and "S-RIVER: teacher and student need one label set" in line

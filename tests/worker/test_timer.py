@@ -7,8 +7,8 @@ import pytest
 
 from raykd.results.artifacts import Store
 from raykd.worker import timer as pace
-from raykd.worker.context import Workspace
-from raykd.worker.timer import Pace, no_notice
+from raykd.worker.context import WorkerContext
+from raykd.worker.timer import CheckpointTimer, no_notice
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def clock(monkeypatch) -> list[float]:
     return now
 
 
-def walk(clock: list[float], asked: Pace, steps: int, *, seconds: float, busy: bool = False) -> list[int]:
+def walk(clock: list[float], asked: CheckpointTimer, steps: int, *, seconds: float, busy: bool = False) -> list[int]:
     """The steps after which it was time to save, each of which saves."""
     due = []
     for step in range(1, steps + 1):
@@ -29,8 +29,8 @@ def walk(clock: list[float], asked: Pace, steps: int, *, seconds: float, busy: b
     return due
 
 
-def of(seconds: float | None, notice=no_notice) -> Pace:
-    return Pace(Workspace(Store(Path()), Path()), seconds, notice)
+def of(seconds: float | None, notice=no_notice) -> CheckpointTimer:
+    return CheckpointTimer(WorkerContext(Store(Path()), Path()), seconds, notice)
 
 
 def test_time_since_the_last_checkpoint_decides(clock):

@@ -1,0 +1,150 @@
+"""The sweep file: a base point, methods that change it, and a search space over its keys."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
+
+from raykd.config.base import Config
+from raykd.config.point import PointBase
+from raykd.config.trackers import TrackersConfig
+from raykd.errors import ConfigError
+from raykd.storage.location import location
+
+
+class Grid(Config):
+    """Every value; dimensions multiply. A bare list in the file means the same."""
+
+    grid: Annotated[tuple[Any, ...], Field(min_length=1)]
+
+
+class Choice(Config):
+    """One of the values at random."""
+
+    choice: Annotated[tuple[Any, ...], Field(min_length=1)]
+
+
+def _rising(bounds: tuple[Any, Any]) -> tuple[Any, Any]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError(f"the first bound, {bounds[0]}, must be below the second, {bounds[1]}")
+    return bounds
+
+
+class Uniform(Config):
+    """A number between two bounds."""
+
+    uniform: Annotated[tuple[float, float], AfterValidator(_rising)]
+
+
+class LogUniform(Config):
+    """A positive number between two bounds, uniform in its logarithm."""
+
+    log_uniform: Annotated[tuple[Annotated[float, Field(gt=0)], float], AfterValidator(_rising)]
+
+
+class IntRange(Config):
+    """A whole number between two bounds, both included."""
+
+    int_range: Annotated[tuple[int, int], AfterValidator(_rising)]
+
+
+Dimension = Grid | Choice | Uniform | LogUniform | IntRange
+
+
+class Asha(Config):
+    """Asynchronous successive halving on the number of epochs that a point has done."""
+
+    grace_epochs: int = Field(1, ge=1)
+    """Epochs that every point gets."""
+    reduction_factor: float = Field(3, gt=1)
+    """One in so many points goes on at each rung."""
+
+
+class SearchConfig(Config):
+    """How the points are chosen and run."""
+
+    algorithm: Literal["grid", "random", "optuna"] = "grid"
+    """grid: every combination; random: `num_points` draws; optuna: `num_points` of its TPE sampler."""
+    num_points: int | None = Field(None, ge=1)
+    """Draws for random and optuna."""
+    space: dict[str, Dimension] = Field(default_factory=dict)
+    """Key of a point (like `distillation.temperature`) -> values."""
+    scheduler: Asha | None = None
+    """Early stopping; null runs every point to its end."""
+    seed: int = 0
+    """Seed of random and optuna."""
+    max_concurrent: int | None = Field(None, ge=1)
+    """Points that run at the same time; null runs as many as fit."""
+    max_attempts: int = Field(3, ge=1)
+    """Failures after which a point is given up, and deaths of its process in a row that make a failure. Attempts that
+    ended because the whole sweep was killed do not count."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        grids = [key for key, dimension in self.space.items() if isinstance(dimension, Grid)]
+        draws = [key for key, dimension in self.space.items() if not isinstance(dimension, Grid)]
+        if self.algorithm == "grid" and draws:
+            raise ValueError(f"algorithm grid cannot draw {', '.join(draws)}: list the values, or use random or optuna")
+        if self.algorithm == "grid" and self.num_points:
+            raise ValueError("num_points goes with algorithm random or optuna")
+        if self.algorithm != "grid" and not self.num_points:
+            raise ValueError(f"algorithm {self.algorithm} needs num_points")
+        if self.algorithm == "optuna" and grids:
+            raise ValueError(f"algorithm optuna cannot hold a grid ({', '.join(grids)}): write choice in place of grid")
+        if self.algorithm != "grid" and not draws:
+            raise ValueError(
+                f"algorithm {self.algorithm} has nothing to draw: add choice, uniform, log_uniform or int_range"
+            )
+        return self
+
+
+def _place(text: str) -> str:
+    try:
+        location(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+class SweepKeys(Config):
+    """The keys of a file that belong to the whole sweep; those of its point stand beside them."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the sweep; it names the folder of its results."""
+    storage: Annotated[str, AfterValidator(_place)] | None = None
+    """Where results go: a folder, `s3://BUCKET/FOLDER` or `gs://BUCKET/FOLDER`; null is `runs/NAME` here."""
+    preset: str | None = None
+    """A named set of defaults of the task, like `legacy`, the settings of the released G-XLT code. Keys of the file win
+    over it."""
+    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Name -> keys that this method changes. Every method is crossed with the search space and the seeds."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
+    """Seeds to repeat every configuration with; the leaderboard gives mean and deviation over them."""
+    search: SearchConfig = SearchConfig()
+    trackers: TrackersConfig = TrackersConfig()
+
+    def place(self, storage: str | Path | None = None) -> Path | str:
+        """Where results go, folder or URL: `storage`, the file's own, or `runs/NAME` in the current folder."""
+        return location(storage or self.storage or Path("runs") / self.name)
+
+    @model_validator(mode="after")
+    def _one_seed_key(self) -> Self:
+        if self.search.algorithm == "optuna" and self.seeds and len(self.seeds) > 1:
+            raise ValueError(
+                "algorithm optuna runs one seed: name it in seed, and repeat the best points in a sweep of their own"
+            )
+        if self.seeds and len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds holds a seed twice")
+        return self
+
+
+class SweepConfig(SweepKeys):
+    """A sweep file: `methods` and `search` vary its point."""
+
+    point: SerializeAsAny[PointBase]
+    """The file's own point. Its keys stand at the top level of the file."""
+
+    def to_json(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
+        """The keys of the file, every default written out or all of them left out."""
+        keys = self.model_dump(mode="json", exclude_defaults=exclude_defaults)
+        return {**({} if exclude_defaults else {"task": self.point.task}), **keys.pop("point"), **keys}

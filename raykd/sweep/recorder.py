@@ -1,0 +1,155 @@
+"""The points of a run: how each of them stands, and who is told."""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from raykd.errors import ArtifactError, RaykdError
+from raykd.plan.points import Point
+from raykd.plan.sweep import SweepConfig
+from raykd.reasons import DISK_FULL, reason_in
+from raykd.results.journal import Journal, headline
+from raykd.storage import is_full
+from raykd.sweep.searcher import point_of_suggestion
+from raykd.sweep.trial import point_description
+from raykd.worker.heartbeat import StallDetector
+
+
+class Progress:
+    """What a sweep tells whoever watches; the command line draws it, by default nothing is said."""
+
+    def line(self, text: str) -> None:
+        """Something happened."""
+
+    def epoch(self, point: Point, report: Mapping[str, Any]) -> None:
+        """A point did an epoch."""
+
+    def waiting(self, reasons: Sequence[str]) -> None:
+        """What the run waits for has changed; nothing any more where there are no reasons."""
+
+    def ended(self, point: Point, status: str, detail: str) -> None:
+        """A point is done."""
+
+
+class RunRecorder:
+    """Keeps the journal and whoever watches informed of the points of a run.
+
+    Attributes:
+        counts: finished, failed and stopped points of this run.
+    """
+
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        journal: Journal,
+        progress: Progress,
+        *,
+        run: int,
+        changed: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            run: number of this run.
+            changed: told the id of a point that did an epoch, or ended; it must return at once.
+        """
+        self.sweep, self.journal, self.progress = sweep, journal, progress
+        self.activity = {"run": run, "doing": None, "at_once": None, "waiting": []}
+        self.changed = changed
+        self.points: dict[str, Point] = {}
+        self.counts: Counter[str] = Counter()
+        self.detectors: dict[str, StallDetector] = {}
+
+    def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
+        """Record a point in the journal, with the values that a searcher chose."""
+        self.points[point.id] = point
+        self.journal.forget_pulse(point.id)
+        self.journal.add(point.id, {**point_description(point), "suggested": suggested})
+
+    def point_of(self, values: Mapping[str, Any]) -> Point:
+        """The point that a trial's configuration names, or that a searcher's values stand for."""
+        if "point" in values:
+            return self.points[values["point"].id]
+        point = point_of_suggestion(self.sweep, values)
+        if point.id not in self.points:
+            self.add(point, suggested=dict(values))
+        return point
+
+    def reported(self, point: Point, report: Mapping[str, Any]) -> None:
+        """A point did an epoch."""
+        self.progress.epoch(point, report)
+        self.changed(point.id)
+
+    def waits(self, text: str) -> None:
+        """Something that the run needs is not there."""
+        self.progress.line(text)
+
+    def does(self, **changes: Any) -> None:
+        """What the run does beside its points has changed; the keys are those of `Journal.write_activity`."""
+        before, self.activity = self.activity, {**self.activity, **changes}
+        if self.activity == before:
+            return
+        if self.activity["waiting"] != before["waiting"]:
+            self.progress.waiting(self.activity["waiting"])
+        # What cannot be written costs those who look, not the run.
+        with contextlib.suppress(OSError, RaykdError):
+            self.journal.write_activity(self.activity)
+
+    def silent(self, point: Point) -> str | None:
+        """Why a running point is taken to have stalled: no sign of life for longer than what it does can take."""
+        try:
+            pulse = self.journal.pulse(point.id)
+        except ArtifactError:
+            # It was removed while it was read: the point has just ended, or begun again.
+            return None
+        silence = self.detectors.setdefault(point.id, StallDetector()).silent_for(pulse, time.monotonic())
+        return silence and f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
+
+    def retried(self, point: Point, error: str) -> None:
+        """A point's process died; it goes on in another one."""
+        self.progress.line(f"{point.label}: {self._reason(error)}; trying again")
+
+    def ended(self, point: Point) -> None:
+        """A trial came to its end: its point is finished, failed with an error of raykd, or was stopped early.
+
+        Raises:
+            LeaseLostError: if it ended because another run took over, as this one must.
+        """
+        self.journal.store.check_fence()
+        state = self.journal.state(point.id)
+        if state.status == "finished":
+            result = self.journal.result(point.id)
+            self._count(point, "finished", headline(result["scores"]) if result else "early")
+        elif state.status == "failed":
+            self._count(point, "failed", state.error or "")
+        else:
+            self.journal.end(point.id, "stopped", error="stopped early by ASHA")
+            self._count(point, "stopped", "early")
+
+    def failed(self, point: Point, error: str) -> None:
+        """A point's trial ended with an error, which the trial recorded unless its process died or the disk is full."""
+        state = self.journal.state(point.id)
+        reason = state.error if state.status == "failed" else None
+        if reason is None:
+            reason = self._reason(error)
+            with contextlib.suppress(OSError):
+                self.journal.end(point.id, "failed", error=reason)
+        self._count(point, "failed", reason)
+
+    def interrupt(self) -> None:
+        """Record what runs as interrupted, as far as storage takes it and the points are still this run's."""
+        with contextlib.suppress(OSError, RaykdError):
+            for point_id in self.points:
+                if self.journal.state(point_id).status == "running":
+                    self.journal.end(point_id, "interrupted")
+                    self.changed(point_id)
+
+    def _reason(self, error: str) -> str:
+        silent = DISK_FULL if is_full(self.journal.store) else "its process was killed, or ran out of memory"
+        return reason_in(error) or silent
+
+    def _count(self, point: Point, status: str, detail: str) -> None:
+        self.counts[status] += 1
+        self.progress.ended(point, status, detail)
+        self.changed(point.id)
