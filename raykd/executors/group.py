@@ -20,12 +20,13 @@ from raykd.executors.recording import plain_errors, recorded
 from raykd.executors.waiting import LOOK_SECONDS, ReservationWatch
 from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.waits import seconds
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
 
 RESIZE_SECONDS = 60.0
 """How often a group with `num_workers: [min, max]` looks whether it can have another number of workers."""
-PEER_LOST_SECONDS = 30.0
+PEER_LOST_SECONDS = seconds("RAYKD_PEER_LOST_SECONDS", 30.0)
 """Until Ray knows that a node is gone, at the latest."""
 REPORT_SECONDS = 0.2
 """How often the end of a group is looked for while no report comes."""

@@ -67,12 +67,12 @@ def journal(tmp_path) -> Journal:
 
 def test_a_point_that_ends_or_fails_says_so_in_the_journal(job, journal):
     with recorded(journal, job):
-        assert journal.state(job.point.id).status == "running"
-        assert journal.state(job.point.id).run == 4
-    assert journal.state(job.point.id).status == "finished"
+        assert journal.points.state(job.point.id).status == "running"
+        assert journal.points.state(job.point.id).run == 4
+    assert journal.points.state(job.point.id).status == "finished"
     with pytest.raises(ProcessLostError), recorded(journal, job):
         raise ProcessLostError("its process was lost")
-    state = journal.state(job.point.id)
+    state = journal.points.state(job.point.id)
     assert (state.status, state.error) == ("failed", "its process was lost")
 
 
@@ -80,7 +80,7 @@ def test_a_point_that_ends_or_fails_says_so_in_the_journal(job, journal):
 def test_a_point_that_is_stopped_or_lost_is_left_to_others_to_record(job, journal, end):
     with pytest.raises((GeneratorExit, LeaseLostError)), recorded(journal, job):
         raise end
-    assert journal.state(job.point.id).status == "running"
+    assert journal.points.state(job.point.id).status == "running"
 
 
 def test_a_failure_is_told_as_such_where_the_lease_was_lost_meanwhile(job, tmp_path):
