@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raykd.config.load import load_sweep, sweep_of
-from raykd.config.sweep import SweepConfig
 from raykd.errors import ArtifactError, ConfigError, TrainingError
+from raykd.plan.file import load_sweep, sweep_of
+from raykd.plan.sweep import SweepConfig
 from raykd.results.artifacts import Store
 from raykd.results.records import BaseRecord, PointRecord, SweepRecords, read_records
 from raykd.storage import location
+from raykd.tasks import TASKS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -309,13 +310,10 @@ def _main(point: PointRecord) -> float | None:
 
 
 def _cells(scores: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    languages = config["evaluation"]["languages"]
-    # Codes may hold a hyphen themselves.
-    pairs = {f"{question}-{context}": (question, context) for question in languages for context in languages}
+    cell_languages = TASKS[config["task"]].info.cell_languages
     for name, metrics in scores["cells"].items():
-        question, context = pairs.get(name, (None, None)) if config["task"] == "qa" else (None, None)
-        language = None if config["task"] == "qa" else name
-        yield dict(zip(CELL, (name, question, context, language), strict=True)) | metrics
+        languages = cell_languages(config["evaluation"]["languages"], name)
+        yield dict(zip(CELL, (name, *languages), strict=True)) | metrics
 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from support.reference_pages import FOLDER, PAGES
 from support.tiny_sweeps import sweep
 
 from raykd.cli import main, parser
-from raykd.config.load import load_sweep
+from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
 
 ROOT = Path(__file__).parents[1]

@@ -15,20 +15,21 @@ import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raykd.config.sweep import SearchConfig, SweepConfig
 
 from raykd.config.keys import LEAF_KEYS, with_path
-from raykd.config.load import load_sweep
 from raykd.config.point import ComputeConfig, LineageConfig
-from raykd.config.sweep import SearchConfig, SweepConfig
 from raykd.errors import ArtifactError, ConfigError, RaykdError
+from raykd.plan.file import load_sweep
 from raykd.report.leaderboard import failures, leaderboard
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.signals import SignalStore
-from raykd.worker.checkpoints import Checkpoints, Position, load_progress, save_generations
+from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import GenerationRecord
 from raykd.worker.loop import Begun
+from raykd.worker.resuming import load_resume_state, save_generations
 from raykd.worker.timer import no_notice
 
 SWEEPS = {path.name: path.read_text() for path in sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))}
@@ -310,7 +311,7 @@ def test_a_checkpoint_with_a_damaged_file(begun, data):
         root = Path(shutil.copytree(begun, folder, dirs_exist_ok=True))
         damage(root / "points" / "a1", data)
         checkpoints, student = checkpoints_below(root), Student()
-        progress = load_progress(checkpoints, LineageConfig(num_generations=3))
+        progress = load_resume_state(checkpoints, LineageConfig(num_generations=3))
         assert progress.records in ([], [GenerationRecord(1, "g1", 20.5)])
         if progress.saved is not None:
             checkpoints.load(student, progress.saved)

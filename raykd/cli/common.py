@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raykd.config.sweep import SweepConfig
+    from raykd.plan.sweep import SweepConfig
 
 INTERRUPTED = 130
 """Exit code of a command that was interrupted."""
@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 def load(file: Path) -> "SweepConfig":
     """The sweep of a file."""
-    from raykd.config.load import load_sweep
+    from raykd.plan.file import load_sweep
 
     return load_sweep(file)
 

@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     silence_libraries()
-    from raykd.predict.evaluate import evaluate
+    from raykd.predict import evaluate
     from raykd.report.leaderboard import matrix
 
     languages = tuple(language.strip() for language in options.languages.split(",") if language.strip())

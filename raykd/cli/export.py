@@ -36,6 +36,7 @@ def _export(options: argparse.Namespace) -> int:
         raise ConfigError("--private says who sees what --push uploads; give --push REPO")
     from raykd.export.folder import export_point
     from raykd.export.hub import check_repo, push
+    from raykd.tasks import TASKS
 
     if options.push:
         check_repo(options.push)
@@ -60,7 +61,7 @@ def _export(options: argparse.Namespace) -> int:
         return 0
     if pushed:
         print(f"pushed: {pushed}")
-    if done.point.config["task"] != "parallel":
+    if TASKS[done.point.config["task"]].load_predictor is not None:
         print(f"next: raykd predict {done.folder}")
     return 0
 

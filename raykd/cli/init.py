@@ -8,13 +8,11 @@ from typing import Any
 
 from raykd.errors import ConfigError
 
-TASKS = ("qa", "tagging", "parallel")
-
 
 def add(commands: Any) -> None:
     """The parser of `raykd init`."""
     init = commands.add_parser("init", help="write a commented sweep file to start from, which runs as it stands")
-    init.add_argument("task", choices=TASKS, help="what is to be learned")
+    init.add_argument("task", metavar="TASK", help="what is to be learned")
     init.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write it (default: TASK.yaml)")
     init.add_argument("--force", action="store_true", help="replace a file that is there")
     init.add_argument("--json", action="store_true", help="say as JSON what was written")
@@ -22,13 +20,15 @@ def add(commands: Any) -> None:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from raykd.starters import starter
+    from raykd.tasks import TASKS
 
+    if options.task not in TASKS:
+        raise ConfigError(f"{options.task}: no such task; choose one of {', '.join(TASKS)}")
     file = options.output or Path(f"{options.task}.yaml")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or options.task
     try:
         with file.open("w" if options.force else "x", encoding="utf-8") as stream:
-            stream.write(starter(options.task, name=name))
+            stream.write(TASKS[options.task].info.starter(name=name))
     except FileExistsError as error:
         raise ConfigError(f"{file}: is there already; --force replaces it, --output FILE writes another") from error
     except OSError as error:

@@ -13,7 +13,7 @@ def add(commands: Any) -> None:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    from raykd.config.load import json_schema
+    from raykd.plan.file import json_schema
 
     print(json.dumps(json_schema(), indent=1))
     return 0

@@ -69,10 +69,6 @@ class Source(Config):
     """The data that raykd generates itself."""
     num_items: int | None = Field(None, ge=1)
     """How many items the built-in data has."""
-    rows: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = None
-    """Of a file of tagged sentences only those from the first number on, up to but without the second one."""
-    codes: dict[str, str] | None = None
-    """Task parallel: what stands for a language in file names and Hub columns where that is not its code."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

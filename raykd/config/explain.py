@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from raykd.config.keys import LEAF_KEYS, near, section_at
+from raykd.config.keys import leaf_keys, near, section_at
 
 Path = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,6 +44,10 @@ class Problem:
         """The same below a path."""
         return Problem((*prefix, *self.path), self.text, self.found)
 
+    def is_within(self, path: Path) -> bool:
+        """Whether it is at a path, or below it."""
+        return self.path[: len(path)] == path
+
 
 def show(value: Any) -> str:
     """A value as a reader of the file knows it, shortened."""
@@ -51,10 +55,15 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def check(model: type[Model], raw: Mapping[str, Any]) -> tuple[Model | None, list[Problem]]:
+def check(
+    model: type[Model], raw: Mapping[str, Any], *, foreign: Mapping[str, str] | None = None
+) -> tuple[Model | None, list[Problem]]:
     """Validate what a file says.
 
     The types are those of JSON, strictly: no text in the place of a number, no true in the place of 1.
+
+    Args:
+        foreign: dotted key that others know -> what to say of it here, where it is unknown.
 
     Returns:
         The configuration and no problems, or None and all of them.
@@ -62,7 +71,9 @@ def check(model: type[Model], raw: Mapping[str, Any]) -> tuple[Model | None, lis
     try:
         return model.model_validate_json(json.dumps(raw), strict=True), []
     except ValidationError as error:
-        return None, _problems(model, raw, error.errors(include_url=False))
+        found = _problems(model, raw, error.errors(include_url=False))
+        said = {tuple(key.split(".")): text for key, text in (foreign or {}).items()}
+        return None, [Problem(each.path, said[each.path]) if each.path in said else each for each in found]
 
 
 @dataclass(frozen=True)
@@ -155,5 +166,5 @@ def _explain(model: type[BaseModel], finding: _Finding) -> Problem:
 def _unknown_key(model: type[BaseModel], path: Path) -> str:
     name, section = str(path[-1]), section_at(model, path[:-1])
     fields = tuple(section.model_fields) if section else ()
-    meant = near(name, fields) or near(name, LEAF_KEYS)
+    meant = near(name, fields) or near(name, leaf_keys(model))
     return f"unknown key; did you mean {meant!r}?" if meant else f"unknown key; the keys here are {', '.join(fields)}"

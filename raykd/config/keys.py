@@ -1,13 +1,12 @@
 """Dotted keys of a point, like `distillation.temperature`, and what can be done with plain mappings by them."""
 
 import difflib
+import functools
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
-
-from raykd.config.point import PointConfig
 
 UNION_ORIGINS = (Union, types.UnionType)
 
@@ -49,11 +48,19 @@ def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, bool]
             yield from _walk(inner[0], f"{prefix}{name}.")
 
 
-_KEYS = dict(_walk(PointConfig))
-POINT_KEYS = tuple(_KEYS)
-"""Every key of a point, sections too."""
-LEAF_KEYS = tuple(key for key, is_leaf in _KEYS.items() if is_leaf)
-"""The keys of a point that hold a value."""
+@functools.cache
+def _keys(model: type[BaseModel]) -> dict[str, bool]:
+    return dict(_walk(model))
+
+
+def point_keys(model: type[BaseModel]) -> tuple[str, ...]:
+    """Every dotted key of a point's class, sections too."""
+    return tuple(_keys(model))
+
+
+def leaf_keys(model: type[BaseModel]) -> tuple[str, ...]:
+    """The dotted keys of a point's class that hold a value."""
+    return tuple(key for key, is_leaf in _keys(model).items() if is_leaf)
 
 
 def near(name: str, candidates: Iterable[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The sections that say how a model is trained: batches, optimiser, and the labels of generation 0."""
+"""The sections that say how a model is trained: batches, optimiser, and labels alone."""
 
 from typing import Literal, Self
 
@@ -12,11 +12,6 @@ class Batching(Config):
 
     learning_rate: float = Field(5e-5, gt=0)
     """Peak learning rate of AdamW."""
-    transition_learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate of a CRF's transitions; null is that of the head."""
-    head_learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate of what stands on the encoder: a tagging head (BiLSTM and emissions), or the heads that only
-    the training of task parallel needs; null is that of everything else."""
     lr_schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Decay to 0 after the warm-up, or none."""
     warmup: float = Field(0.0, ge=0, lt=1)
@@ -35,8 +30,6 @@ class Batching(Config):
     """The most tokens, padding counted, in one forward pass of one worker; what is above accumulates gradients."""
     micro_batch_examples: int | None = Field(None, ge=1)
     """The most features in one forward pass of one worker."""
-    pad_to_max: bool = False
-    """Pad every feature to `data.max_length`, as the released code does."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout of the student; null keeps the model's own."""
     freeze_embeddings: bool = False
@@ -48,22 +41,24 @@ class Batching(Config):
             raise ValueError("set one of tokens_per_step and examples_per_step, and the other to null")
         return self
 
+    @property
+    def pads_to_max(self) -> bool:
+        """Whether every feature is padded to `data.max_length`."""
+        return False
 
-class TrainingConfig(Batching):
-    """How students are trained."""
+    @property
+    def part_rates(self) -> dict[str, float]:
+        """Peak learning rates of parts of a model that have their own: beginning of a part's name -> rate."""
+        return {}
 
 
 class LabelTraining(Batching):
-    """Training of generation 0 on labels alone."""
+    """Training of a teacher on labels alone."""
 
     source: Source
-    """Labelled data: for qa in SQuAD format, in one language; for tagging one file or configuration per language."""
-    language: str = "en"
-    """qa: the language of that data. tagging takes `data.languages`."""
-    teachers: Literal["one", "per_language"] = "one"
-    """tagging: one teacher for all languages, or one for each, that the student's sentences are routed to."""
+    """Labelled data."""
     max_items: int | None = Field(None, ge=1)
-    """A fixed sample of so many questions, or sentences of each language; null takes all."""
+    """A fixed sample of so many items, or items of each language; null takes all."""
     epochs: int = Field(2, ge=1)
     """Passes over the data."""
     seed: int = 42

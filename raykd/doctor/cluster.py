@@ -13,11 +13,11 @@ from ray.exceptions import AuthenticationError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raykd import __version__
-from raykd.config.load import load_sweep
 from raykd.doctor.finding import LIMIT_SECONDS, Finding, Step, errors_of
 from raykd.doctor.token import NO_TOKEN
 from raykd.errors import CapacityError, RaykdError
 from raykd.executors.capacity import PROBE_SECONDS, Capacity, check_storage_of_nodes, connect
+from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
 from raykd.storage import Storage
 from raykd.submit import Cluster, cluster_address, find_token

@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from raykd.config.load import load_sweep
 from raykd.doctor import machine
 from raykd.doctor.bounded import Check, run_checks
 from raykd.doctor.finding import Finding, Step
 from raykd.doctor.token import explain
+from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
 from raykd.storage import location
 

@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from raykd.config.load import load_sweep
 from raykd.data.sources import DATA_VARIABLE, hub_problem
 from raykd.doctor.finding import Finding, Step, errors_of
 from raykd.doctor.machine import disk
 from raykd.errors import RaykdError
+from raykd.plan.file import load_sweep
 from raykd.plan.inspection import check_data
 from raykd.plan.points import make_plan
 from raykd.storage import Storage

@@ -13,7 +13,7 @@ from ray._private.state import state as cluster_state
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raykd.config.point import PointConfig
+from raykd.config.point import PointBase
 from raykd.data.sources import DATA_VARIABLE
 from raykd.errors import CapacityError
 from raykd.storage import Storage
@@ -92,7 +92,7 @@ class Capacity:
             for cpus, gpus in self.nodes
         )
 
-    def worker(self, config: PointConfig, *, wanted: int) -> WorkerResources:
+    def worker(self, config: PointBase, *, wanted: int) -> WorkerResources:
         """What one worker of a point gets; what the file leaves open is shared out among `wanted` points at once."""
         compute = config.compute
         gpus = compute.gpus_per_worker if compute.gpus_per_worker is not None else (1.0 if self.gpus else 0.0)
@@ -104,7 +104,7 @@ class Capacity:
         cpus = next((size for size in sizes if self.slots(WorkerResources(size, gpus)) >= workers), 1)
         return WorkerResources(float(cpus), gpus)
 
-    def concurrency(self, config: PointConfig, worker: WorkerResources) -> int:
+    def concurrency(self, config: PointBase, worker: WorkerResources) -> int:
         """Points of this kind that fit at once.
 
         Raises:
@@ -121,7 +121,7 @@ class Capacity:
             )
         return slots // workers
 
-    def refuse_what_never_fits(self, points: Iterable[tuple[str, PointConfig]]) -> None:
+    def refuse_what_never_fits(self, points: Iterable[tuple[str, PointBase]]) -> None:
         """Refuse points, each with its label, of which not even one fits alone.
 
         Raises:

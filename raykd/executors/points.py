@@ -18,7 +18,8 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.callback import UserCallback
 
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
+from raykd.config.point import PointBase
 from raykd.errors import LeaseLostError, ProcessLostError, StallError, TrainingError
 from raykd.executors.capacity import Capacity, WorkerResources
 from raykd.executors.waiting import LOOK_SECONDS, STALL_SECONDS, Patience
@@ -26,8 +27,9 @@ from raykd.reasons import error_of_raykd, plain_reason
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob, unguarded
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun, unguarded
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 PREPARE_ATTEMPTS = 3
@@ -62,20 +64,18 @@ class InlineWorker:
     def __init__(self, place: Place, resources: WorkerResources) -> None:
         self.context = place.worker_context(alone=True, resources=resources)
 
-    def reports(self, job: Job) -> Iterator[dict[str, Any]]:
+    def reports(self, job: PointJob) -> Iterator[dict[str, Any]]:
         """Run a point; yields a report after every epoch, of a finished point those that it left."""
         journal = Journal(self.context.store)
-        if journal.state(job.point_id).status == "finished" and journal.result(job.point_id) is not None:
+        if journal.state(job.point.id).status == "finished" and journal.result(job.point.id) is not None:
             # A searcher may draw a point that is the same as an earlier one.
-            yield from journal.epochs(job.point_id)
+            yield from journal.epochs(job.point.id)
             return
         with _recorded(journal, job):
-            yield from PointRun(self.context, job).run(Driver(job.lineage(self.context.store)).next)
+            yield from PointRun(self.context, job).run(Driver(lineage_of(job, self.context.store)).next)
 
 
-def prepare_inline(
-    place: Place, base: str, configs: Sequence[PointConfig], *, resources: WorkerResources
-) -> Iterator[str]:
+def prepare_inline(place: Place, points: Sequence[Identity], *, resources: WorkerResources) -> Iterator[str]:
     """`prepare` in a Ray task of its own; yields its lines as they come.
 
     A process that dies is tried again: what it made is there.
@@ -87,7 +87,7 @@ def prepare_inline(
     @ray.remote(num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns="streaming", max_retries=0)
     def task() -> Iterator[str]:
         place.guard()
-        yield from prepare(place.worker_context(alone=True, resources=resources), base, configs)
+        yield from prepare(place.worker_context(alone=True, resources=resources), points)
 
     for attempt in range(PREPARE_ATTEMPTS):
         try:
@@ -118,22 +118,20 @@ def _as_they_come(lines: Any, resources: WorkerResources) -> Iterator[str]:
             )
 
 
-def prepare_in_group(
-    place: Place, base: str, configs: Sequence[PointConfig], *, resources: WorkerResources
-) -> Iterator[str]:
+def prepare_in_group(place: Place, points: Sequence[Identity], *, resources: WorkerResources) -> Iterator[str]:
     """`prepare` in a worker group, for base teachers that one worker cannot hold."""
 
     def loop() -> None:
-        for _ in prepare(place.worker_context(alone=False, resources=resources), base, configs):
+        for _ in prepare(place.worker_context(alone=False, resources=resources), points):
             pass
 
     def fit() -> None:
-        name = f"prepare-{base}"
-        _fit(loop, None, place=place, name=name, config=configs[0], resources=resources, keeps_progress=False)
+        name = f"prepare-{points[0].base}"
+        _fit(loop, None, place=place, name=name, config=points[0].config, resources=resources, keeps_progress=False)
 
     with _plain_errors():
         yield from _watched(fit)
-    yield f"generation 0 is ready ({configs[0].base.model}), with its scores and signals"
+    yield f"generation 0 is ready ({points[0].config.base.model}), with its scores and signals"
 
 
 def _watched(work: Callable[[], None]) -> Iterator[str]:
@@ -152,14 +150,14 @@ def _watched(work: Callable[[], None]) -> Iterator[str]:
     result.get()
 
 
-def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callbacks: list[UserCallback]) -> None:
+def run_in_group(place: Place, job: PointJob, *, resources: WorkerResources, callbacks: list[UserCallback]) -> None:
     """Run a point in a worker group; the driver answers from an actor beside it.
 
     Raises:
         RaykdError: if the workers failed more often than they may, or with an error of raykd.
     """
     store = Store(place.root)
-    driver = ray.remote(num_cpus=0)(Driver).remote(job.lineage(store))
+    driver = ray.remote(num_cpus=0)(Driver).remote(lineage_of(job, store))
     arguments = {"place": place, "job": job, "driver": driver, "resources": resources}
     try:
         with _plain_errors(), _recorded(Journal(store), job):
@@ -167,8 +165,8 @@ def run_in_group(place: Place, job: Job, *, resources: WorkerResources, callback
                 _train_loop,
                 arguments,
                 place=place,
-                name=job.point_id,
-                config=job.config,
+                name=job.point.id,
+                config=job.point.config,
                 resources=resources,
                 callbacks=callbacks,
             )
@@ -209,7 +207,7 @@ def _fit(
     *,
     place: Place,
     name: str,
-    config: PointConfig,
+    config: PointBase,
     resources: WorkerResources,
     callbacks: Sequence[UserCallback] = (),
     keeps_progress: bool = True,
@@ -248,7 +246,7 @@ class _Trainer(TorchTrainer):
 
 
 @contextlib.contextmanager
-def _recorded(journal: Journal, job: Job) -> Iterator[None]:
+def _recorded(journal: Journal, job: PointJob) -> Iterator[None]:
     """The journal says that the point runs, and how it ended; a point stopped early is left to the sweep.
 
     Whoever is told to end (an actor of a job that is stopped, say) did not fail.
@@ -257,7 +255,7 @@ def _recorded(journal: Journal, job: Job) -> Iterator[None]:
         TrainingError: if too many processes died with the point without getting on.
     """
     job.guard()
-    state = journal.start(job.point_id, job.run)
+    state = journal.start(job.point.id, job.run)
     try:
         if state.deaths >= job.max_deaths:
             raise TrainingError(f"its process died {state.deaths} times at the same place, or ran out of memory")
@@ -267,10 +265,10 @@ def _recorded(journal: Journal, job: Job) -> Iterator[None]:
     except Exception as error:
         # A full disk takes no record either; the sweep's own process then says what happened.
         with contextlib.suppress(OSError):
-            journal.end(job.point_id, "failed", error=plain_reason(error))
+            journal.end(job.point.id, "failed", error=plain_reason(error))
         raise
     job.guard()
-    journal.end(job.point_id, "finished")
+    journal.end(job.point.id, "finished")
 
 
 @contextlib.contextmanager

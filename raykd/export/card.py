@@ -10,18 +10,14 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from raykd import __version__
 from raykd.config.base import Source
-from raykd.config.point import PointConfig
+from raykd.config.point import PointBase
 from raykd.export.lineage import lineage_table
 from raykd.export.method import counted, knobs, method
 from raykd.report.leaderboard import matrix
 from raykd.results.records import PointRecord, SweepRecords
+from raykd.tasks import task_of
+from raykd.tasks.info import Words
 
-_PIPELINES = {"qa": "question-answering", "tagging": "token-classification", "parallel": "feature-extraction"}
-_KINDS = {
-    "qa": "Answers questions with a span of a given text",
-    "tagging": "Gives every word of a sentence a label",
-    "parallel": "Turns sentences of several languages into vectors that lie near each other where they mean the same",
-}
 _NO_SCORES = ("effective_rank",)
 """Columns of a leaderboard that say how a model is, not how good."""
 
@@ -38,7 +34,7 @@ class Subject:
 
     records: SweepRecords
     point: PointRecord
-    config: PointConfig
+    config: PointBase
     record: Mapping[str, Any]
     model: Any
     usage: str
@@ -50,6 +46,11 @@ class Subject:
         return f"{self.records.description['config']['name']}: {self.point.label}"
 
     @property
+    def words(self) -> Words:
+        """Of its task."""
+        return task_of(self.config).info.words
+
+    @property
     def scores(self) -> Mapping[str, Any]:
         """Of the point."""
         return self.point.result["scores"]
@@ -57,8 +58,7 @@ class Subject:
     @property
     def trained(self) -> tuple[str, ...]:
         """Languages of its training."""
-        pivot = (self.config.data.pivot,) if self.config.task == "parallel" else ()
-        return tuple(dict.fromkeys((*pivot, *self.config.data.languages)))
+        return tuple(dict.fromkeys(self.config.trained_languages))
 
     @property
     def zero_shot(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def model_card(subject: Subject) -> str:
 
 def _front_matter(subject: Subject) -> ModelCardData:
     config, scores = subject.config, subject.scores
-    task, data = _PIPELINES[config.task], _source(config.evaluation.source)
+    task, data = subject.words.pipeline, _source(config.evaluation.source)
     results = [
         EvalResult(
             task_type=task,
@@ -106,7 +106,7 @@ def _sections(subject: Subject) -> Iterator[str]:
     kind = type(subject.model).__name__
     yield f"# {subject.title}"
     yield (
-        f"{_KINDS[config.task]}. A `{kind}` of {size / 1e6:.1f} million parameters, made by raykd {__version__} and "
+        f"{subject.words.does}. A `{kind}` of {size / 1e6:.1f} million parameters, made by raykd {__version__} and "
         "loaded by transformers alone."
     )
     yield f"## Use\n\n```python\n{subject.usage}\n```"
@@ -135,28 +135,21 @@ def _scores(subject: Subject) -> Iterator[str]:
         lines.append(_row([heading, *(_percent(side.get(name)) for side in sides)]))
     yield "\n".join(lines)
     evaluation = subject.config.evaluation
-    what = {"qa": "questions of each cell", "tagging": "sentences of each language", "parallel": "pairs"}
-    sample = f"a fixed sample of {evaluation.max_items} {what[subject.config.task]}" if evaluation.max_items else "all"
+    sample = f"a fixed sample of {evaluation.max_items} {subject.words.scored}" if evaluation.max_items else "all"
     yield f"In percent, on {sample} of {_source(evaluation.source)}."
-    if subject.config.task == "qa":
+    cell_languages = task_of(subject.config).info.cell_languages
+    if any(cell_languages(evaluation.languages, cell)[0] for cell in scores["cells"]):
         yield f"F1 by languages of question and context:\n\n{matrix(scores)}"
-        yield (
-            "XLT is the mean over cells whose question and context have the same language, G-XLT the mean over all "
-            "cells. Answers are normalised by the rules of "
-            + ("the context's language (MLQA)." if evaluation.normalization == "mlqa" else "English (SQuAD).")
-        )
+    yield from subject.words.score_notes(subject.config, scores)
 
 
 def _data(subject: Subject) -> Iterator[str]:
     config, data = subject.config, subject.point.result["data"]
-    count = {"qa": "parallel questions", "tagging": "sentences of each language", "parallel": "pairs of each language"}
-    yield f"Distilled on {_source(config.data.train)}, budget {config.data.budget} {count[config.task]}"
+    yield f"Distilled on {_source(config.data.train)}, budget {config.data.budget} {subject.words.items}"
     if digest := data.get("sha256") or subject.record.get("data"):
         yield f"SHA-256 of these examples: `{digest}`"
-    if config.base.train:
-        train = config.base.train
-        language = train.language if config.task == "qa" else ", ".join(config.data.languages)
-        labels = f"{_source(train.source)} ({language}), {counted(train.epochs, 'epoch')}"
+    if train := config.label_training:
+        labels = f"{_source(train.source)} ({', '.join(config.labelled_languages)}), {counted(train.epochs, 'epoch')}"
         yield f"Generation 0 learned from the labels of {labels}"
     yield f"Languages of training: {', '.join(subject.trained)}"
     if subject.zero_shot:
@@ -178,24 +171,7 @@ def _cost(subject: Subject) -> str:
 
 def _limits(subject: Subject) -> Iterator[str]:
     config = subject.config
-    most = config.data.max_length
-    if config.task == "qa":
-        yield "It always answers: it does not know that a text may hold no answer."
-        yield (
-            f"It reads windows of {most} tokens that overlap by {config.data.stride}, and answers with at most "
-            f"{config.evaluation.max_answer_tokens} tokens."
-        )
-    if config.task == "tagging":
-        yield f"It was trained on sentences of at most {most} pieces, split into words as its data is."
-        if config.head.kind == "crf":
-            yield (
-                "Its labels are the best path of a CRF, whose transitions are in `tag_head.safetensors`: the "
-                "token-classification pipeline of transformers does not read them, and labels every piece for itself."
-            )
-    if config.task == "parallel":
-        pooling = config.distillation.multilevel.pooling
-        what = {"cls": "the hidden state of the first token", "mean": "the mean of all hidden states"}[pooling]
-        yield f"Its sentence vector is {what}; other poolings were not trained."
+    yield from subject.words.limits(config)
     yield "The scores are those of one seed on a fixed sample; other texts, and other languages, were not tried."
     if any(source.builtin for source in (config.data.train, config.evaluation.source)):
         yield "It saw sentences that raykd invents, and is of no use beyond trying things out."

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raykd.errors import ArtifactError
-from raykd.export.forms import Batch, Form, plain_inputs
+from raykd.tasks.form import Batch, Form, plain_inputs
 
 
 @dataclass(frozen=True)

@@ -9,33 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from raykd import __version__
-from raykd.config.identity import canonical
-from raykd.config.point import PointConfig
-from raykd.errors import ArtifactError, ConfigError, DataError
+from raykd.config.influence import recipe
+from raykd.config.point import PointBase
+from raykd.errors import ConfigError, DataError
 from raykd.export.card import Subject, model_card
 from raykd.export.checks import Check, Probe
 from raykd.export.choice import chosen_point
-from raykd.export.forms import FORMS
 from raykd.export.onnx import require_onnx, write_onnx
-from raykd.export.usage import usage
 from raykd.models.accelerator import settle_accelerator
-from raykd.models.plain import load_options, load_plain
 from raykd.models.qa import load_tokenizer
 from raykd.results.artifacts import Store
 from raykd.results.records import PointRecord, SweepRecords, read_records
 from raykd.storage import give_rights_of_folder
-from raykd.tasks.task import TASKS
+from raykd.tasks import point_from_record, task_of
 from raykd.tasks.word_pieces import needs_spaces
 
 ORIGIN = "raykd.json"
 """In an exported folder: which point of which sweep it is, and its configuration."""
 
 TOLERANCE = 1e-5
-_HEADS = ("tag_head.json", "tag_head.safetensors", "sentence.json")
-"""What a plain model has no place for; raykd, and the card's examples, read it from its own files."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +67,26 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
     settle_accelerator()
     records = read_records(root)
     point = chosen_point(records, wanted)
-    config = _config(records.root, point)
+    config = point_from_record(point.config, where=f"{records.root}: {point.label}")
     store = Store(records.root)
     record = store.verify(point.result["artifact"])
     source = store.artifact(record["fingerprint"])
-    form, model = FORMS[config.task], TASKS[config.task].load_model(str(source)).eval()
+    task = task_of(config)
+    if task.load_form is None:
+        raise DataError(f"{point.label}: no class of transformers can hold a model of task {task.name}")
+    form, model = task.load_form(), task.model.load(str(source)).eval()
     tokenizer = load_tokenizer(str(source))
     _limit(tokenizer, model)
     with _becoming(out) as folder:
         plain = _named(point, lambda: form.plain(model))
         plain.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        for name in _HEADS:
+        for name in form.own_files:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
         probe = Probe(form, model, form.batches(tokenizer, model, config))
-        options = load_options(config.task, type(plain))
-        again = load_plain(config.task, folder, **options).eval()
+        options = form.load_options(type(plain))
+        again = form.auto_class.from_pretrained(folder, use_safetensors=True, trust_remote_code=False, **options).eval()
         check = probe.check(
             lambda batch: [getattr(again(**batch), name) for name in form.outputs],
             tolerance=TOLERANCE,
@@ -98,19 +94,14 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
         )
         onnx_check = write_onnx(again, probe, folder) if onnx else None
         (folder / ORIGIN).write_text(_origin(records, point, config), encoding="utf-8")
-        code = usage(
-            config,
-            name=out.resolve().name,
-            pooling=_pooling(config, model),
-            words_bring_spaces=needs_spaces(tokenizer),
-            options=options,
-        )
+        name, spaces = out.resolve().name, needs_spaces(tokenizer)
+        code = form.usage(config, model, name=name, words_bring_spaces=spaces, options=options)
         subject = Subject(records, point, config, record, plain, code, has_onnx=onnx)
         (folder / "README.md").write_text(model_card(subject), encoding="utf-8")
     return Exported(out, point, check, onnx_check)
 
 
-def _origin(records: SweepRecords, point: PointRecord, config: PointConfig) -> str:
+def _origin(records: SweepRecords, point: PointRecord, config: PointBase) -> str:
     """Where a model is from, and how it came about, as JSON."""
     origin = {
         "raykd": __version__,
@@ -118,22 +109,9 @@ def _origin(records: SweepRecords, point: PointRecord, config: PointConfig) -> s
         "id": point.id,
         "label": point.label,
         "artifact": point.result["artifact"],
-        "point": canonical(config),
+        "point": recipe(config),
     }
     return json.dumps(origin, ensure_ascii=False, indent=1) + "\n"
-
-
-def _config(root: Path | str, point: PointRecord) -> PointConfig:
-    try:
-        return PointConfig.model_validate(point.config)
-    except ValidationError as error:
-        raise ArtifactError(f"{root}: {point.label} is of another version of raykd; export it with that one") from error
-
-
-def _pooling(config: PointConfig, model: Any) -> str:
-    if config.task == "tagging":
-        return model.head.pooling
-    return model.pooling if config.task == "parallel" else ""
 
 
 def _limit(tokenizer: Any, model: Any) -> None:

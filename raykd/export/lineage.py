@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from raykd.config.point import PointConfig
+from raykd.config.point import PointBase
 from raykd.errors import ArtifactError
 from raykd.results.artifacts import Store
 from raykd.results.records import PointRecord, SweepRecords
 
 
-def lineage_table(records: SweepRecords, point: PointRecord, config: PointConfig) -> str:
+def lineage_table(records: SweepRecords, point: PointRecord, config: PointBase) -> str:
     """Markdown: a row for each generation of a finished point, with fingerprints of its artifact and its teachers."""
     store, delivered = Store(records.root), point.result["artifact"]
     lines = ["| generation | artifact | taught by | dev score |", "|---|---|---|---|"]

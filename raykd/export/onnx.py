@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from raykd.errors import ConfigError
 from raykd.export.checks import Check, Probe
-from raykd.export.forms import Batch, plain_inputs
+from raykd.tasks.form import Batch, plain_inputs
 
 FILE = "model.onnx"
 OPSET = 18

@@ -20,10 +20,9 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import ModelOutput
 
 from raykd.errors import DataError
+from raykd.models.files import SENTENCE_CONFIG
 from raykd.models.qa import set_dropout, unreachable
 from raykd.models.tiny import tiny_config
-
-SENTENCE_CONFIG = "sentence.json"
 
 Pooling = Literal["cls", "mean"]
 """A sentence's vector: the last hidden state of the first token, or the mean of those that the mask lets through."""

@@ -1,17 +1,10 @@
 """Models of ours as classes of transformers, which load without raykd."""
 
 import copy
-import inspect
-from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import (
-    AutoModel,
-    AutoModelForQuestionAnswering,
-    AutoModelForTokenClassification,
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_QUESTION_ANSWERING_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
@@ -21,9 +14,6 @@ from raykd.errors import DataError
 from raykd.models.encoder import SentenceEncoder
 from raykd.models.qa import QAModel, SpanModel
 from raykd.models.tagging import TagModel
-
-AUTO_CLASSES = {"qa": AutoModelForQuestionAnswering, "tagging": AutoModelForTokenClassification, "parallel": AutoModel}
-"""Task -> the class that loads its plain models."""
 
 
 def plain_qa(model: QAModel) -> PreTrainedModel:
@@ -60,17 +50,6 @@ def plain_tagger(model: TagModel) -> PreTrainedModel:
 def plain_encoder(model: SentenceEncoder) -> PreTrainedModel:
     """The encoder alone; its pooling has no place in transformers."""
     return model.encoder
-
-
-def load_options(task: str, kind: type[PreTrainedModel]) -> dict[str, Any]:
-    """What `from_pretrained` is told of a plain model's class, so that it adds no layer that was not trained."""
-    has_pooler = task == "parallel" and "add_pooling_layer" in inspect.signature(kind).parameters
-    return {"add_pooling_layer": False} if has_pooler else {}
-
-
-def load_plain(task: str, folder: Path, **options: Any) -> PreTrainedModel:
-    """A plain model of a task from its folder."""
-    return AUTO_CLASSES[task].from_pretrained(folder, use_safetensors=True, trust_remote_code=False, **options)
 
 
 def _with_head(encoder: PreTrainedModel, head: nn.Linear, classes: Any, what: str, **settings: Any) -> PreTrainedModel:

@@ -22,10 +22,8 @@ from transformers.modeling_outputs import QuestionAnsweringModelOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING
 
 from raykd.errors import DataError
+from raykd.models.files import SPAN_HEAD, SPAN_HEAD_CONFIG
 from raykd.models.tiny import tiny_config
-
-SPAN_HEAD = "span_head.safetensors"
-SPAN_HEAD_CONFIG = "span_head.json"
 
 
 class SpanModel(nn.Module):

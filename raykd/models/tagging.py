@@ -14,11 +14,9 @@ from transformers.utils import ModelOutput
 
 from raykd.errors import DataError
 from raykd.models.encoder import without_pooler
+from raykd.models.files import HEAD_CONFIG, HEAD_WEIGHTS
 from raykd.models.qa import set_dropout, unreachable
 from raykd.models.tiny import tiny_config
-
-HEAD_WEIGHTS = "tag_head.safetensors"
-HEAD_CONFIG = "tag_head.json"
 
 
 @dataclass(frozen=True)

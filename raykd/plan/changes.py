@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raykd.config.explain import show
-from raykd.config.identity import canonical
-from raykd.config.point import PointConfig
-from raykd.config.sweep import SweepConfig
+from raykd.config.influence import recipe
 from raykd.errors import ConfigError
+from raykd.plan.file import sweep_of
 from raykd.plan.points import Plan, typical_points
 from raykd.results.journal import Journal
+from raykd.tasks import point_from_record
 
 ABSENT = object()
 
@@ -41,13 +41,12 @@ def refuse_changed(plan: Plan, journal: Journal) -> None:
 def _pairs(plan: Plan, journal: Journal) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Configurations under one name that differ: as the journal has it, as the file has it."""
     if not plan.is_exact:
-        recorded = SweepConfig.model_validate(journal.sweep()["config"])
+        recorded = sweep_of(journal.sweep()["config"])
         searched = {*recorded.search.space, *plan.sweep.search.space}
         before = {point.method: point for point in typical_points(recorded)}
         for point in typical_points(plan.sweep):
             if point.method in before:
-                both = before[point.method].config, point.config
-                yield tuple(_without(canonical(config), searched) for config in both)
+                yield tuple(_without(each.recipe, searched) for each in (before[point.method], point))
         return
     known: dict[str, list[str]] = {}
     for point_id in journal.point_ids():
@@ -56,7 +55,7 @@ def _pairs(plan: Plan, journal: Journal) -> Iterator[tuple[dict[str, Any], dict[
         others = known.get(point.label, [])
         if others and point.id not in others:
             described = journal.point(others[-1])["config"]
-            yield canonical(PointConfig.model_validate(described)), canonical(point.config)
+            yield recipe(point_from_record(described, where=f"{journal.store.root}: {point.label}")), point.recipe
 
 
 def _without(config: dict[str, Any], keys: set[str]) -> dict[str, Any]:

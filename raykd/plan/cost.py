@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from raykd.config.identity import generation_zero
-from raykd.config.point import PointConfig
+from raykd.config.point import PointBase
 from raykd.config.training import Batching
 from raykd.plan.points import Plan, num_later_passes
+from raykd.tasks import task_of
 from raykd.tasks.sizes import TextSizes
 
 MEAN_LENGTH_SHARE = 0.62
@@ -98,8 +98,8 @@ def estimate(plan: Plan, sizes: Sizes, *, tokens_per_second: float | None = None
     for point in plan.points:
         config = point.config
         size, mean = _size(config, sizes), _mean_tokens(config, sizes)
-        epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
-        is_live = config.distillation.uses_teacher and config.distillation.signals == "live"
+        epochs = config.num_epochs
+        is_live = config.distillation.uses_teacher and config.distillation.reads_live
         examples += size * epochs
         steps += num_steps(config.training, size, mean) * epochs
         passes = epochs * is_live + num_later_passes(config)
@@ -114,20 +114,10 @@ def estimate(plan: Plan, sizes: Sizes, *, tokens_per_second: float | None = None
     )
 
 
-def pairs_per_item(config: PointConfig) -> int:
-    """(question language, context language) pairs that an item is expanded to; of a budget of each language, all."""
-    data, num_languages = config.data, len(config.data.languages)
-    if config.task == "parallel":
-        return num_languages + data.mixing.identity
-    if config.task == "tagging" or data.num_target_languages == 0:
-        return num_languages
-    return min(data.num_target_languages + data.english_centric, num_languages) ** 2
-
-
-def num_examples(config: PointConfig, total_items: int | None) -> int | None:
+def num_examples(config: PointBase, total_items: int | None) -> int | None:
     """Training examples of one epoch; None for budget `all` of a set whose size is unknown."""
     sizes = [size for size in (config.data.budget, total_items) if isinstance(size, int)]
-    return min(sizes) * pairs_per_item(config) if sizes else None
+    return min(sizes) * config.examples_per_item if sizes else None
 
 
 def num_steps(training: Batching, examples: int, mean_tokens: float) -> int:
@@ -137,31 +127,25 @@ def num_steps(training: Batching, examples: int, mean_tokens: float) -> int:
     return math.ceil(examples * mean_tokens / (training.tokens_per_step or 1))
 
 
-def signal_bytes(config: PointConfig, sizes: Sizes, *, first: bool) -> float:
+def signal_bytes(config: PointBase, sizes: Sizes, *, first: bool) -> float:
     """Stored signals of one pass of a teacher over a point's training data: a first teacher, or a student as one."""
-    size = _size(config, sizes)
-    texts = sizes.texts
-    if config.task == "tagging":
-        return size * texts.words * texts.labels * 2  # float16
-    if config.task == "parallel":
-        pairs = size * len(config.data.languages) / pairs_per_item(config)
-        width = (sizes.widths or (0, 0))[0 if first else 1]
-        return pairs * texts.distinct * (1 + texts.words * ("word" in config.levels)) * width * 2
-    return size * _mean_tokens(config, sizes) * 2 * 4  # a start and an end, float32
+    width = (sizes.widths or (0, 0))[0 if first else 1]
+    each = task_of(config).data.signal_bytes(config, sizes.texts, tokens=_mean_tokens(config, sizes), width=width)
+    return _size(config, sizes) * each
 
 
-def _size(config: PointConfig, sizes: Sizes) -> int:
+def _size(config: PointBase, sizes: Sizes) -> int:
     size = num_examples(config, sizes.total_items)
     assert size is not None, "asked for before anything else"
     return size
 
 
-def _mean_tokens(config: PointConfig, sizes: Sizes) -> float:
+def _mean_tokens(config: PointBase, sizes: Sizes) -> float:
     length = config.data.max_length
-    return length if config.training.pad_to_max else sizes.texts.tokens or MEAN_LENGTH_SHARE * length
+    return length if config.training.pads_to_max else sizes.texts.tokens or MEAN_LENGTH_SHARE * length
 
 
-def _cost(config: PointConfig, tokens: float, tokens_per_second: float | None, on_gpus: bool) -> Cost:
+def _cost(config: PointBase, tokens: float, tokens_per_second: float | None, on_gpus: bool) -> Cost:
     """Of training on so many tokens, by all of a point's workers."""
     if tokens_per_second is None:
         return Cost()
@@ -175,10 +159,10 @@ def _shared(plan: Plan, sizes: Sizes, tokens_per_second: float | None, on_gpus: 
     total = Cost()
     trained: set[tuple[str, ...]] = set()
     for point in plan.points:
-        config, models = point.config, tuple(generation_zero(point.config))
-        if config.base.train and models not in trained:
+        config, models = point.config, tuple(point.generation_zero)
+        if config.label_training and models not in trained:
             trained.add(models)
-            tokens = (sizes.num_labelled or 0) * config.base.train.epochs * _mean_tokens(config, sizes)
+            tokens = (sizes.num_labelled or 0) * config.label_training.epochs * _mean_tokens(config, sizes)
             total += _cost(config, tokens, tokens_per_second, on_gpus)
     for point in plan.signals.values():
         tokens = _size(point.config, sizes) * _mean_tokens(point.config, sizes) * PASS_SHARE

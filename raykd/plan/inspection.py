@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from raykd.config.point import PointConfig
+from raykd.config.digest import dump
+from raykd.config.point import PointBase
 from raykd.errors import DataError
 from raykd.plan.points import Plan
 from raykd.results.artifacts import fingerprint, hash_folder
 from raykd.results.models import check_model, locate_model
-from raykd.tasks.readers import READERS
+from raykd.tasks import task_of
 from raykd.tasks.sizes import TextSizes
 
 
@@ -49,58 +50,49 @@ def inspect(plan: Plan, folder: Path) -> Inspection:
     texts = TextSizes()
     labelled: list[int] = []
 
-    def attempt(check: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def attempt(check: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return check(*arguments, **(options or {"folder": folder}))
+            return check() if isinstance(check, partial) else check(*arguments, folder=folder)
         except DataError as error:
             problems.update(dict.fromkeys(error.problems))
             return None
 
     configs = [point.config for point in plan.points]
-    for key, group in _grouped(configs, _read_alike):
-        reader = READERS[group[0].task]
-        read = attempt(reader.items, group[0])
-        items = read[0] if read else None
+    task = task_of(configs[0])
+    for key, group in _grouped(configs, PointBase.items_recipe):
+        read = attempt(task.data.items, group[0])
+        items = read.all if read else None
         if read:
-            sizes.append(read[1])
-            texts = reader.texts(items)
-            hashes[f"data {key}"] = read[2]
+            sizes.append(read.count)
+            texts = read.texts
+            hashes[f"data {key}"] = read.sha256
             for _, same in _grouped(group, lambda config: config.data.budget):
-                attempt(reader.budget, same[0], items)
-        for inner, same in _grouped(group, _scored_alike):
-            hashes |= _named(f"evaluation {inner}", attempt(reader.dev, same[0], items))
-        trained = [config for config in group if config.base.train]
-        for inner, same in _grouped(trained, lambda config: config.base.train):
-            if counted := attempt(reader.labelled, same[0], items):
+                attempt(partial(task.data.draw, same[0], items))
+        for inner, same in _grouped(group, PointBase.score_recipe):
+            hashes |= _named(f"evaluation {inner}", attempt(task.data.hash_scored, same[0], items))
+        for inner, same in _grouped((config for config in group if config.label_training), _label_recipe):
+            assert task.labelled is not None, "a point that trains on labels is of a task that can"
+            if counted := attempt(task.labelled.count_labelled, same[0], items):
                 labelled.append(counted[0])
                 hashes[f"base.train {inner}"] = counted[1]
     models = dict.fromkeys(model for config in configs for model in _models(config))
     for model in models:
         if not model.startswith("builtin:"):
             attempt(check_model, model)
-    attempt(READERS[configs[0].task].models, configs, locate=partial(locate_model, folder=folder))
+    attempt(partial(task.data.check_models, configs, locate=partial(locate_model, folder=folder)))
     # Points take this model when they start, which may be days apart; base.model and teacher.model are copied at first.
     for model in dict.fromkeys(config.student.model for config in configs if config.student.model):
         hashes |= _named(f"student.model {model}", attempt(_hash_model, model))
     return Inspection(tuple(sizes), hashes, tuple(problems), texts, max(labelled, default=None))
 
 
-def _read_alike(config: PointConfig) -> tuple[Any, ...]:
-    """What the training data of a point is read by."""
-    data = config.data
-    return data.train, data.languages, data.columns, *([data.pivot] if config.task == "parallel" else [])
+def _label_recipe(config: PointBase) -> Any:
+    return dump(config.label_training) if config.label_training else None
 
 
-def _scored_alike(config: PointConfig) -> Any:
-    """What the dev set of a point is read by."""
-    return (config.evaluation, config.data.pivot) if config.task == "parallel" else config.evaluation
-
-
-def _models(config: PointConfig) -> list[str]:
+def _models(config: PointBase) -> list[str]:
     """The models that a point names."""
-    taught = config.task == "parallel" and config.distillation.uses_teacher
-    named = (config.base.model, config.student.model, config.teacher.model if taught else None)
-    return [model for model in named if model]
+    return [model for model in (config.base.model, config.student.model, config.given_teacher) if model]
 
 
 def _hash_model(name: str, *, folder: Path) -> str | None:
@@ -113,10 +105,8 @@ def _named(name: str, value: str | None) -> dict[str, str]:
     return {} if value is None else {name: value}
 
 
-def _grouped(
-    configs: Iterable[PointConfig], key: Callable[[PointConfig], Any]
-) -> Iterable[tuple[str, list[PointConfig]]]:
-    groups: dict[str, list[PointConfig]] = {}
+def _grouped(configs: Iterable[PointBase], key: Callable[[PointBase], Any]) -> Iterable[tuple[str, list[PointBase]]]:
+    groups: dict[str, list[PointBase]] = {}
     for config in configs:
         groups.setdefault(repr(key(config)), []).append(config)
     return groups.items()

@@ -9,20 +9,15 @@ from functools import cached_property
 from typing import Any, Literal
 
 from raykd.config.base import Config
-from raykd.config.explain import Problem, check, show
-from raykd.config.identity import (
-    base_fingerprint,
-    canonical,
-    dump,
-    first_teachers,
-    generation_zero,
-    point_id,
-    signal_fingerprint,
-)
+from raykd.config.digest import dump
+from raykd.config.explain import Problem, show
+from raykd.config.identity import Identity
 from raykd.config.keys import at_path, merged, with_path
-from raykd.config.point import PointConfig
-from raykd.config.sweep import Choice, Grid, IntRange, LogUniform, SweepConfig, Uniform
+from raykd.config.point import PointBase
 from raykd.errors import ConfigError
+from raykd.plan.sweep import Choice, Grid, IntRange, LogUniform, SweepConfig, Uniform
+from raykd.plan.vary import check_point
+from raykd.tasks import TASKS
 
 DEFAULT_METHOD = "default"
 """The method of a sweep that names none."""
@@ -31,19 +26,17 @@ _SHORT_NAMES = {"distillation.temperature": "T"}
 
 
 @dataclass(frozen=True)
-class Point:
+class Point(Identity):
     """One complete configuration of a sweep, under the name that its results have.
 
-    Args:
+    Attributes:
         method: the method of the file, or `default` where the file has none.
         label: short and readable, like `skd T=2 budget=64 seed=1`.
         varied: the searched keys that have an influence on this point, and the seed, with their values.
     """
 
-    id: str
     method: str
     label: str
-    config: PointConfig
     varied: dict[str, Any]
 
 
@@ -63,7 +56,7 @@ def expand(sweep: SweepConfig) -> tuple[Point, ...]:
     space = sweep.search.space
     grid = {key: dimension.grid for key, dimension in space.items() if isinstance(dimension, Grid)}
     seeds = sweep.seeds or (None,)
-    base = dump(sweep, PointConfig)
+    base = dump(sweep.point)
     points: dict[str, Point] = {}
     problems: dict[str, None] = {}
     draws = list(_draws(sweep))
@@ -88,7 +81,7 @@ def suggested_point(sweep: SweepConfig, method: str, values: Mapping[str, Any]) 
         ConfigError: if the combination is not allowed.
     """
     seed = {"seed": sweep.seeds[0]} if sweep.seeds else {}
-    return _point(sweep, dump(sweep, PointConfig), method, {**seed, **values})
+    return _point(sweep, dump(sweep.point), method, {**seed, **values})
 
 
 def typical_points(sweep: SweepConfig) -> list[Point]:
@@ -124,20 +117,22 @@ def _point(sweep: SweepConfig, base: Mapping[str, Any], method: str, values: Map
     for key in sorted(values, key=lambda key: key.count(".")):
         raw = with_path(raw, tuple(key.split(".")), values[key])
     raw = merged(raw, sweep.methods[method] if sweep.methods else {})
-    config, problems = check(PointConfig, raw)
+    config, problems = check_point(TASKS[sweep.point.task], raw)
     if config is None:
         at = ", ".join(f"{key}: {show(value)}" for key, value in values.items())
         raise ConfigError(Problem((), f"method {method} with {at}: {problem.line()}").line() for problem in problems)
-    identity, resolved = canonical(config), dump(config)
+    identity, resolved = Identity(config), dump(config)
     keys = {
         key: tuple(key.split(".")) for key in dict.fromkeys([*sweep.search.space, *values, "seed"]) if key != "seed"
     }
     missing = object()
     varied = {
-        key: at_path(resolved, path) for key, path in keys.items() if at_path(identity, path, missing) is not missing
+        key: at_path(resolved, path)
+        for key, path in keys.items()
+        if at_path(identity.recipe, path, missing) is not missing
     }
     varied["seed"] = config.seed
-    return Point(point_id(config), method, _label(method, varied), config, varied)
+    return Point(config, method, _label(method, varied), varied)
 
 
 def _label(method: str, varied: Mapping[str, Any]) -> str:
@@ -175,12 +170,12 @@ class Plan:
     @cached_property
     def generation_zero(self) -> frozenset[str]:
         """Fingerprints of the distinct models that generation 0 is."""
-        return frozenset(name for point in self.points for name in generation_zero(point.config))
+        return frozenset(name for point in self.points for name in point.generation_zero)
 
     @cached_property
     def first_teachers(self) -> frozenset[str]:
         """Fingerprints of the distinct teachers of generation 1: generation 0, or strangers (the English encoder)."""
-        return frozenset(name for point in self.points for name in first_teachers(point.config))
+        return frozenset(name for point in self.points for name in point.first_teachers)
 
     @cached_property
     def num_signal_passes(self) -> int:
@@ -198,13 +193,13 @@ def make_plan(sweep: SweepConfig) -> Plan:
     bases: dict[str, Point] = {}
     signals: dict[str, Point] = {}
     for point in points:
-        bases.setdefault(base_fingerprint(point.config), point)
-        if _stores_signals(point.config):
-            signals.setdefault(signal_fingerprint(point.config), point)
+        bases.setdefault(point.base, point)
+        if point.config.stores_signals:
+            signals.setdefault(point.signals, point)
     return Plan(sweep, points, bases, signals, {point.id: _executor(point.config) for point in points})
 
 
-def _executor(config: PointConfig) -> tuple[Literal["inline", "train"], str]:
+def _executor(config: PointBase) -> tuple[Literal["inline", "train"], str]:
     compute, chosen = config.compute, config.compute.resolved_executor
     if compute.executor != "auto":
         return chosen, f"compute.executor is {chosen}"
@@ -214,12 +209,7 @@ def _executor(config: PointConfig) -> tuple[Literal["inline", "train"], str]:
     return chosen, f"{many if few == many else f'{few} to {many}'} workers need a group"
 
 
-def _stores_signals(config: PointConfig) -> bool:
-    """Whether teachers are read once, and what they say is stored."""
-    return config.distillation.uses_teacher and config.distillation.signals == "stored"
-
-
-def num_later_passes(config: PointConfig) -> int:
+def num_later_passes(config: PointBase) -> int:
     """Stored passes of the teachers after the first ones, the point's own."""
-    has_later = _stores_signals(config) and config.lineage.teacher != "fixed"
+    has_later = config.stores_signals and config.lineage.teacher != "fixed"
     return config.lineage.num_generations - 1 if has_later else 0

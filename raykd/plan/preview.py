@@ -13,6 +13,7 @@ from raykd.plan.inspection import Inspection, inspect
 from raykd.plan.points import Plan, Point
 from raykd.results.models import locate_model
 from raykd.results.records import read_records
+from raykd.tasks import task_of
 
 BUILTIN_PARAMETERS = 470_000
 BUILTIN_WIDTH = 64
@@ -37,10 +38,10 @@ BUILTIN_SPEED = Speed(25_000.0, "assumed: the built-in model on a CPU core")
 def _assumed_speed(plan: Plan) -> Speed:
     configs = [point.config for point in plan.points]
     speed = BUILTIN_SPEED if all(each.base.model.startswith("builtin:") for each in configs) else ASSUMED_SPEED
-    if configs[0].task != "parallel":
+    passes = task_of(configs[0]).info.passes
+    if passes == 1:
         return speed
-    # Sentences, masked words and masked pieces are a pass of their own each.
-    return Speed(speed.tokens_per_second / 3, f"{speed.source}, which reads a pair three times")
+    return Speed(speed.tokens_per_second / passes, f"{speed.source}, which reads an example {passes} times")
 
 
 def measured_speed(root: Path | str) -> Speed:
@@ -74,7 +75,7 @@ class Preview:
 
     Attributes:
         is_exact: False if a searcher chooses the points while the sweep runs.
-        num_strangers: teachers of generation 1 that are not generation 0: the English encoder of task parallel.
+        num_strangers: teachers of generation 1 that are not generation 0, but models that the file names.
         executors: (executor, why, number of points).
         speed: what the times rest on.
         wall_seconds: from begin to end, with `parallel` points at a time.
@@ -164,9 +165,9 @@ def _sizes(plan: Plan, found: Inspection, folder: Path) -> Sizes:
     if found.problems:
         return Sizes(**known)
     config = next((each.config for each in plan.points if each.config.distillation.uses_teacher), plan.points[0].config)
-    student, teacher = config.base.model, config.teacher.model
+    student, teacher = config.base.model, config.given_teacher
     known["num_parameters"] = count_parameters(student, folder=folder)
-    if config.task == "parallel" and config.distillation.uses_teacher:
+    if teacher is not None:
         known["teacher_parameters"] = count_parameters(teacher, folder=folder)
         known["widths"] = _width(teacher, folder=folder), _width(student, folder=folder)
     return Sizes(**known)

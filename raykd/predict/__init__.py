@@ -1,5 +1,5 @@
-"""Answers and labels of a finished model, for texts that are no part of a sweep."""
+"""Finished models, asked about texts that are no part of a sweep."""
 
-from raykd.predict.predictor import Answer, Entity, Labelled, Predictor
+from raykd.predict.load import Predictor, evaluate
 
-__all__ = ["Answer", "Entity", "Labelled", "Predictor"]
+__all__ = ["Predictor", "evaluate"]

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
-from raykd.config.load import as_yaml
-from raykd.config.sweep import SweepConfig
+from raykd.config.yaml import as_yaml
+from raykd.errors import ConfigError
+from raykd.plan.file import sweep_of
 from raykd.report.document import MISSING, Block, Code, Figure, Section, Table, Text
 from raykd.report.figures import Curve, curves
 from raykd.report.numbers import counted, duration, moment, number
@@ -89,10 +88,9 @@ def provenance_section(results: Results) -> Section:
 def file_of(config: Mapping[str, Any]) -> str:
     """A resolved sweep file as YAML, defaults left out; all of it where it was written under other rules."""
     try:
-        shown = SweepConfig.model_validate(config).model_dump(mode="json", exclude_defaults=True)
-    except ValidationError:
-        shown = config
-    return as_yaml(shown)
+        return as_yaml(sweep_of(config).to_json(exclude_defaults=True))
+    except ConfigError:
+        return as_yaml(config)
 
 
 def device_of(results: Results) -> str:

@@ -11,8 +11,7 @@ from raykd.report.results import results_of
 from raykd.report.scores import few_shot_section, leaderboard_section
 from raykd.report.training import training_section
 from raykd.results.records import SweepRecords
-
-_TASKS = {"qa": "question answering", "tagging": "tagging", "parallel": "parallel text"}
+from raykd.tasks import TASKS
 
 
 def build(records: SweepRecords) -> Report:
@@ -33,9 +32,13 @@ def build(records: SweepRecords) -> Report:
     best = results.finished[0] if results.finished else None
     return Report(
         title=records.description.get("name") or "sweep",
-        subtitle=f"{_TASKS.get(results.task, 'sweep')}, begun {moment(records.description.get('started'))}",
+        subtitle=f"{_title(results.task)}, begun {moment(records.description.get('started'))}",
         decision=decision(results, comparisons),
         facts=facts(results, comparisons),
         sections=tuple(section for section in sections if section is not None),
         best=best and {"name": best.name, "score": results.main, "mean": best.mean(results.main)},
     )
+
+
+def _title(task: str) -> str:
+    return TASKS[task].info.title if task in TASKS else "sweep"

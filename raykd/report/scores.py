@@ -10,6 +10,7 @@ from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import duration, interval, number, value
 from raykd.report.results import Configuration, Contender, Results, base_name, mean_of, rank, short_names
 from raykd.report.statistics import confidence_interval
+from raykd.tasks import TASKS
 
 MOST_PANELS = 3
 
@@ -117,9 +118,8 @@ def _budget_curves(results: Results, lines: Sequence[Contender], score: str) -> 
 
 
 def _unit(results: Results) -> str:
-    return {"qa": "parallel ids", "tagging": "sentences a language", "parallel": "pairs a language"}.get(
-        results.task, "items"
-    )
+    task = TASKS.get(results.task)
+    return task.info.words.items if task else "items"
 
 
 def _budget_table(results: Results, lines: Sequence[Contender]) -> Table:

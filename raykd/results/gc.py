@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from pydantic import ValidationError
-
-from raykd.config.identity import canonical, first_teachers
-from raykd.config.point import PointConfig
-from raykd.errors import ArtifactError
+from raykd.config.identity import Identity
 from raykd.results.artifacts import RECORD, WEIGHTS, Store, fingerprint
 from raykd.results.journal import Journal
 from raykd.results.lease import Lease
+from raykd.tasks import point_from_record
 
 OVER = ("finished", "stopped")
 """A point in another state may go on: a failed one with the next run."""
@@ -44,13 +41,18 @@ class _Point:
     id: str
     label: str
     status: str
-    config: PointConfig
+    identity: Identity
     recipe: str
     result: Mapping[str, Any] | None
 
+    @property
+    def keep(self) -> str:
+        """Whose weights stay when its lineage is done."""
+        return self.identity.config.lineage.keep
+
     def keeps(self, artifact: str) -> bool:
         """Whether a finished point's lineage keeps these weights."""
-        keep = self.config.lineage.keep
+        keep = self.keep
         return keep == "all" or (keep == "last" and self.result is not None and artifact == self.result["artifact"])
 
 
@@ -92,14 +94,11 @@ def _find(store: Store) -> list[Waste]:
 
 def _read(journal: Journal, point_id: str) -> _Point:
     described, status, result = journal.point(point_id), journal.state(point_id).status, journal.result(point_id)
-    try:
-        config = PointConfig.model_validate(described["config"])
-    except ValidationError as error:
-        where = journal.store.describe(journal.store.point(point_id) / "point.json")
-        raise ArtifactError(f"{where}: of another version of raykd; use that one, or remove the point") from error
+    where = journal.store.describe(journal.store.point(point_id) / "point.json")
+    identity = Identity(point_from_record(described["config"], where=where))
     # A sweep runs a finished point again whose result is gone.
     status = "pending" if status == "finished" and result is None else status
-    return _Point(point_id, described["label"], status, config, fingerprint(canonical(config)), result)
+    return _Point(point_id, described["label"], status, identity, fingerprint(identity.recipe), result)
 
 
 def _artifacts(store: Store) -> dict[str, dict[str, Any]]:
@@ -144,7 +143,7 @@ def _weights(
             continue
         size = _size({path: size for path, size in sizes.items() if path.endswith(WEIGHTS)}, f"artifacts/{name}")
         point = owners[0]
-        reason = f"lineage.keep: {point.config.lineage.keep}" if point.status == "finished" else "it was stopped early"
+        reason = f"lineage.keep: {point.keep}" if point.status == "finished" else "it was stopped early"
         why = f"weights of generation {record['generation']} of {point.label} ({reason}); the record stays"
         yield Waste(f"artifacts/{name}", why, size, artifact=name)
 
@@ -157,7 +156,7 @@ def _signals(
 ) -> Iterator[Waste]:
     """Signals of teachers that no unfinished point listens to."""
     unfinished = [point for point in points if point.status not in OVER]
-    heard = {teacher for point in unfinished for teacher in first_teachers(point.config)}
+    heard = {teacher for point in unfinished for teacher in point.identity.first_teachers}
     heard |= {name for name, record in artifacts.items() if any(_made_by(record, point) for point in unfinished)}
     for name in store.children("signals"):
         parts = [part for part in store.children(f"signals/{name}") if part.endswith(".json")]

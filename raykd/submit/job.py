@@ -10,9 +10,9 @@ from typing import Any
 
 from ray.runtime_env import RuntimeEnv
 
-from raykd.config.load import parse_value
-from raykd.config.sweep import SweepConfig
+from raykd.config.yaml import parse_value
 from raykd.errors import ConfigError
+from raykd.plan.sweep import SweepConfig
 from raykd.results.artifacts import fingerprint
 from raykd.submit.cluster import Token, first_line, without_user
 from raykd.submit.upload import check_upload, files_to_upload, upload_bytes
@@ -107,7 +107,7 @@ def shared_storage(sweep: SweepConfig, storage: str | None) -> str:
 
 def submission_id(sweep: SweepConfig, storage: str) -> str:
     """The name of a sweep's first job: the same for the same sweep and storage, so that it never runs twice at once."""
-    recipe = {**sweep.model_dump(mode="json"), "storage": storage}
+    recipe = {**sweep.to_json(), "storage": storage}
     return f"raykd-{sweep.name}-{fingerprint(recipe)[:8]}"
 
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from raykd.config.sweep import SweepConfig
 from raykd.errors import ArtifactError, RaykdError
 from raykd.plan.points import Point
+from raykd.plan.sweep import SweepConfig
 from raykd.reasons import DISK_FULL, reason_in
 from raykd.results.journal import Journal, headline
 from raykd.sweep.searcher import point_of_suggestion
@@ -70,7 +70,7 @@ class Roster:
     def point_of(self, values: Mapping[str, Any]) -> Point:
         """The point that a trial's configuration names, or that a searcher's values stand for."""
         if "point" in values:
-            return self.points[values["point"]["id"]]
+            return self.points[values["point"].id]
         point = point_of_suggestion(self.sweep, values)
         if point.id not in self.points:
             self.add(point, suggested=dict(values))

@@ -17,13 +17,12 @@ from typing import Any
 from ray import tune
 
 import raykd
-from raykd.config.point import PointConfig
 from raykd.errors import DataError, TrainingError
 from raykd.executors.capacity import DRIVER_CPUS, Capacity, check_storage, check_storage_of_nodes, connect
 from raykd.executors.points import Place, prepare_in_group, prepare_inline
 from raykd.executors.waiting import reap_all, reap_orphans
 from raykd.plan.changes import refuse_changed
-from raykd.plan.points import Plan, Point, base_fingerprint, typical_points
+from raykd.plan.points import Plan, Point, typical_points
 from raykd.reasons import DISK_FULL, plain_reason
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
@@ -32,7 +31,7 @@ from raykd.storage import resolved
 from raykd.sweep.provenance import commit, hardware
 from raykd.sweep.roster import Progress, Roster
 from raykd.sweep.searcher import METRIC, early_stopping, history, tpe
-from raykd.sweep.trial import PointTrial, Shared, group_trial, point_description
+from raykd.sweep.trial import PointTrial, Shared, group_trial
 from raykd.sweep.watch import Watch
 from raykd.trackers import Trackers, check_trackers
 
@@ -187,15 +186,16 @@ class _Runner:
 
     def prepare(self) -> None:
         """Base teachers, their scores and their signals, for the points that are left."""
-        groups: dict[str, list[PointConfig]] = {}
+        groups: dict[str, list[Point]] = {}
         wanted = self.left if self.plan.is_exact else typical_points(self.sweep)
         for point in wanted:
-            groups.setdefault(base_fingerprint(point.config), []).append(point.config)
-        for base, configs in groups.items():
-            self.roster.does(doing=f"generation 0 ({configs[0].base.model})")
-            worker = self.capacity.worker(configs[0], wanted=1)
-            run = prepare_inline if configs[0].compute.resolved_executor == "inline" else prepare_in_group
-            for line in run(self.place, base, configs, resources=worker):
+            groups.setdefault(point.base, []).append(point)
+        for points in groups.values():
+            example = points[0].config
+            self.roster.does(doing=f"generation 0 ({example.base.model})")
+            worker = self.capacity.worker(example, wanted=1)
+            run = prepare_inline if example.compute.resolved_executor == "inline" else prepare_in_group
+            for line in run(self.place, points, resources=worker):
                 self.roster.does(doing=line)
                 self.progress.line(line)
 
@@ -232,7 +232,7 @@ class _Runner:
             f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker"
         )
         needs_metric = self.sweep.search.scheduler is not None or not self.plan.is_exact
-        space = {"point": tune.grid_search([point_description(point) for point in points])} if points else {}
+        space = {"point": tune.grid_search(list(points))} if points else {}
         tuner = tune.Tuner(
             tune.with_resources(trainable, needs),
             param_space=space,
@@ -279,7 +279,7 @@ def _description(plan: Plan, folder: Path) -> dict[str, Any]:
     packages = ("ray", "torch", "transformers", "deepspeed", "datasets")
     return {
         "name": plan.sweep.name,
-        "config": plan.sweep.model_dump(mode="json"),
+        "config": plan.sweep.to_json(),
         "points": [point.id for point in plan.points] if plan.is_exact else [],
         "versions": {"raykd": raykd.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},

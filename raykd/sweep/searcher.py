@@ -8,9 +8,9 @@ from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from raykd.config.point import PointConfig
-from raykd.config.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
+from raykd.config.point import PointBase
 from raykd.plan.points import DEFAULT_METHOD, Point, suggested_point
+from raykd.plan.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
 from raykd.results.journal import Journal
 
 METRIC = "dev_score"
@@ -53,12 +53,12 @@ def tpe(sweep: SweepConfig, tried: History) -> OptunaSearch:
     )
 
 
-def early_stopping(sweep: SweepConfig, configs: Sequence[PointConfig]) -> AsyncHyperBandScheduler | None:
+def early_stopping(sweep: SweepConfig, configs: Sequence[PointBase]) -> AsyncHyperBandScheduler | None:
     """ASHA on the number of epochs done, where the sweep asks for it."""
     asha = sweep.search.scheduler
     if asha is None:
         return None
-    epochs = max(config.lineage.num_generations * config.lineage.epochs_per_generation for config in configs)
+    epochs = max(config.num_epochs for config in configs)
     return AsyncHyperBandScheduler(
         time_attr="epoch",
         # One beyond the last epoch: a point that got there is finished, not stopped.

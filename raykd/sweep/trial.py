@@ -8,14 +8,13 @@ from typing import Any
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from raykd.config.point import PointConfig
-from raykd.config.sweep import SweepConfig
 from raykd.errors import RaykdError
 from raykd.executors.capacity import WorkerResources
 from raykd.executors.points import InlineWorker, Place, run_in_group
-from raykd.plan.points import Point, base_fingerprint, canonical
+from raykd.plan.points import Point
+from raykd.plan.sweep import SweepConfig
 from raykd.sweep.searcher import METRIC, point_of_suggestion
-from raykd.worker.point import Job
+from raykd.worker.job import PointJob
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Shared:
 
     Attributes:
         sweep: what a searcher draws values for; None where trials are given their points.
-        max_deaths: as a `Job` has it.
+        max_deaths: as a `PointJob` has it.
         raises: let an error of raykd end the trial as failed, so that Tune stops the others.
     """
 
@@ -34,15 +33,10 @@ class Shared:
     max_deaths: int
     raises: bool
 
-    def job(self, config: Mapping[str, Any]) -> Job:
+    def job(self, config: Mapping[str, Any]) -> PointJob:
         """The point of a trial's configuration."""
-        if "point" in config:
-            point_id, point = config["point"]["id"], PointConfig.model_validate(config["point"]["config"])
-        else:
-            suggested = point_of_suggestion(self.sweep, config)
-            point_id, point = suggested.id, suggested.config
-        recipe, base = canonical(point), base_fingerprint(point)
-        return Job(point_id, point, recipe, base, self.place.guard, self.place.run, self.max_deaths)
+        point = config["point"] if self.sweep is None else point_of_suggestion(self.sweep, config)
+        return PointJob(point, self.place.guard, self.place.run, self.max_deaths)
 
 
 class PointTrial(tune.Trainable):
@@ -102,6 +96,6 @@ def point_description(point: Point) -> dict[str, Any]:
         "method": point.method,
         "label": point.label,
         "varied": dict(point.varied),
-        "base": base_fingerprint(point.config),
+        "base": point.base,
         "config": point.config.model_dump(mode="json"),
     }

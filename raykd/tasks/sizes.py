@@ -1,6 +1,7 @@
-"""What texts are like, for an estimate of cost."""
+"""How much there is of something, for checks and estimates before a start."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -10,11 +11,28 @@ class TextSizes:
     Attributes:
         tokens: mean length of a feature.
         words: mean number of words of a sentence that a teacher reads.
-        labels: tagging: number of labels.
-        distinct: parallel: distinct English sentences a pair.
+        labels: number of labels that a word can have.
+        distinct: distinct texts that a teacher reads, for each training example.
     """
 
     tokens: float | None = None
     words: float = 0.0
     labels: int = 0
     distinct: float = 1.0
+
+
+@dataclass(frozen=True)
+class Items:
+    """What budgets are drawn from.
+
+    Attributes:
+        all: the items, as the task that read them knows them.
+        count: how many there are, of each language where budgets are of each language.
+        sha256: hash of all that they say.
+        texts: what they are like.
+    """
+
+    all: Any
+    count: int
+    sha256: str
+    texts: TextSizes = TextSizes()

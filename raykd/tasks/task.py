@@ -1,126 +1,290 @@
-"""What a task must offer, and the tasks there are."""
+"""What a task is: a description of five parts. Whoever needs a task takes what it asks for from here, and no name.
 
+Importing a task loads neither torch nor transformers: `info`, `point` and `data` read text alone, and the parts that
+compute are imported when they are first asked for.
+"""
+
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import torch
-from torch import Tensor
+from raykd.config.point import DistillationConfig, EvaluationConfig, PointBase
+from raykd.tasks.info import Info
+from raykd.tasks.sizes import Items, TextSizes
 
-from raykd.config.point import DistillationConfig, EvaluationConfig, PointConfig
-from raykd.tasks.outcomes import Scored
-from raykd.tasks.parallel.task import ParallelTask
-from raykd.tasks.qa.task import QATask
-from raykd.tasks.reading import Reading
-from raykd.tasks.tagging.task import TaggingTask
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from raykd.tasks.form import Form
+    from raykd.tasks.outcomes import Scored
+    from raykd.tasks.predictor import TaskPredictor
+    from raykd.tasks.teaching import Teacher, Teaching
 
 
 class Features(Protocol):
     """Windows of tokens: ids, lengths, and batches cut from them. `signal_lengths` are rows of stored signals."""
 
     ids: tuple[str, ...]
-    lengths: np.ndarray
-    signal_lengths: np.ndarray
-    sha256: str
 
+    @property
+    def lengths(self) -> "np.ndarray": ...
+    @property
+    def signal_lengths(self) -> "np.ndarray": ...
+    @property
+    def sha256(self) -> str: ...
     def __len__(self) -> int: ...
-    def take(self, indices: np.ndarray) -> "Features": ...
-    def collate(self, indices: np.ndarray, *, pad_to: int | None = None) -> dict[str, Tensor]: ...
+    def take(self, indices: "np.ndarray") -> "Features": ...
+    def collate(self, indices: "np.ndarray", *, pad_to: int | None = None) -> "dict[str, Tensor]": ...
 
 
-class TrainData(Protocol):
-    """What a point trains on."""
+class TrainSet(Protocol):
+    """What a point trains on: the student's windows, a hash of the examples, and what a record says of them."""
 
-    features: Features
-    sha256: str
-    description: dict[str, Any]
+    @property
+    def features(self) -> Features: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def description(self) -> dict[str, Any]: ...
 
 
-class Task(Protocol):
-    """Data to windows, windows to loss terms, outputs to scores. Everything else is the same for all tasks.
+class ScoredSet(Protocol):
+    """What a model is scored on."""
 
-    `outputs` names the stored signals, `parts` what a KD term is made of where that is reported. The docstrings of the
-    tasks say what each method promises. Scores hold the names that a leaderboard shows (`columns`) and the one that
-    decides (`main`); what is `watched` of them is reported after every epoch.
+    @property
+    def features(self) -> Features: ...
+    def first(self, count: int) -> "ScoredSet":
+        """The first `count` items of every cell or language."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where what a data set depends on lies.
+
+    Attributes:
+        folder: of the sweep file; relative paths start there.
+        base: generation 0, as a model folder.
+        teacher: the first teacher of generation 1, likewise.
+    """
+
+    folder: Path
+    base: Path
+    teacher: Path
+
+
+class TaskData(Protocol):
+    """From files to what is trained on and scored. What is missing or wrong is a DataError that names all of it."""
+
+    def items(self, config: PointBase, *, folder: Path) -> Items:
+        """All items that budgets are drawn from."""
+
+    def draw(self, config: PointBase, items: Any) -> None:
+        """Draw a point's budget, to see whether that can be done."""
+
+    def hash_scored(self, config: PointBase, items: Any, *, folder: Path) -> str:
+        """Hash of what a point is scored on.
+
+        Args:
+            items: of the training data, None where they cannot be read.
+        """
+
+    def check_models(self, configs: Sequence[PointBase], *, locate: Callable[[str], str]) -> None:
+        """Read of the models what says whether the task can use them.
+
+        Args:
+            locate: the folder of a model by its name, or the name where that is a Hub id.
+        """
+
+    def signal_bytes(self, config: PointBase, texts: TextSizes, *, tokens: float, width: int) -> float:
+        """What a teacher's stored signals take for one training example.
+
+        Args:
+            tokens: of a feature.
+            width: numbers of the teacher's sentence vector, where it has one.
+        """
+
+    def train_set(self, config: PointBase, tokenizer: Any, *, items: Any, places: Places) -> TrainSet:
+        """The windows of a point's budget."""
+
+    def scored_set(self, config: PointBase, tokenizer: Any, *, places: Places) -> ScoredSet:
+        """The windows that a point is scored on."""
+
+
+class LabelledData(Protocol):
+    """The ability to train the first teachers on labels alone."""
+
+    def count_labelled(self, config: PointBase, items: Any, *, folder: Path) -> tuple[int, str]:
+        """How many examples the first teachers are trained on, and their hash.
+
+        Args:
+            items: of the training data, None where they cannot be read.
+        """
+
+    def labelled(
+        self, config: PointBase, tokenizer: Any, model: Any, *, folder: Path, language: str | None
+    ) -> tuple[Features, str]:
+        """The windows that a teacher is trained on, of one language or of all, and the hash of their examples."""
+
+
+class TaskModel(Protocol):
+    """Models in and out: from names and folders, into training, and as a plain class of transformers."""
+
+    def build_tiny_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer of `builtin:tiny` into a folder."""
+
+    def tiny(self, config: PointBase, tokenizer: Any, *, items: Any, seed: int) -> Any:
+        """The model `builtin:tiny`."""
+
+    def given(self, config: PointBase, name: str, *, items: Any) -> tuple[Any, Any]:
+        """The model that `base` names, before any training, and its tokenizer."""
+
+    def load(self, folder: str, *, dropout: float | None = None) -> Any:
+        """A model of ours, in float32 on the CPU."""
+
+    def inputs(self, batch: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+        """The part of a batch that a model reads."""
+
+    def check_alike(self, teacher: Path, base: Path) -> None:
+        """Refuse a teacher with another label set than the lineage's; ArtifactError names both sides."""
+
+    def to_train(self, model: Any, config: PointBase, *, teacher: Path) -> Any:
+        """What is trained: the student, with the heads that only training needs."""
+
+
+class GivenTeachers(Protocol):
+    """The ability to be taught by a model that is not generation 0."""
+
+    def tiny(self, config: PointBase, tokenizer: Any) -> Any:
+        """The teacher `builtin:tiny`."""
+
+    def given(self, config: PointBase, name: str) -> Any:
+        """The model that the file names."""
+
+
+class TaskLearning(Protocol):
+    """From windows and outputs to a loss, from a teacher to signals, from predictions to scores.
+
+    Attributes:
+        outputs: names of the stored signals.
+        stored_dtype: in which they are stored.
+        parts: what a KD term is made of, where that is reported.
     """
 
     outputs: tuple[str, ...]
     parts: tuple[str, ...]
-    stored_dtype: torch.dtype
-    load_model: Callable[..., Any]
-    build_tiny_tokenizer: Callable[[Path], None]
-    model_inputs: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    stored_dtype: "torch.dtype"
 
-    def tiny_model(self, config: PointConfig, tokenizer: Any, *, items: Any, seed: int) -> Any: ...
-    def given_model(self, config: PointConfig, name: str, *, items: Any) -> Any: ...
-    def same_labels(self, teacher: Path, base: Path) -> None: ...
-    def window_options(self, config: PointConfig) -> dict[str, int]: ...
-    def signal_options(self, config: PointConfig) -> dict[str, Any]: ...
-    def items(self, config: PointConfig, *, folder: Path) -> tuple[Any, str]: ...
-    def train_set(
-        self, config: PointConfig, tokenizer: Any, *, items: Any, folder: Path, artifact: Path, **parallel: Path
-    ) -> TrainData: ...
-    def dev_set(self, config: PointConfig, tokenizer: Any, *, folder: Path, artifact: Path) -> Any: ...
-    def to_train(self, model: Any, config: PointConfig, *, teacher: Path) -> Any: ...
-    def chosen(self, train: Any, epoch: int) -> np.ndarray | None: ...
-    def of_epoch(self, train: Any, steps: Sequence[np.ndarray], *, seed: int, epoch: int) -> Any: ...
-    def seen(self, train: Any, *, first: bool) -> Features: ...
-    def probe(self, train: Any) -> Features: ...
-    def taught_by(self, train: Any, language: str | None) -> np.ndarray: ...
-    def answer(self, model: Any, batch: dict[str, Tensor], teacher: Any) -> Any: ...
+    def chosen(self, train: Any, epoch: int) -> "np.ndarray | None":
+        """Indices of the windows of an epoch; None is all of them."""
+
+    def of_epoch(self, train: Any, steps: "Sequence[np.ndarray]", *, seed: int, epoch: int) -> Any:
+        """What the student reads in an epoch."""
+
+    def teacher_features(self, train: Any, *, first: bool) -> Features:
+        """What a teacher reads: one of generation 1, or a later one."""
+
+    def probe(self, train: Any) -> Features:
+        """Windows that an exported model must answer as the one in memory does."""
+
+    def taught_by(self, train: Any, language: str | None) -> "np.ndarray":
+        """Indices of the windows that a teacher of a language teaches; None teaches all."""
+
+    def forward(self, model: Any, batch: "dict[str, Tensor]", said: Any) -> Any:
+        """The student's outputs over a training batch, of which the teacher said something."""
+
     def terms(
-        self, outputs: Any, batch: dict[str, Tensor], teacher: Any, config: DistillationConfig, *, padding: bool
-    ) -> tuple[Any, ...]: ...
-    def stored_teacher(
-        self,
-        train: Any,
-        readings: Sequence[Reading],
-        config: DistillationConfig,
-        *,
-        device: torch.device,
-        pad_to: int | None,
-        first: bool,
-    ) -> Any: ...
-    def signals(self, outputs: Any) -> dict[str, Tensor]: ...
-    def constants(self, outputs: Any) -> dict[str, Tensor]: ...
-    def of_teachers(self, scored: Mapping[str | None, Scored]) -> Scored: ...
+        self, outputs: Any, batch: "dict[str, Tensor]", said: Any, config: DistillationConfig, *, padding: bool
+    ) -> "tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, Mapping[str, Tensor]]":
+        """Label term, KD term (None without a teacher) and its parts of a batch, [B] each, in nats.
+
+        Args:
+            padding: whether the batch is padded to the maximum, so that padded positions may take part.
+        """
+
+    def teacher(self, train: Any, teaching: "Teaching") -> "Teacher":
+        """Whoever answers for the micro-batches of a step: from stored signals, or live."""
+
+    def signals(self, outputs: Any) -> "dict[str, Tensor]":
+        """What is stored of a teacher's outputs: name -> [B, rows, ...] float32."""
+
+    def constants(self, outputs: Any) -> "dict[str, Tensor]":
+        """What is stored once a teacher."""
+
     def predict(
-        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: EvaluationConfig
-    ) -> list[Any]: ...
-    def score(self, predictions: Iterable[Any], dev: Any, evaluation: EvaluationConfig) -> Scored: ...
+        self, outputs: Any, batch: "dict[str, Tensor]", indices: "np.ndarray", evaluation: EvaluationConfig
+    ) -> list[Any]:
+        """What is concluded of every window of a batch."""
+
+    def score(self, predictions: Iterable[Any], scored: Any, evaluation: EvaluationConfig) -> "Scored":
+        """Scores by name, in percent, which is the main one, and the outcome of every example."""
+
+    def combine(self, scored: "Mapping[str | None, Scored]") -> "Scored":
+        """The scores of generation 0 out of those of its models, by language."""
 
 
-class LabelledTask(Task, Protocol):
-    """A task whose generation 0 may be trained on labels; a sweep file that asks another one for it is refused."""
+@dataclass(frozen=True)
+class later:
+    """What a module holds under a name, imported when it is first asked for: so that a task loads without torch."""
 
-    def labelled(
-        self, config: PointConfig, tokenizer: Any, model: Any, *, folder: Path, language: str | None
-    ) -> tuple[Features, str]: ...
+    module: str
+    name: str
 
-
-class LiveTask(Task, Protocol):
-    """A task whose teachers may also answer every batch again; a sweep file that asks another one for it is refused."""
-
-    def live_teacher(
-        self,
-        train: Any,
-        forward: Any,
-        config: DistillationConfig,
-        *,
-        device: torch.device,
-        pad_to: int | None,
-        first: bool,
-    ) -> Any: ...
-    def mean_outputs(self, outputs: Sequence[Any]) -> Any: ...
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call it."""
+        return getattr(importlib.import_module(self.module), self.name)(*arguments, **options)
 
 
-class TaughtTask(LiveTask, Protocol):
-    """A task whose first teacher is a model of its own, not generation 0."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A task. An ability that it lacks is None; a sweep file or a command that asks for it is refused.
 
-    def tiny_teacher(self, config: PointConfig, tokenizer: Any) -> Any: ...
-    def given_teacher(self, config: PointConfig, name: str) -> Any: ...
+    Attributes:
+        info: what it is called, in code and in words.
+        point: the sections and keys of its points.
+        data: from files to what is trained on and scored.
+        load_model, load_learning: make the parts that compute.
+        load_form: makes what its model is outside of raykd, for `export`.
+        load_predictor: makes a finished model that is asked about texts, for `predict`.
+        load_given_teachers: makes the ability to be taught by a model that is not generation 0.
+        evaluate: scores a model folder without a sweep.
+        labelled: how its first teachers are trained on labels.
+        presets: named sets of defaults for a sweep file.
+    """
 
+    info: Info
+    point: type[PointBase]
+    data: TaskData
+    load_model: "Callable[[], TaskModel]"
+    load_learning: "Callable[[], TaskLearning]"
+    load_form: "Callable[[], Form] | None" = None
+    load_predictor: "Callable[[TaskModel, Path, Mapping[str, Any]], TaskPredictor] | None" = None
+    load_given_teachers: Callable[[], GivenTeachers] | None = None
+    evaluate: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]] | None = None
+    labelled: LabelledData | None = None
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-TASKS: dict[str, Task] = {"qa": QATask(), "tagging": TaggingTask(), "parallel": ParallelTask()}
-"""The word in a sweep file's `task` -> the task."""
+    @property
+    def name(self) -> str:
+        """The word in a sweep file's `task`."""
+        return self.info.name
+
+    @cached_property
+    def model(self) -> TaskModel:
+        """Models in and out."""
+        return self.load_model()
+
+    @cached_property
+    def learning(self) -> TaskLearning:
+        """Loss, signals and scores."""
+        return self.load_learning()
+
+    @cached_property
+    def given_teachers(self) -> GivenTeachers:
+        """How it takes a teacher that is not generation 0; only asked for where a point names one."""
+        assert self.load_given_teachers is not None, f"task {self.name} takes no given teacher"
+        return self.load_given_teachers()

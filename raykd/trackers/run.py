@@ -1,6 +1,5 @@
 """What a tracker is told of a point: read from the journal, the same whoever reads it and however often."""
 
-import functools
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,8 +7,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from raykd.config.explain import show
-from raykd.config.identity import foreign
-from raykd.config.keys import without_path
 from raykd.results.journal import Journal
 from raykd.storage import StoredFile
 
@@ -131,7 +128,11 @@ class Ledger:
                 **{f"version.{name}": version for name, version in self.described["versions"].items()},
             },
             epochs=tuple(
-                Epoch(number, times[number], dict(_numbers(without_path(reports[number], ("epoch",)))))
+                Epoch(
+                    number,
+                    times[number],
+                    dict(_numbers(_without_epoch(reports[number]))),
+                )
                 for number in sorted(times)
                 if number in reports
             ),
@@ -151,9 +152,13 @@ class Ledger:
 
 
 def _params(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted key -> value of all that is set and that the task of the point has."""
-    own = functools.reduce(without_path, (tuple(key.split(".")) for key in foreign(config["task"])), config)
-    return dict(_leaves(own))
+    """Dotted key -> value of all that is set."""
+    return dict(_leaves(config))
+
+
+def _without_epoch(report: Mapping[str, Any]) -> dict[str, Any]:
+    """An epoch's report without its number, which is the place of its numbers in a curve."""
+    return {key: value for key, value in report.items() if key != "epoch"}
 
 
 def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,9 +4,9 @@ import importlib.util
 from collections.abc import Callable
 from typing import Self
 
-from raykd.config.sweep import SweepConfig
 from raykd.config.trackers import TrackersConfig
 from raykd.errors import ConfigError
+from raykd.plan.sweep import SweepConfig
 from raykd.results.journal import Journal
 from raykd.trackers.follower import Follower, Tracker
 from raykd.trackers.run import Ledger

@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from raykd.config.base import never_positive
-from raykd.config.identity import first_teachers, scored_languages
-from raykd.config.point import PointConfig
+from raykd.config.digest import digest
+from raykd.config.identity import Identity
+from raykd.config.point import PointBase
 from raykd.models.qa import load_tokenizer
 from raykd.results.artifacts import Store
-from raykd.tasks.task import TASKS, TrainData
+from raykd.tasks import task_of
+from raykd.tasks.sizes import Items
+from raykd.tasks.task import Places, ScoredSet, TrainSet
 from raykd.worker.engine import join_process_group
 from raykd.worker.heartbeat import Heartbeat
 
@@ -62,7 +64,8 @@ class WorkerContext:
             while len(self.cache) > CACHE_SIZE:
                 self.cache.popitem(last=False)
         self.cache.move_to_end(key)
-        return self.cache[key]
+        value: T = self.cache[key]
+        return value
 
     def gpu_memory_bytes(self) -> int | None:
         """The most that this process held on its GPU since `begin_gpu_memory`; None on a CPU. Waits for nothing."""
@@ -102,49 +105,42 @@ class WorkerContext:
         """The tokenizer of an artifact."""
         return self.remember(("tokenizer", artifact), lambda: load_tokenizer(str(self.store.artifact(artifact))))
 
-    def items(self, config: PointConfig) -> tuple[Any, str]:
-        """All items that budgets are drawn from, and their hash; read once."""
-        task = TASKS[config.task]
-        data = config.data
-        key = "items", config.task, data.train.model_dump_json(), data.languages, data.columns, data.pivot
-        return self.remember(key, lambda: task.items(config, folder=self.folder))
+    def items(self, config: PointBase) -> Items:
+        """All items that budgets are drawn from; read once."""
+        key = "items", config.task, digest(config.items_recipe())
+        return self.remember(key, lambda: task_of(config).data.items(config, folder=self.folder))
 
-    def train_set(self, config: PointConfig, base: str) -> TrainData:
+    def train_set(self, point: Identity) -> TrainSet:
         """The windows of a point; points with the same data and tokenizer share them."""
-        task = TASKS[config.task]
-        # Task parallel draws the pairs of every epoch, reads them as its teacher cuts them, and collates the inputs of
-        # those terms alone that count.
-        epochs = config.lineage.num_generations * config.lineage.epochs_per_generation
-        needs = config.levels, never_positive(config.distillation.weights[0])
-        drawn = (config.seed, epochs, *needs, *first_teachers(config)) if config.task == "parallel" else None
-        key = "train", config.task, config.data.model_dump_json(), config.data_seed, base, drawn
-        items = self.items(config)[0]
+        config = point.config
+        key = "train", config.task, digest(config.train_recipe()), point.base, *point.first_teachers
+        items = self.items(config).all
 
-        def build() -> TrainData:
-            options = {"items": items, "folder": self.folder, "artifact": self.store.artifact(base)}
-            if config.task == "parallel":
-                # Without a teacher that is the student: there is nobody who reads otherwise.
-                options["teacher"] = self.store.artifact(next(iter(first_teachers(config))))
-            return task.train_set(config, self.tokenizer(base), **options)
+        def build() -> TrainSet:
+            tokenizer, places = self.tokenizer(point.base), self._places(point)
+            return task_of(config).data.train_set(config, tokenizer, items=items, places=places)
 
         return self.remember(key, build)
 
-    def dev_set(self, config: PointConfig, base: str, *, epoch_sample: bool) -> Any:
+    def scored_set(self, point: Identity, *, epoch_sample: bool) -> ScoredSet:
         """What a point is scored on: all of it, or the smaller sample that is scored after every epoch."""
-        task, windows = TASKS[config.task], TASKS[config.task].window_options(config)
-        shared = tuple(windows.items()), tuple(scored_languages(config) or ()), base
-        evaluation = config.evaluation
-        key = "dev", config.task, evaluation.model_dump_json(), *shared
-        if epoch_sample and evaluation.selection:
-            chosen = evaluation.model_copy(update={"source": evaluation.selection, "selection": None})
+        config = point.config
+        if epoch_sample and config.evaluation.selection:
+            update = {"source": config.evaluation.selection, "selection": None}
+            chosen = config.evaluation.model_copy(update=update)
             config = config.model_copy(update={"evaluation": chosen})
-            key = "dev", config.task, chosen.model_dump_json(), *shared
-        place = {"folder": self.folder, "artifact": self.store.artifact(base)}
-        whole = self.remember(key, lambda: task.dev_set(config, self.tokenizer(base), **place))
+        key = "scored", config.task, digest(config.score_recipe()), point.base
+        tokenizer, places = self.tokenizer(point.base), self._places(point)
+        whole = self.remember(key, lambda: task_of(config).data.scored_set(config, tokenizer, places=places))
         count = config.evaluation.epoch_max_items
         if not epoch_sample or count is None:
             return whole
         return self.remember((*key, count), lambda: whole.first(count))
+
+    def _places(self, point: Identity) -> Places:
+        # Without a teacher the first one is the student: there is nobody who reads otherwise.
+        teacher = self.store.artifact(next(iter(point.first_teachers)))
+        return Places(self.folder, self.store.artifact(point.base), teacher)
 
 
 def tokenizer_hash(tokenizer: Any) -> str:

@@ -75,7 +75,8 @@ def join_process_group(*, alone: bool) -> None:
     if alone and not torch.distributed.is_initialized():
         os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
         backend = "gloo" if on_cpu else "nccl"
-        torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)
+        store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+        torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
     if on_cpu and torch.distributed.get_world_size() == 1:
         # A single rank never reduces: building the shared-memory op would cost half a minute for nothing.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -123,7 +124,8 @@ class Engine:
     @property
     def model(self) -> nn.Module:
         """The model; under stage 3 its parameters are empty outside of a forward pass."""
-        return self._engine.module
+        model: nn.Module = self._engine.module
+        return model
 
     def train(self) -> None:
         """Dropout on."""

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.config.point import ComputeConfig, PointConfig
+from raykd.config.identity import Identity
+from raykd.config.point import ComputeConfig, PointBase
 from raykd.config.training import Batching
 from raykd.errors import ArtifactError, DataError
 from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer, shrink
 from raykd.results.models import locate_model
-from raykd.tasks.task import TASKS, Features, Task
+from raykd.tasks import task_of
+from raykd.tasks.task import Features, Task
 from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.engine import Engine, EngineOptions
 
@@ -25,61 +27,61 @@ LOGIT_TOLERANCE = {"float32": 1e-3, "bf16": 0.05}
 """How far a reloaded model's logits may be off, relative to the largest one."""
 
 
-def given_model(context: WorkerContext, config: PointConfig) -> tuple[Any, Any]:
+def given_model(context: WorkerContext, config: PointBase) -> tuple[Any, Any]:
     """The model and tokenizer that `base` names, before any training."""
-    base, task = config.base, TASKS[config.task]
-    seed = base.train.seed if base.train else 0
+    models, train = task_of(config).model, config.label_training
+    seed = train.seed if train else 0
     torch.manual_seed(seed)
-    if base.model == BUILTIN_TINY:
+    items = context.items(config).all
+    if config.base.model == BUILTIN_TINY:
         tokenizer = _tiny_tokenizer(context, config)
-        return task.tiny_model(config, tokenizer, items=context.items(config)[0], seed=seed), tokenizer
-    name = locate_model(base.model, folder=context.folder)
-    tokenizer = load_tokenizer(name, gguf_file=base.gguf_file)
-    return task.given_model(config, name, items=context.items(config)[0]), tokenizer
+        return models.tiny(config, tokenizer, items=items, seed=seed), tokenizer
+    return models.given(config, locate_model(config.base.model, folder=context.folder), items=items)
 
 
-def given_teacher(context: WorkerContext, config: PointConfig) -> tuple[Any, Any]:
-    """The model and tokenizer that `teacher` names."""
-    task, name = TASKS[config.task], config.teacher.model
+def given_teacher(context: WorkerContext, config: PointBase, name: str) -> tuple[Any, Any]:
+    """The model and tokenizer of a teacher that the file names."""
+    teachers = task_of(config).given_teachers
     if name == BUILTIN_TINY:
         tokenizer = _tiny_tokenizer(context, config)
-        return task.tiny_teacher(config, tokenizer), tokenizer
-    name = locate_model(name, folder=context.folder)
-    return task.given_teacher(config, name), load_tokenizer(name)
+        return teachers.tiny(config, tokenizer), tokenizer
+    place = locate_model(name, folder=context.folder)
+    return teachers.given(config, place), load_tokenizer(place)
 
 
-def _tiny_tokenizer(context: WorkerContext, config: PointConfig) -> Any:
+def _tiny_tokenizer(context: WorkerContext, config: PointBase) -> Any:
     """The tokenizer of the built-in world, made once."""
     store, name = context.store, f"tokenizer-{config.task}"
     if context.rank == 0 and not store.has(name):
         with store.committing(name, lambda: {"kind": "tokenizer"}) as folder:
-            TASKS[config.task].build_tiny_tokenizer(folder)
+            task_of(config).model.build_tiny_tokenizer(folder)
     context.barrier()
     return load_tokenizer(str(store.artifact(name)))
 
 
-def load(context: WorkerContext, config: PointConfig, artifact: str, *, dropout: float | None = None) -> Any:
+def load(context: WorkerContext, config: PointBase, artifact: str, *, dropout: float | None = None) -> Any:
     """The model of an artifact, in float32 on the CPU.
 
     Raises:
         ArtifactError: if it is not what its record says.
     """
     context.remember(("verified", artifact), lambda: context.store.verify(artifact))
-    return TASKS[config.task].load_model(str(context.store.artifact(artifact)), dropout=dropout)
+    return task_of(config).model.load(str(context.store.artifact(artifact)), dropout=dropout)
 
 
-def first_student(context: WorkerContext, config: PointConfig, base: str) -> Any:
+def first_student(context: WorkerContext, point: Identity) -> Any:
     """The student of generation 1: generation 0 itself, fewer of its layers, or another model with its tokenizer.
 
     Raises:
         DataError: if the other model has another tokenizer; it names both sides.
     """
+    config, base = point.config, point.base
     dropout = config.training.dropout
     if config.student.model:
         name = locate_model(config.student.model, folder=context.folder)
         same_tokenizer(base, context.tokenizer(base), name, load_tokenizer(name))
         torch.manual_seed(config.seed)
-        return TASKS[config.task].load_model(name, dropout=dropout)
+        return task_of(config).model.load(name, dropout=dropout)
     model = load(context, config, base, dropout=dropout)
     return shrink(model, config.student.num_layers) if config.student.num_layers else model
 
@@ -92,7 +94,7 @@ def build_engine(model: Any, batching: Batching, compute: ComputeConfig) -> Engi
     return Engine(model, engine_options(batching, compute))
 
 
-def build_frozen(context: WorkerContext, config: PointConfig, artifact: str) -> Engine:
+def build_frozen(context: WorkerContext, config: PointBase, artifact: str) -> Engine:
     """An artifact as a frozen engine; the caller destroys it."""
     model = load(context, config, artifact)
     use_cpu_kernels(model)
@@ -100,7 +102,7 @@ def build_frozen(context: WorkerContext, config: PointConfig, artifact: str) -> 
 
 
 @contextlib.contextmanager
-def frozen(context: WorkerContext, config: PointConfig, artifact: str) -> Iterator[Engine]:
+def frozen(context: WorkerContext, config: PointBase, artifact: str) -> Iterator[Engine]:
     """An artifact as a frozen engine, gone after the block."""
     engine = build_frozen(context, config, artifact)
     try:
@@ -134,7 +136,7 @@ def export(
     batch = context.to_device(probe.collate(np.arange(min(len(probe), VERIFIED_WINDOWS))))
     engine.eval()
     with torch.no_grad():
-        expected = task.signals(engine(**task.model_inputs(batch)))
+        expected = task.learning.signals(engine(**task.model.inputs(batch)))
     weights = engine.weights()
     if context.rank == 0:
         with context.store.committing(name, lambda: recipe) as folder:
@@ -154,9 +156,9 @@ def _same_answers(
     *,
     precision: str,
 ) -> None:
-    reloaded = task.load_model(str(folder)).to(context.device).eval()
+    reloaded = task.model.load(str(folder)).to(context.device).eval()
     with torch.no_grad(), torch.autocast(context.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        again = task.signals(reloaded(**task.model_inputs(batch)))
+        again = task.learning.signals(reloaded(**task.model.inputs(batch)))
     for name, values in expected.items():
         difference = float((again[name] - values).abs().max())
         if not difference <= LOGIT_TOLERANCE[precision] * max(1.0, float(values.abs().max())):
@@ -173,16 +175,8 @@ def engine_options(batching: Batching, compute: ComputeConfig) -> EngineOptions:
         weight_decay=batching.weight_decay,
         adam_epsilon=batching.adam_epsilon,
         max_grad_norm=batching.max_grad_norm,
-        rate_factors=_rate_factors(batching),
+        rate_factors=tuple((name, rate / batching.learning_rate) for name, rate in batching.part_rates.items()),
     )
-
-
-def _rate_factors(batching: Batching) -> tuple[tuple[str, float], ...]:
-    """Parts of a model that have a learning rate of their own: tagging heads, and what only parallel training needs."""
-    head, transitions = batching.head_learning_rate, batching.transition_learning_rate
-    rates = {"transitions.": transitions or head}
-    rates |= dict.fromkeys(("lstm.", "emissions.", "mlm.", "sentence_heads.", "structure_heads.", "width."), head)
-    return tuple((name, rate / batching.learning_rate) for name, rate in rates.items() if rate)
 
 
 def same_tokenizer(teacher: str, teacher_tokenizer: Any, student: str, student_tokenizer: Any) -> None:

@@ -124,11 +124,13 @@ class Lineage:
             return tuple(chain)
         if self.config.teacher == "best":
             scored = [
-                (record.best_score, -record.index, record.best_artifact) for record in records if record.best_artifact
+                (record.best_score, -record.index, record.best_artifact)
+                for record in records
+                if record.best_artifact is not None and record.best_score is not None
             ]
-            best = max(scored, default=(None, 0, None))
-            if best[2] is not None and (self.base_score is None or best[0] > self.base_score):
-                return (best[2],)
+            best_score, _, artifact = max(scored, default=(None, 0, self.base))
+            if best_score is None or self.base_score is None or best_score > self.base_score:
+                return (artifact,)
             return (self.base,)
         return (chain[-1],)
 
@@ -137,7 +139,8 @@ class Driver:
     """Stays in charge of a lineage while workers run it: hears of the finished generations, says what comes next."""
 
     def __init__(self, lineage: Lineage) -> None:
-        self.lineage, self.records = lineage, ()
+        self.lineage = lineage
+        self.records: tuple[GenerationRecord, ...] = ()
 
     def next(self, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
         """Take the records of the generations that are finished, and answer with the one to run, or None."""

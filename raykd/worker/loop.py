@@ -1,10 +1,10 @@
-"""Steps and epochs: the order of the data, the learning rate, the loss. Knows neither Ray nor DeepSpeed."""
+"""Steps of an epoch: the learning rate, the loss, what is kept of it. Knows neither Ray nor DeepSpeed."""
 
 import functools
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,9 +14,8 @@ from torch import Tensor
 
 from raykd.config.base import Weight, weight_at
 from raykd.config.training import Batching
-
-POOL_STEPS = 50
-"""Features are sorted by length inside pools of so many steps: little padding, and batches still differ by epoch."""
+from raykd.data.batching import split_step
+from raykd.tasks.teaching import Teacher
 
 
 class Trainable(Protocol):
@@ -33,14 +32,6 @@ class Trainable(Protocol):
 
 
 @dataclass(frozen=True)
-class MicroBatch:
-    """What one rank forwards at once: indices of features. An idle one repeats a feature with weight 0."""
-
-    indices: np.ndarray
-    idle: bool
-
-
-@dataclass(frozen=True)
 class Terms:
     """Loss terms of the features of a micro-batch, [B] each; `kd` is None without a teacher.
 
@@ -51,13 +42,6 @@ class Terms:
     label: Tensor
     kd: Tensor | None
     parts: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-class TeacherView(Protocol):
-    """A teacher, whatever it is: it answers for all micro-batches of one step at once."""
-
-    def for_step(self, step: np.ndarray, micros: Sequence[MicroBatch]) -> Sequence[Any]: ...
-    def mean_coefficient(self) -> float | None: ...
 
 
 class Collatable(Protocol):
@@ -100,68 +84,6 @@ class EpochStats:
         return float(np.mean([row[0] for row in self.losses]))
 
 
-def order_epoch(
-    lengths: np.ndarray, config: Batching, *, seed: int, epoch: int, chosen: np.ndarray | None = None
-) -> list[np.ndarray]:
-    """The steps of an epoch: arrays of feature indices, each feature once.
-
-    Depends on lengths, batching, seed and epoch alone, so that any number of workers walks the same order. Features of
-    like length meet in a step; a token budget counts padding.
-
-    Args:
-        lengths: [N] tokens of each feature (as padded, where padding is to the maximum).
-        chosen: the features of this epoch; None is all of them.
-    """
-    generator = np.random.Generator(np.random.PCG64([seed, epoch]))
-    order = generator.permutation(len(lengths) if chosen is None else chosen)
-    if config.examples_per_step:
-        return [
-            order[start : start + config.examples_per_step] for start in range(0, len(order), config.examples_per_step)
-        ]
-    budget = config.tokens_per_step
-    per_step = max(1, int(budget / max(lengths[order].mean(), 1)))
-    steps: list[np.ndarray] = []
-    for start in range(0, len(order), per_step * POOL_STEPS):
-        pool = order[start : start + per_step * POOL_STEPS]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        steps.extend(_cut(pool, lengths, budget, None))
-    return [steps[index] for index in generator.permutation(len(steps))]
-
-
-def split_step(
-    step: np.ndarray, lengths: np.ndarray, config: Batching, *, rank: int, world_size: int
-) -> list[MicroBatch]:
-    """The micro-batches of one rank. Every rank gets equally many, as collective calls need.
-
-    A step whose features share one width keeps their order, so that released micro-batches are reproduced.
-    """
-    ordered = step if len(set(lengths[step].tolist())) == 1 else step[np.argsort(lengths[step], kind="stable")]
-    micros = _cut(ordered, lengths, config.micro_batch_tokens, config.micro_batch_examples)
-    if len(micros) < world_size:
-        shares = [share for share in np.array_split(ordered, world_size) if len(share)]
-        # Equal counts may gather the widest features in one share.
-        micros = [part for share in shares for part in _cut(share, lengths, config.micro_batch_tokens, None)]
-    rounds = math.ceil(len(micros) / world_size)
-    mine = [
-        micros[turn * world_size + rank] if turn * world_size + rank < len(micros) else None for turn in range(rounds)
-    ]
-    return [MicroBatch(step[:1], True) if part is None else MicroBatch(part, False) for part in mine]
-
-
-def _cut(ordered: np.ndarray, lengths: np.ndarray, tokens: int, examples: int | None) -> list[np.ndarray]:
-    """Consecutive runs whose padded size stays within `tokens` and whose count within `examples`."""
-    parts, start, widest = [], 0, 0
-    for position, index in enumerate(ordered):
-        wider = max(widest, int(lengths[index]))
-        count = position - start + 1
-        if count > 1 and (wider * count > tokens or (examples and count > examples)):
-            parts.append(ordered[start:position])
-            start, wider = position, int(lengths[index])
-        widest = wider
-    parts.append(ordered[start:])
-    return parts
-
-
 def learning_rate_at(config: Batching, step: int, total_steps: int) -> float:
     """Learning rate of a step (from 0): linear warm-up, then the schedule down to 0."""
     warmup = round(config.warmup * total_steps)
@@ -175,65 +97,118 @@ def learning_rate_at(config: Batching, step: int, total_steps: int) -> float:
     return config.learning_rate * (1 - share)
 
 
+@dataclass(frozen=True)
+class EpochData:
+    """What an epoch trains on.
+
+    Attributes:
+        steps: arrays of feature indices, in order.
+        lengths: [N] tokens of each feature as padded.
+    """
+
+    steps: Sequence[np.ndarray]
+    features: Collatable
+    lengths: np.ndarray
+
+    @property
+    def num_examples(self) -> int:
+        """Features of all steps."""
+        return sum(map(len, self.steps))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all steps."""
+        return sum(int(self.lengths[step].sum()) for step in self.steps)
+
+
+@dataclass(frozen=True)
+class WeightedLoss:
+    """What is minimised: the mean over a step's features, on all ranks, of `label_weight * label + kd_weight * kd`.
+
+    Attributes:
+        compute_terms: (model, batch, teacher's signals) -> terms.
+        parts: names of the parts of the KD term to keep count of.
+    """
+
+    compute_terms: Callable[[Any, dict[str, Tensor], Any], Terms]
+    teacher: Teacher | None = None
+    label_weight: Weight = 1.0
+    kd_weight: Weight = 0.0
+    parts: tuple[str, ...] = ()
+
+    def weights_at(self, progress: float) -> tuple[float, float]:
+        """The weights of the label and of the KD term at a progress in [0, 1]."""
+        return weight_at(self.label_weight, progress), weight_at(self.kd_weight, progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """Where an epoch lies in its lineage; all of it is counted in steps.
+
+    Attributes:
+        first_step, total_steps: of the epoch, and of the lineage; weights are functions of `step / total_steps`.
+        schedule_start, schedule_steps: the first step of the learning rate's schedule, and its number of steps.
+    """
+
+    first_step: int
+    total_steps: int
+    schedule_start: int
+    schedule_steps: int
+
+    def progress(self, step: int) -> float:
+        """Share of the lineage that is done before a step; 1 for its last one."""
+        return step / max(self.total_steps - 1, 1)
+
+    def learning_rate(self, config: Batching, step: int) -> float:
+        """The learning rate of a step."""
+        return learning_rate_at(config, step - self.schedule_start, self.schedule_steps)
+
+
 def train_epoch(
     engine: Trainable,
-    steps: Sequence[np.ndarray],
+    data: EpochData,
     *,
-    features: Collatable,
-    lengths: np.ndarray,
+    loss: WeightedLoss,
     batching: Batching,
-    compute_terms: Callable[[Any, dict[str, Tensor], Any], Terms],
-    teacher: TeacherView | None,
-    label_weight: Weight,
-    kd_weight: Weight,
-    first_step: int,
-    total_steps: int,
-    schedule_steps: tuple[int, int],
+    timeline: Timeline,
     seed: int,
-    parts: Sequence[str] = (),
     begun: Begun = Begun(),
     between: Callable[[Callable[[], Begun]], None] | None = None,
 ) -> EpochStats:
     """Train on every step that is not done yet.
 
-    The loss of a step is the mean over all its features on all ranks of `label_weight * label + kd_weight * kd`.
     Nothing is read from the device before the epoch is over, unless `between` asks.
 
     Args:
-        lengths: [N] tokens of each feature as padded.
-        first_step, total_steps: where the epoch lies in the lineage; weights are functions of `step / total_steps`.
-        schedule_steps: first step of the learning rate's schedule, counted in the lineage, and its number of steps.
         seed: dropout is seeded by (seed, step, rank), so that a resumed epoch repeats the killed one.
-        parts: names of the parts of the KD term to keep count of.
         begun: the steps that were done before, which are left out.
         between: called after each step but the last with a function that tells what is done; if one rank calls that
             function, all must.
     """
     engine.train()
-    pad_to = int(lengths[0]) if batching.pad_to_max else None
-    tally = _Tally(engine, begun, len(steps), 3 + len(parts))
+    steps, teacher = data.steps, loss.teacher
+    pad_to = int(data.lengths[0]) if batching.pads_to_max else None
+    tally = _Tally(engine, begun, len(steps), 3 + len(loss.parts))
     for number in range(len(begun.losses), len(steps)):
-        step, position = steps[number], first_step + number
-        progress = position / max(total_steps - 1, 1)
-        weights = weight_at(label_weight, progress), weight_at(kd_weight, progress)
+        step, position = steps[number], timeline.first_step + number
+        weights = loss.weights_at(timeline.progress(position))
         _seed_step(seed, position, engine.rank)
-        micros = split_step(step, lengths, batching, rank=engine.rank, world_size=engine.world_size)
+        micros = split_step(step, data.lengths, batching, rank=engine.rank, world_size=engine.world_size)
         signals = teacher.for_step(step, micros) if teacher is not None and weights[1] else [None] * len(micros)
         for micro, signal in zip(micros, signals, strict=True):
             batch = {
                 name: tensor.to(engine.device, non_blocking=True)
-                for name, tensor in features.collate(micro.indices, pad_to=pad_to).items()
+                for name, tensor in data.features.collate(micro.indices, pad_to=pad_to).items()
             }
-            terms = compute_terms(engine, batch, signal)
-            losses = _weighted(terms, weights, parts) * (0.0 if micro.idle else 1 / len(step))
+            terms = loss.compute_terms(engine, batch, signal)
+            losses = _weighted(terms, weights, loss.parts) * (0.0 if micro.idle else 1 / len(step))
             engine.backward(losses[0] * engine.world_size)
             tally.add(number, losses.detach())
-        engine.step(learning_rate_at(batching, position - schedule_steps[0], schedule_steps[1]))
+        engine.step(timeline.learning_rate(batching, position))
         if between is not None and number + 1 < len(steps):
             between(functools.partial(tally.until, number + 1))
     whole = tally.until(len(steps))
-    num_examples, num_tokens = sum(map(len, steps)), sum(int(lengths[step].sum()) for step in steps)
-    return EpochStats(whole.losses, num_examples, num_tokens, whole.seconds, tuple(parts))
+    return EpochStats(whole.losses, data.num_examples, data.num_tokens, whole.seconds, loss.parts)
 
 
 class _Tally:
@@ -266,12 +241,3 @@ def _weighted(terms: Terms, weights: tuple[float, float], parts: Sequence[str]) 
 
 def _seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(random.Random(f"{seed}:{step}:{rank}").getrandbits(63))
-
-
-def batches_for_inference(lengths: np.ndarray, *, tokens: int, rank: int, world_size: int) -> Iterator[MicroBatch]:
-    """Every feature once over all ranks, widest first, in padded batches of at most `tokens`; equally many a rank."""
-    order = np.argsort(-lengths, kind="stable")
-    parts = _cut(order, lengths, tokens, None)
-    for turn in range(math.ceil(len(parts) / world_size)):
-        place = turn * world_size + rank
-        yield MicroBatch(parts[place], False) if place < len(parts) else MicroBatch(order[-1:], True)

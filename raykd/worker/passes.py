@@ -2,25 +2,25 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.config.identity import first_teachers, generation_zero, scored_languages
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
+from raykd.config.point import PointBase
+from raykd.data.batching import MicroBatch, batches_for_inference
 from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore
+from raykd.tasks import task_of
 from raykd.tasks.outcomes import Scored
-from raykd.tasks.reading import Reading
-from raykd.tasks.task import TASKS, Features, Task
+from raykd.tasks.task import Features, Task
+from raykd.tasks.teaching import Reading
 from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.engine import Engine
 from raykd.worker.handoff import frozen
-from raykd.worker.loop import MicroBatch, batches_for_inference
 
 log = logging.getLogger(__name__)
 
@@ -35,136 +35,117 @@ def outputs(
         features.lengths, tokens=tokens, rank=context.rank, world_size=context.world_size
     ):
         batch = context.to_device(features.collate(micro.indices))
-        answered = model(**task.model_inputs(batch))
+        answered = model(**task.model.inputs(batch))
         context.heartbeat.moved()
         if not micro.idle:
             yield micro, batch, answered
 
 
-def score(context: WorkerContext, model: Engine, config: PointConfig, base: str, *, epoch_sample: bool) -> Scored:
+def score(context: WorkerContext, model: Engine, point: Identity, *, epoch_sample: bool) -> Scored:
     """Score a model on the dev set, or on the smaller sample that is scored after every epoch."""
-    task, evaluation = TASKS[config.task], config.evaluation
-    dev = context.dev_set(config, base, epoch_sample=epoch_sample)
+    task, evaluation = task_of(point.config), point.config.evaluation
+    scored = context.scored_set(point, epoch_sample=epoch_sample)
     predictions: list[Any] = []
-    for micro, batch, answered in outputs(context, task, model, dev.features, tokens=evaluation.batch_tokens):
-        predictions += task.predict(answered, batch, micro.indices, evaluation)
-    return task.score(context.from_all_ranks(predictions), dev, evaluation)
+    for micro, batch, answered in outputs(context, task, model, scored.features, tokens=evaluation.batch_tokens):
+        predictions += task.learning.predict(answered, batch, micro.indices, evaluation)
+    return task.learning.score(context.from_all_ranks(predictions), scored, evaluation)
 
 
-def score_base(context: WorkerContext, base: str, config: PointConfig) -> dict[str, Any]:
+def score_base(context: WorkerContext, point: Identity) -> dict[str, Any]:
     """Scores of generation 0, `final` and `epoch` sample, and its outcomes; taken once for all points that share it."""
-    path = scores_path(base, config)
+    config, path = point.config, point.scores
     if not context.from_rank_0(context.store.exists(path)):
         kinds = {"final": False} | ({"epoch": True} if config.evaluation.epoch_max_items != 0 else {})
         found: dict[str, dict[str | None, Scored]] = {kind: {} for kind in kinds}
-        for teacher, language in generation_zero(config).items():
+        for teacher, language in point.generation_zero.items():
             with frozen(context, config, teacher) as engine:
                 for kind, epoch_sample in kinds.items():
-                    found[kind][language] = score(context, engine, config, base, epoch_sample=epoch_sample)
-        scored = {kind: TASKS[config.task].of_teachers(each) for kind, each in found.items()}
+                    found[kind][language] = score(context, engine, point, epoch_sample=epoch_sample)
+        scored = {kind: task_of(config).learning.combine(each) for kind, each in found.items()}
         if context.rank == 0:
-            record = {"base": base, "model": config.base.model, "outcomes": scored["final"].outcomes}
+            record = {"base": point.base, "model": config.base.model, "outcomes": scored["final"].outcomes}
             context.store.write_json(path, record | {kind: each.scores for kind, each in scored.items()})
         context.barrier()
     return context.store.read_json(path)
 
 
-def base_scores(store: Store, base: str, config: PointConfig) -> dict[str, Any]:
+def base_scores(store: Store, point: Identity) -> dict[str, Any]:
     """What `score_base` wrote.
 
     Raises:
         ArtifactError: if generation 0 was not scored.
     """
-    return store.read_json(scores_path(base, config))
-
-
-def scores_path(base: str, config: PointConfig) -> PurePosixPath:
-    """Name of the scores of generation 0 on a dev set."""
-    recipe = {
-        "teachers": list(generation_zero(config)),
-        "evaluation": config.evaluation.model_dump(mode="json", exclude={"batch_tokens"}),
-        "languages": scored_languages(config),
-        "windows": TASKS[config.task].window_options(config),
-        "precision": config.compute.precision,
-    }
-    return PurePosixPath("scores", f"{fingerprint(recipe)}.json")
+    return store.read_json(point.scores)
 
 
 def teacher_signals(
-    context: WorkerContext,
-    teachers: tuple[str, ...],
-    config: PointConfig,
-    base: str,
-    *,
-    in_memory: tuple[str, Engine] | None,
+    context: WorkerContext, teachers: Iterable[str], point: Identity, *, in_memory: tuple[str, Engine] | None
 ) -> list[Reading]:
     """What the teachers say about the windows that each of them teaches.
 
     What is not stored yet is computed first, by the engine in memory where it holds that teacher.
     """
-    task = TASKS[config.task]
+    config, models = point.config, task_of(point.config).model
     readings = []
     for teacher in teachers:
-        task.same_labels(context.store.artifact(teacher), context.store.artifact(base))
-        rows = taught_rows(context, teacher, config, base)
-        seen = _seen(context, teacher, config, base).take(rows)
-        store = signal_store(context, teacher, config, base)
-        missing = context.from_rank_0(store.missing(seen.ids))
+        models.check_alike(context.store.artifact(teacher), context.store.artifact(point.base))
+        rows = taught_rows(context, teacher, point)
+        read = teacher_features(context, teacher, point).take(rows)
+        store = signal_store(context, teacher, point)
+        missing = context.from_rank_0(store.missing(read.ids))
         if len(missing):
             started = time.perf_counter()
-            part = seen.take(missing)
+            part = read.take(missing)
             if in_memory and in_memory[0] == teacher:
                 _store_signals(context, in_memory[1], part, store, config)
             else:
                 with frozen(context, config, teacher) as engine:
                     _store_signals(context, engine, part, store, config)
             log.info("signals of %s: %d windows in %.1f s", teacher, len(missing), time.perf_counter() - started)
-        readings.append(Reading(rows, *store.read(seen.ids, seen.signal_lengths)))
+        readings.append(Reading(rows, *store.read(read.ids, read.signal_lengths)))
     return readings
 
 
-def taught_rows(context: WorkerContext, teacher: str, config: PointConfig, base: str) -> np.ndarray:
+def taught_rows(context: WorkerContext, teacher: str, point: Identity) -> np.ndarray:
     """Indices of a point's windows that a teacher teaches: all, or those in its language."""
-    train = context.train_set(config, base)
-    return TASKS[config.task].taught_by(train, first_teachers(config).get(teacher))
+    learning = task_of(point.config).learning
+    return learning.taught_by(context.train_set(point), point.first_teachers.get(teacher))
 
 
-def _seen(context: WorkerContext, teacher: str, config: PointConfig, base: str) -> Features:
+def teacher_features(context: WorkerContext, teacher: str, point: Identity) -> Features:
     """What a teacher reads in place of a point's windows."""
-    return TASKS[config.task].seen(context.train_set(config, base), first=teacher in first_teachers(config))
+    learning = task_of(point.config).learning
+    return learning.teacher_features(context.train_set(point), first=teacher in point.first_teachers)
 
 
-def num_missing(context: WorkerContext, teacher: str, config: PointConfig, base: str) -> int:
+def num_missing(context: WorkerContext, teacher: str, point: Identity) -> int:
     """How many of a point's windows have no stored signals of this teacher."""
-    seen = _seen(context, teacher, config, base)
-    ids = [seen.ids[row] for row in taught_rows(context, teacher, config, base)]
-    return len(signal_store(context, teacher, config, base).missing(ids))
+    read = teacher_features(context, teacher, point)
+    ids = [read.ids[row] for row in taught_rows(context, teacher, point)]
+    return len(signal_store(context, teacher, point).missing(ids))
 
 
-def signal_store(context: WorkerContext, teacher: str, config: PointConfig, base: str) -> SignalStore:
+def signal_store(context: WorkerContext, teacher: str, point: Identity) -> SignalStore:
     """Where a teacher's signals over the windows of this source, tokenizer and view are."""
-    data = config.data
-    # The teacher's question is drawn from the languages that an item is asked in, and these are drawn too.
-    draw = [config.data_seed, data.num_target_languages, data.english_centric, data.pivot]
+    config = point.config
     recipe = {
         "teacher": teacher,
-        "items": context.items(config)[1],
-        "tokenizer": tokenizer_hash(context.tokenizer(base)),
-        "windows": TASKS[config.task].signal_options(config),
-        "view": [data.teacher_view, draw if data.teacher_view != "same" else None],
+        "items": context.items(config).sha256,
+        "tokenizer": tokenizer_hash(context.tokenizer(point.base)),
+        "windows": config.signal_options(),
         "precision": config.compute.precision,
     }
     return SignalStore(context.store, context.store.signals(fingerprint(recipe)), teacher)
 
 
 def _store_signals(
-    context: WorkerContext, model: Engine, features: Features, store: SignalStore, config: PointConfig
+    context: WorkerContext, model: Engine, features: Features, store: SignalStore, config: PointBase
 ) -> None:
-    task = TASKS[config.task]
+    task = task_of(config).learning
     rows: list[int] = []
     constants: dict[str, Tensor] = {}
     pieces: dict[str, list[Tensor]] = {name: [] for name in task.outputs}
-    for micro, _, answered in outputs(context, task, model, features, tokens=config.evaluation.batch_tokens):
+    for micro, _, answered in outputs(context, task_of(config), model, features, tokens=config.evaluation.batch_tokens):
         rows += micro.indices.tolist()
         for name, values in task.signals(answered).items():
             host = values.to("cpu", task.stored_dtype)

@@ -6,59 +6,60 @@ from typing import Any
 
 import torch
 
-from raykd.config.identity import first_teachers
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
+from raykd.config.point import PointBase
+from raykd.data.batching import order_epoch, widths
 from raykd.errors import DataError
 from raykd.results.artifacts import hash_folder
 from raykd.results.journal import headline
 from raykd.results.models import locate_model
-from raykd.tasks.task import TASKS
+from raykd.tasks import task_of
 from raykd.worker.context import WorkerContext, tokenizer_hash
 from raykd.worker.handoff import BUILTIN_TINY, build_engine, export, given_model, given_teacher, load
-from raykd.worker.loop import order_epoch, train_epoch
-from raykd.worker.passes import num_missing, score_base, scores_path, teacher_signals
-from raykd.worker.training import loss_terms, refuse_nan, widths
+from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
+from raykd.worker.passes import num_missing, score_base, teacher_signals
+from raykd.worker.training import loss_terms, refuse_nan
 
 
-def prepare(context: WorkerContext, base: str, configs: Sequence[PointConfig]) -> Iterator[str]:
+def prepare(context: WorkerContext, points: Sequence[Identity]) -> Iterator[str]:
     """Make what points with one base teacher share. Yields a line for each thing made."""
+    example, base = points[0].config, points[0].base
     if context.from_rank_0(context.store.has(base, strict=True)):
-        _refuse_changed_model(context, "base.model", configs[0].base.model, base)
+        _refuse_changed_model(context, "base.model", example.base.model, base)
     else:
-        yield from _make_base(context, configs[0], base)
-        yield f"generation 0 is ready ({configs[0].base.model})"
-    for config in {tuple(first_teachers(config)): config for config in configs}.values():
-        yield from _make_teachers(context, config, base)
-    for config in {scores_path(base, config): config for config in configs}.values():
-        yield f"generation 0 scores {headline(score_base(context, base, config)['final'])}"
+        yield from _make_base(context, points[0])
+        yield f"generation 0 is ready ({example.base.model})"
+    for point in {tuple(point.first_teachers): point for point in points}.values():
+        yield from _make_teachers(context, point)
+    for point in {point.scores: point for point in points}.values():
+        yield f"generation 0 scores {headline(score_base(context, point)['final'])}"
     windows = 0
-    for config in configs:
-        if config.distillation.uses_teacher and config.distillation.signals == "stored":
-            for teacher in first_teachers(config):
-                missing = context.from_rank_0(num_missing(context, teacher, config, base))
-                if missing:
-                    teacher_signals(context, (teacher,), config, base, in_memory=None)
-                    windows += missing
+    for point in points:
+        for teacher in point.first_teachers if point.config.stores_signals else ():
+            missing = context.from_rank_0(num_missing(context, teacher, point))
+            if missing:
+                teacher_signals(context, (teacher,), point, in_memory=None)
+                windows += missing
     if windows:
         yield f"the first teachers' signals over {windows} windows are stored"
 
 
-def _make_teachers(context: WorkerContext, config: PointConfig, base: str) -> Iterator[str]:
+def _make_teachers(context: WorkerContext, point: Identity) -> Iterator[str]:
     """Train or take the teachers of generation 1 that are not there yet."""
-    for teacher, language in first_teachers(config).items():
-        given = config.task == "parallel" and teacher != base
-        is_there = context.from_rank_0(context.store.has(teacher, strict=given))
-        if given:
-            if is_there:
-                _refuse_changed_model(context, "teacher.model", config.teacher.model, teacher)
-            else:
-                yield _take_teacher(context, config, teacher)
+    given = point.config.given_teacher
+    for teacher, language in point.first_teachers.items():
+        is_there = context.from_rank_0(context.store.has(teacher, strict=given is not None))
+        if given is not None and is_there:
+            _refuse_changed_model(context, "teacher.model", given, teacher)
+        elif given is not None:
+            yield _take_teacher(context, point.config, given, name=teacher)
         elif not is_there:
-            yield from _train_teacher(context, config, base, teacher, language)
+            yield from _train_teacher(context, point, teacher, language)
 
 
-def _make_base(context: WorkerContext, config: PointConfig, name: str) -> Iterator[str]:
+def _make_base(context: WorkerContext, point: Identity) -> Iterator[str]:
     """Take the given model as generation 0, or train it on labels, with a line for every epoch."""
+    config, name = point.config, point.base
     model, tokenizer = given_model(context, config)
     recipe = {
         "kind": "base",
@@ -66,11 +67,9 @@ def _make_base(context: WorkerContext, config: PointConfig, name: str) -> Iterat
         "given": _given_files(context, config.base.model),
         "tokenizer": tokenizer_hash(tokenizer),
     }
-    trained = config.base.train is not None and config.task == "qa"
-    if trained:
-        yield from _train(
-            context, config, name, model, recipe, tokenizer=tokenizer, language=config.base.train.language
-        )
+    if config.label_training is not None and name in point.first_teachers:
+        who = "generation 0"
+        yield from _train(context, config, name, model, recipe, tokenizer=tokenizer, language=None, who=who)
     else:
         _keep(context, name, model, recipe, tokenizer=tokenizer)
 
@@ -84,17 +83,17 @@ def _keep(context: WorkerContext, name: str, model: Any, recipe: dict[str, Any],
     context.barrier()
 
 
-def _take_teacher(context: WorkerContext, config: PointConfig, name: str) -> str:
-    """Take a given model as the teacher of generation 1."""
-    model, tokenizer = given_teacher(context, config)
+def _take_teacher(context: WorkerContext, config: PointBase, given: str, *, name: str) -> str:
+    """Take a given model as the teacher of generation 1, under a name."""
+    model, tokenizer = given_teacher(context, config, given)
     recipe = {
         "kind": "teacher",
-        "config": config.teacher.model_dump(mode="json"),
-        "given": _given_files(context, config.teacher.model),
+        "model": given,
+        "given": _given_files(context, given),
         "tokenizer": tokenizer_hash(tokenizer),
     }
     _keep(context, name, model, recipe, tokenizer=tokenizer)
-    return f"the teacher is ready ({config.teacher.model})"
+    return f"the teacher is ready ({given})"
 
 
 def _given_files(context: WorkerContext, model: str) -> dict[str, str]:
@@ -115,48 +114,44 @@ def _refuse_changed_model(context: WorkerContext, key: str, model: str, name: st
         )
 
 
-def _train_teacher(
-    context: WorkerContext, config: PointConfig, base: str, name: str, language: str | None
-) -> Iterator[str]:
+def _train_teacher(context: WorkerContext, point: Identity, name: str, language: str | None) -> Iterator[str]:
     """Train a teacher on labels, of one language or of all, from the model that students start from."""
-    torch.manual_seed(config.base.train.seed)
-    model = load(context, config, base, dropout=config.base.train.dropout)
-    recipe = {"kind": "teacher", "base": base, "language": language, "train": config.base.train.model_dump(mode="json")}
-    yield from _train(context, config, name, model, recipe, tokenizer=context.tokenizer(base), language=language)
+    config, train = point.config, point.config.label_training
+    assert train is not None, "there is no other way to make a teacher"
+    torch.manual_seed(train.seed)
+    model, tokenizer = load(context, config, point.base, dropout=train.dropout), context.tokenizer(point.base)
+    recipe = {"kind": "teacher", "base": point.base, "language": language, "train": train.model_dump(mode="json")}
+    who = f"teacher {language or 'of all languages'}"
+    yield from _train(context, config, name, model, recipe, tokenizer=tokenizer, language=language, who=who)
 
 
 def _train(
     context: WorkerContext,
-    config: PointConfig,
+    config: PointBase,
     name: str,
     model: Any,
     recipe: dict[str, Any],
     *,
     tokenizer: Any,
     language: str | None,
+    who: str,
 ) -> Iterator[str]:
     """Train a model on labels and export it, with a line for every epoch."""
-    train, task = config.base.train, TASKS[config.task]
-    who = "generation 0" if config.task == "qa" else f"teacher {language or 'of all languages'}"
-    features, data = task.labelled(config, tokenizer, model, folder=context.folder, language=language)
-    lengths = widths(features, train, config.data.max_length)
+    train, task = config.label_training, task_of(config)
+    assert train is not None and task.labelled is not None, "asked for where a teacher is trained"
+    features, data = task.labelled.labelled(config, tokenizer, model, folder=context.folder, language=language)
+    lengths = widths(features.lengths, train, max_length=config.data.max_length)
     epochs = [order_epoch(lengths, train, seed=train.seed, epoch=epoch) for epoch in range(train.epochs)]
     total, done = sum(map(len, epochs)), 0
     engine = build_engine(model, train, config.compute)
+    loss = WeightedLoss(loss_terms(task, config.distillation, padding=train.pads_to_max))
     for number, steps in enumerate(epochs):
         stats = train_epoch(
             engine,
-            steps,
-            features=features,
-            lengths=lengths,
+            EpochData(steps, features, lengths),
+            loss=loss,
             batching=train,
-            compute_terms=loss_terms(task, config.distillation, padding=train.pad_to_max),
-            teacher=None,
-            label_weight=1.0,
-            kd_weight=0.0,
-            first_step=done,
-            total_steps=total,
-            schedule_steps=(0, total),
+            timeline=Timeline(first_step=done, total_steps=total, schedule_start=0, schedule_steps=total),
             seed=train.seed,
         )
         done += len(steps)

@@ -8,9 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from raykd.config.point import DistillationConfig
-from raykd.config.training import Batching
 from raykd.errors import TrainingError
-from raykd.tasks.task import Features, Task
+from raykd.tasks.task import Task
 from raykd.worker.loop import Terms
 
 SHOWN = 8
@@ -23,15 +22,10 @@ def loss_terms(
     """The function from (model, batch, teacher's signals) to loss terms that the loop calls."""
 
     def compute(model: Any, batch: dict[str, Tensor], signals: Any) -> Terms:
-        outputs = task.answer(model, batch, signals)
-        return Terms(*task.terms(outputs, batch, signals, config, padding=padding))
+        outputs = task.learning.forward(model, batch, signals)
+        return Terms(*task.learning.terms(outputs, batch, signals, config, padding=padding))
 
     return compute
-
-
-def widths(features: Features, batching: Batching, max_length: int) -> np.ndarray:
-    """[N] tokens that each window takes in a batch."""
-    return np.full(len(features), max_length) if batching.pad_to_max else features.lengths
 
 
 def refuse_nan(

@@ -22,12 +22,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from raykd.tasks.parallel.task import ParallelTask
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import BertConfig, BertModel, BertTokenizer, PreTrainedTokenizerFast
 
-from raykd.config.point import DistillationConfig
-from raykd.config.training import TrainingConfig
+from raykd.config.training import Batching
 from raykd.data.bitext import read_pairs
 from raykd.data.examples import SentencePair
 from raykd.data.sources import SourceRef
@@ -36,20 +36,20 @@ from raykd.models.cpu import use_cpu_kernels
 from raykd.models.encoder import SentenceEncoder
 from raykd.models.multilevel import MultilevelModel, MultilevelOptions
 from raykd.results.artifacts import Store
+from raykd.tasks.parallel.config import ParallelDistillation
 from raykd.tasks.parallel.features import PairFeatures
 from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher, StoredTeacher, model_inputs
-from raykd.tasks.parallel.task import ParallelTask
 from raykd.tasks.parallel.windows import build_pair_features
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
-from raykd.worker.loop import TeacherView, train_epoch
+from raykd.worker.loop import EpochData, TeacherView, Timeline, WeightedLoss, train_epoch
 from raykd.worker.training import loss_terms
 
 NUM_STEPS, PAIRS_PER_STEP = 4, 32
 MAX_LENGTH = 128
 LANGUAGES = ("de", "el", "es", "hi", "ru", "tr", "vi", "zh")
-TASK, CONFIG, CPU = ParallelTask(), DistillationConfig(), torch.device("cpu")
-BATCHING = TrainingConfig(learning_rate=2e-4, lr_schedule="constant")
+TASK, CONFIG, CPU = ParallelTask(), ParallelDistillation(), torch.device("cpu")
+BATCHING = Batching(learning_rate=2e-4, lr_schedule="constant")
 WEIGHTS = {"tlm": 1.0, "word": 1.0, "sentence": 1.0, "structure": 10.0}
 """Of the released code, and raykd's defaults."""
 THREADS = int(os.environ.get("OMP_NUM_THREADS") or min(2, os.cpu_count() or 1))
@@ -203,24 +203,17 @@ class Bench:
 
     def epoch(self, teacher: TeacherView, steps: Sequence[np.ndarray]) -> list[dict[str, float]]:
         """Train on some steps; the loss of each and the terms of it."""
+        terms = loss_terms(TASK, CONFIG, padding=False)
         stats = train_epoch(
             self.student,
-            steps,
-            features=EpochPairs.of(self.features, steps),
-            lengths=self.features.lengths,
+            EpochData(steps, EpochPairs.of(self.features, steps), self.features.lengths),
+            loss=WeightedLoss(terms, teacher, kd_weight=1.0, parts=TASK.parts),
             batching=BATCHING,
-            compute_terms=loss_terms(TASK, CONFIG, padding=False),
-            teacher=teacher,
-            label_weight=1.0,
-            kd_weight=1.0,
-            first_step=0,
-            total_steps=len(steps),
-            schedule_steps=(0, len(steps)),
+            timeline=Timeline(first_step=0, total_steps=len(steps), schedule_start=0, schedule_steps=len(steps)),
             seed=1,
-            parts=TASK.parts,
         )
-        terms = "total", "tlm", *stats.parts
-        return [dict(zip(terms, [row[0], row[1], *row[3:]], strict=True)) for row in stats.losses]
+        columns = "total", "tlm", *stats.parts
+        return [dict(zip(columns, [row[0], row[1], *row[3:]], strict=True)) for row in stats.losses]
 
 
 # Losses -----------------------------------------------------------------------------------------------------------

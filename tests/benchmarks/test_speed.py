@@ -20,13 +20,14 @@ import pytest
 import ray
 import torch
 import yaml
+from raykd.tasks.qa.task import QATask
 from support.tiny_sweeps import sweep
 from torch import nn
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
 
 from raykd.cli import main
-from raykd.config.point import DistillationConfig
-from raykd.config.training import TrainingConfig
+from raykd.config.training import Batching
+from raykd.data.batching import order_epoch
 from raykd.data.sampling import cross_lingual_pairs
 from raykd.data.sources import SourceRef
 from raykd.data.squad import read_parallel
@@ -34,12 +35,12 @@ from raykd.executors.capacity import WORKER_ENVIRONMENT
 from raykd.models.cpu import use_cpu_kernels
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.tasks.qa.config import QaDistillation
 from raykd.tasks.qa.features import QAFeatures, build_features
 from raykd.tasks.qa.learning import StoredTeacher, model_inputs
-from raykd.tasks.qa.task import QATask
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
-from raykd.worker.loop import order_epoch, train_epoch
+from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
 from raykd.worker.training import loss_terms
 
 pytestmark = pytest.mark.benchmark
@@ -164,13 +165,13 @@ class Bench:
     def __init__(self, features: QAFeatures, folder: Path, *, precision: str = "float32", dropout: float = 0.1) -> None:
         self.context = WorkerContext.open(Store(folder), folder, alone=True, threads=torch.get_num_threads())
         self.features, self.task = features, QATask()
-        self.batching = TrainingConfig(tokens_per_step=6144, micro_batch_tokens=6144)
+        self.batching = Batching(tokens_per_step=6144, micro_batch_tokens=6144)
         options = EngineOptions(0, "none", precision, 5e-5, 0.0, 1e-8, 1.0)
         student, teacher = new_model(dropout=dropout), new_model()
         for model in (student, teacher):
             use_cpu_kernels(model)
         self.student, self.teacher = Engine(student, options), Engine(teacher, options, frozen=True)
-        self.config = DistillationConfig(coefficient="map_at_k")
+        self.config = QaDistillation(coefficient="map_at_k")
         self.steps = order_epoch(features.lengths, self.batching, seed=1, epoch=0)
 
     def signals(self) -> StoredTeacher:
@@ -189,19 +190,15 @@ class Bench:
 
     def epoch(self, teacher: StoredTeacher | None, steps: Any = None) -> float:
         """Seconds of an epoch, or of some of its steps."""
+        terms = loss_terms(self.task, self.config, padding=False)
         return train_epoch(
             self.student,
-            self.steps if steps is None else steps,
-            features=self.features,
-            lengths=self.features.lengths,
+            EpochData(self.steps if steps is None else steps, self.features, self.features.lengths),
+            loss=WeightedLoss(terms, teacher, kd_weight=1.0 if teacher is not None else 0.0),
             batching=self.batching,
-            compute_terms=loss_terms(self.task, self.config, padding=False),
-            teacher=teacher,
-            label_weight=1.0,
-            kd_weight=1.0 if teacher is not None else 0.0,
-            first_step=0,
-            total_steps=len(self.steps),
-            schedule_steps=(0, len(self.steps)),
+            timeline=Timeline(
+                first_step=0, total_steps=len(self.steps), schedule_start=0, schedule_steps=len(self.steps)
+            ),
             seed=1,
         ).seconds
 

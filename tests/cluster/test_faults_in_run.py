@@ -14,14 +14,13 @@ import torch
 from ray.cluster_utils import Cluster
 from support.tiny_sweeps import point
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.executors.capacity import WORKER_ENVIRONMENT, WorkerResources
 from raykd.executors.points import Place, run_in_group
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
-from raykd.worker.point import Job, unguarded
+from raykd.worker.job import PointJob, unguarded
 from raykd.worker.prepare import prepare
 
 pytestmark = pytest.mark.cluster
@@ -48,7 +47,7 @@ def two_nodes() -> Iterator[Cluster]:
     cluster.shutdown()
 
 
-def config(num_generations: int = 2, **compute) -> PointConfig:
+def config(num_generations: int = 2, **compute) -> Identity:
     return point(
         data={"budget": 16},
         lineage={"num_generations": num_generations},
@@ -57,11 +56,11 @@ def config(num_generations: int = 2, **compute) -> PointConfig:
     )
 
 
-def run(root: Path, wanted: PointConfig, guard: Callable[[], None] = unguarded) -> dict:
+def run(root: Path, wanted: Identity, guard: Callable[[], None] = unguarded) -> dict:
     """The result of a point that a worker group ran to its end."""
     context = WorkerContext.open(Store(root), root, alone=True, threads=1)
-    list(prepare(context, base_fingerprint(wanted), [wanted]))
-    work = Job(point_id(wanted), wanted, canonical(wanted), base_fingerprint(wanted), guard)
+    list(prepare(context, [wanted]))
+    work = PointJob(wanted, guard)
     run_in_group(Place(root, root), work, resources=ONE_CPU, callbacks=[])
     return Journal(context.store).result(work.point_id)
 
@@ -70,8 +69,8 @@ def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:
     return safetensors.torch.load_file(Store(root).artifact(result["artifact"]) / "model.safetensors")
 
 
-def losses(root: Path, wanted: PointConfig) -> torch.Tensor:
-    return torch.tensor([row for epoch in Journal.at(root).epochs(point_id(wanted)) for row in epoch["losses"]])
+def losses(root: Path, wanted: Identity) -> torch.Tensor:
+    return torch.tensor([row for epoch in Journal.at(root).epochs(wanted.id) for row in epoch["losses"]])
 
 
 class DiesOnce:

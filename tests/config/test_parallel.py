@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from raykd.plan.file import json_schema
 from support.tiny_sweeps import pair_point, pair_sweep, sweep, tag_sweep
 
 from raykd.config import SweepConfig, load_sweep
-from raykd.config.identity import (
     base_fingerprint,
     canonical,
     first_teachers,
@@ -18,8 +18,7 @@ from raykd.config.identity import (
     signal_fingerprint,
 )
 from raykd.config.keys import LEAF_KEYS, at_path, merged, with_path
-from raykd.config.load import json_schema
-from raykd.config.parallel import MultilevelConfig
+from raykd.tasks.parallel.config import MultilevelConfig
 from raykd.errors import ConfigError
 from raykd.plan.points import make_plan
 from raykd.worker.lineage import GenerationRecord, Lineage
@@ -103,7 +102,7 @@ def test_every_key_of_its_objectives_can_be_searched(tmp_path, name):
     key = f"distillation.multilevel.{name}"
     assert key in LEAF_KEYS
     (point,) = make_plan(read(tmp_path, pair_sweep(search={"space": {key: [default]}}))).points
-    assert point.id == point_id(pair_point(**with_path({}, tuple(key.split(".")), default)))
+    assert point.id == pair_point(**with_path({}, tuple(key.split(".")), default)).id
 
 
 def test_a_searched_value_is_checked_with_the_rest_of_the_point(tmp_path):
@@ -306,12 +305,12 @@ OTHER = [
 
 @pytest.mark.parametrize(("context", "change"), SAME)
 def test_a_key_without_influence_leaves_the_id(context, change):
-    assert point_id(pair_point(**merged(context, change))) == point_id(pair_point(**context))
+    assert pair_point(**merged(context, change)).id == pair_point(**context).id
 
 
 @pytest.mark.parametrize(("context", "change"), OTHER)
 def test_a_key_with_influence_changes_the_id(context, change):
-    assert point_id(pair_point(**merged(context, change))) != point_id(pair_point(**context))
+    assert pair_point(**merged(context, change)).id != pair_point(**context).id
 
 
 def test_two_baselines_with_different_sentence_vectors_are_two_points(tmp_path):
@@ -322,9 +321,9 @@ def test_two_baselines_with_different_sentence_vectors_are_two_points(tmp_path):
 
 def test_the_canonical_form_holds_no_key_of_another_task():
     missing = object()
-    form = canonical(pair_point())
+    form = pair_point().recipe
     assert all(at_path(form, key.split("."), missing) is missing for key in foreign("parallel"))
-    assert canonical(pair_point(**NO_TEACHER))["distillation"] == {"label_weight": 1, "multilevel": {"pooling": "cls"}}
+    assert pair_point(**NO_TEACHER).recipe["distillation"] == {"label_weight": 1, "multilevel": {"pooling": "cls"}}
 
 
 @pytest.mark.parametrize(
@@ -343,22 +342,22 @@ def test_the_canonical_form_holds_no_key_of_another_task():
 )
 def test_generation_0_and_the_first_teacher_are_named_for_what_their_bytes_depend_on(change, base, teacher):
     plain, changed = pair_point(), pair_point(**change)
-    assert (base_fingerprint(changed) == base_fingerprint(plain)) == base
-    assert (first_teachers(changed) == first_teachers(plain)) == teacher
-    assert generation_zero(changed) == {base_fingerprint(changed): None}
+    assert (changed.base == plain.base) == base
+    assert (changed.first_teachers == plain.first_teachers) == teacher
+    assert changed.generation_zero == {changed.base: None}
 
 
 def test_the_first_teacher_is_not_generation_0_unless_there_is_none():
-    (teacher,) = first_teachers(pair_point())
-    assert teacher != base_fingerprint(pair_point())
+    (teacher,) = pair_point().first_teachers
+    assert teacher != pair_point().base
     without = pair_point(**NO_TEACHER)
-    assert first_teachers(without) == generation_zero(without) == {base_fingerprint(without): None}
+    assert without.first_teachers == without.generation_zero == {without.base: None}
 
 
 def test_stored_words_are_signals_of_their_own(tmp_path):
-    plain = signal_fingerprint(pair_point())
-    assert signal_fingerprint(pair_point(**weights(word=2, structure=1))) == plain
-    assert signal_fingerprint(pair_point(**weights(structure=1))) != plain
+    plain = pair_point().signals
+    assert pair_point(**weights(word=2, structure=1)).signals == plain
+    assert pair_point(**weights(structure=1)).signals != plain
     methods = {"all": {}, "more": multilevel(word_weight=2), "no-word": multilevel(word_weight=0), "ce": NO_TEACHER}
     plan = make_plan(read(tmp_path, pair_sweep(methods=methods)))
     # Of the first teacher with words and without; and of one later teacher of each of three points.
@@ -367,8 +366,8 @@ def test_stored_words_are_signals_of_their_own(tmp_path):
 
 def test_scores_depend_on_what_is_trained_on():
     assert scored_languages(pair_point()) == ["en", "es", "zh"]
-    assert scored_languages(SweepConfig.model_validate(tag_sweep())) == ["en", "es"]
-    assert scored_languages(SweepConfig.model_validate(sweep())) is None
+    assert scored_languages(sweep_of(tag_sweep())) == ["en", "es"]
+    assert scored_languages(sweep_of(sweep())) is None
 
 
 # Lineage ----------------------------------------------------------------------------------------------------------
@@ -377,7 +376,7 @@ def test_scores_depend_on_what_is_trained_on():
 def lineage(**config) -> tuple[Lineage, str, str]:
     """The rules of a point, as a job makes them, its generation 0 and its English teacher; generation 0 scores 50."""
     point = pair_point(lineage={"num_generations": 3, "min_delta": 1, "patience": 3, **config})
-    (base,), (teacher,) = generation_zero(point), first_teachers(point)
+    (base,), (teacher,) = point.generation_zero, point.first_teachers
     return Lineage(point.lineage, base, 50.0, (teacher,), (base,)), base, teacher
 
 

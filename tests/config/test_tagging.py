@@ -8,7 +8,6 @@ from support.tiny_sweeps import sweep, tag_point, tag_sweep
 
 from raykd.config import SweepConfig, load_sweep
 from raykd.config.base import Schedule, weight_at
-from raykd.config.identity import base_fingerprint, canonical, first_teachers, foreign, point_id
 from raykd.config.keys import POINT_KEYS, at_path, merged, with_path
 from raykd.errors import ConfigError
 
@@ -192,7 +191,7 @@ def test_stairs_fall_once_an_epoch():
 def test_a_share_of_nothing_is_the_baseline(share, uses):
     point = tag_point(distillation={"kd_share": share, "objective": "top_k", "k": 3})
     assert point.distillation.uses_teacher == uses
-    assert (point_id(point) == point_id(tag_point(distillation={"kd_weight": 0}))) == (share == 0)
+    assert (point.id == tag_point(distillation={"kd_weight": 0}).id) == (share == 0)
 
 
 # Identity ---------------------------------------------------------------------------------------------------------
@@ -216,7 +215,7 @@ def test_a_share_of_nothing_is_the_baseline(share, uses):
 )
 def test_a_key_without_influence_leaves_the_id(context, change):
     plain = {"distillation": context}
-    assert point_id(tag_point(**merged(plain, change))) == point_id(tag_point(**plain))
+    assert tag_point(**merged(plain, change)).id == tag_point(**plain).id
 
 
 @pytest.mark.parametrize(
@@ -237,11 +236,11 @@ def test_a_key_without_influence_leaves_the_id(context, change):
 )
 def test_a_key_with_influence_changes_the_id(context, change):
     plain = {"distillation": context}
-    assert point_id(tag_point(**merged(plain, change))) != point_id(tag_point(**plain))
+    assert tag_point(**merged(plain, change)).id != tag_point(**plain).id
 
 
 def test_first_teachers_have_names_of_their_own_for_all_that_their_bytes_depend_on():
-    plain = first_teachers(tag_point())
+    plain = tag_point().first_teachers
     assert [*plain.values()] == ["en", "es"] and len(plain) == 2
     same = [
         {"seed": 5},
@@ -250,7 +249,7 @@ def test_first_teachers_have_names_of_their_own_for_all_that_their_bytes_depend_
         {"data": {"budget": 3}},
         {"evaluation": {"max_items": 2}},
     ]
-    assert all(first_teachers(tag_point(**change)) == plain for change in same)
+    assert all(tag_point(**change).first_teachers == plain for change in same)
     other = [
         {"head": {"lstm_size": 4}},
         {"data": {"max_length": 32}},
@@ -261,28 +260,28 @@ def test_first_teachers_have_names_of_their_own_for_all_that_their_bytes_depend_
         {"base": {"train": {"seed": 9}}},
         {"compute": {"precision": "bf16"}},
     ]
-    names = [{*first_teachers(tag_point(**change))} for change in other]
+    names = [{*tag_point(**change).first_teachers} for change in other]
     assert all(not each & {*plain} for each in names)
-    assert [*first_teachers(tag_point(base={"train": {"teachers": "one"}})).values()] == [None]
+    assert [*tag_point(base={"train": {"teachers": "one"}}).first_teachers.values()] == [None]
 
 
 def test_without_a_training_the_given_model_teaches_all():
     point = tag_point().model_dump(mode="json")
     given = type(tag_point()).model_validate(with_path(point, ("base", "train"), None))
-    assert first_teachers(given) == {base_fingerprint(given): None}
+    assert given.first_teachers == {given.base: None}
     # Its head is its own: where teachers are trained it is made anew.
-    assert base_fingerprint(given) != base_fingerprint(tag_point())
+    assert given.base != tag_point().base
 
 
 def test_what_students_start_from_does_not_depend_on_how_teachers_are_trained():
-    plain = base_fingerprint(tag_point())
-    assert plain == base_fingerprint(tag_point(base={"train": {"epochs": 9, "teachers": "one"}}))
+    plain = tag_point().base
+    assert plain == tag_point(base={"train": {"epochs": 9, "teachers": "one"}}).base
     # But its head is drawn with their seed.
-    assert plain != base_fingerprint(tag_point(base={"train": {"seed": 9}}))
+    assert plain != tag_point(base={"train": {"seed": 9}}).base
 
 
 def test_the_canonical_form_holds_no_key_of_the_other_task():
     missing = object()
-    for task, config in (("tagging", tag_point()), ("qa", SweepConfig.model_validate(FILES["qa"]()))):
-        form = canonical(config)
+    for task, config in (("tagging", tag_point()), ("qa", sweep_of(FILES["qa"]()))):
+        form = config.recipe
         assert all(at_path(form, key.split("."), missing) is missing for key in foreign(task))

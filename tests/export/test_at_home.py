@@ -9,19 +9,19 @@ import torch
 from support.finished_sweeps import elsewhere, usage_of
 from support.tiny_sweeps import pair_point, point, tag_point
 
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
+from raykd.data.batching import batches_for_inference
 from raykd.export.folder import export_point
 from raykd.models.qa import load_tokenizer
 from raykd.predict import Predictor
 from raykd.results.artifacts import Store
 from raykd.results.records import read_records
+from raykd.tasks import TASKS
 from raykd.tasks.qa.learning import best_answers
 from raykd.tasks.tagging.features import rejoin
-from raykd.tasks.task import TASKS
-from raykd.worker.loop import batches_for_inference
 
 
-def inside(root: Path, config: PointConfig):
+def inside(root: Path, config: Identity):
     """What the sweep scores: its dev set, and what the delivered model predicts, which gives the recorded scores."""
     (record,) = read_records(root).points
     folder = Store(root).artifact(record.result["artifact"])

@@ -11,11 +11,11 @@ from support.tiny_sweeps import point, tag_point
 from raykd.errors import ArtifactError, ConfigError, DataError
 from raykd.export.choice import chosen_point
 from raykd.export.folder import export_point
-from raykd.export.forms import FORMS, QAForm
 from raykd.predict import Predictor
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.records import read_records
+from raykd.tasks.form import FORMS, QAForm
 
 
 @pytest.fixture

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from support.tiny_sweeps import sweep
 
-from raykd.config.sweep import SweepConfig
-from raykd.config.vary import without_shorthand
 from raykd.errors import ConfigError
 from raykd.plan.changes import refuse_changed
+from raykd.plan.file import sweep_of
 from raykd.plan.points import Plan, make_plan
+from raykd.plan.vary import without_shorthand
 from raykd.results.journal import Journal
 
 
 def plan(**changes: Any) -> Plan:
-    return make_plan(SweepConfig.model_validate(without_shorthand(sweep(**changes))))
+    return make_plan(sweep_of(without_shorthand(sweep(**changes))))
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support.tiny_sweeps import pair_sweep, sweep, tag_sweep
 
 from raykd.config.keys import merged
-from raykd.config.sweep import SweepConfig
 from raykd.plan.cost import Cost, Estimate, Sizes, estimate, signal_bytes
+from raykd.plan.file import sweep_of
 from raykd.plan.points import Plan, make_plan
 from raykd.tasks.sizes import TextSizes
 
@@ -21,7 +21,7 @@ PAPER = {
 
 
 def planned(keys: dict[str, Any], **changes: Any) -> Plan:
-    return make_plan(SweepConfig.model_validate(merged(keys, changes)))
+    return make_plan(sweep_of(merged(keys, changes)))
 
 
 @pytest.mark.parametrize(

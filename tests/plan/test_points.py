@@ -10,18 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_sweeps import pair_sweep, tag_sweep
 
-from raykd.config import PointConfig, load_sweep
+from raykd.config import Identity, load_sweep
 from raykd.config.explain import check
 from raykd.config.keys import merged, with_path
-from raykd.config.sweep import SweepConfig
 from raykd.errors import ConfigError
-from raykd.plan.points import base_fingerprint, canonical, expand, make_plan, point_id, suggested_point
+from raykd.plan.file import sweep_of
+from raykd.plan.points import expand, make_plan, suggested_point
+from raykd.plan.sweep import SweepConfig
 
 POINT = {"data": {"train": {"path": "train.json"}}, "evaluation": {"source": {"path": "dev.json"}}}
 
 
-def point(change: dict[str, Any] | None = None) -> PointConfig:
-    config, problems = check(PointConfig, merged(POINT, change or {}))
+def point(change: dict[str, Any] | None = None) -> Identity:
+    config, problems = check(Identity, merged(POINT, change or {}))
     assert config, problems
     return config
 
@@ -58,13 +59,13 @@ def test_a_points_id_does_not_depend_on_the_order_of_keys(knobs, sections):
     raw: dict[str, Any] = {key: POINT[key] for key in sections}
     for key in knobs:
         raw = with_path(raw, tuple(key.split(".")), KNOBS[key])
-    assert point_id(point(raw)) == point_id(point(ORDERED))
+    assert point(raw).id == point(ORDERED).id
 
 
 @given(st.sampled_from(sorted(KNOBS)))
 def test_a_points_id_changes_with_every_knob_that_matters(key):
     coefficient = {"distillation": {"coefficient": "reciprocal_rank"}}
-    assert point_id(point(with_path(coefficient, tuple(key.split(".")), KNOBS[key]))) != point_id(point(coefficient))
+    assert point(with_path(coefficient, tuple(key.split(".")), KNOBS[key])).id != point(coefficient).id
 
 
 @pytest.mark.parametrize(
@@ -82,17 +83,17 @@ def test_a_points_id_changes_with_every_knob_that_matters(key):
     ],
 )
 def test_a_knob_without_influence_leaves_the_id(context, change):
-    assert point_id(point(merged(context, change))) == point_id(point(context))
+    assert point(merged(context, change)).id == point(context).id
 
 
 def test_a_teacher_that_the_student_starts_from_matters_without_a_kd_term():
     starts_from_teacher = merged(METHODS["ce"], {"lineage": {"student_init": "teacher"}})
     fixed = merged(starts_from_teacher, {"lineage": {"teacher": "fixed"}})
-    assert point_id(point(starts_from_teacher)) != point_id(point(fixed))
+    assert point(starts_from_teacher).id != point(fixed).id
 
 
 def test_the_canonical_form_is_plain_json():
-    assert json.loads(json.dumps(canonical(point()))) == canonical(point())
+    assert json.loads(json.dumps(point().recipe)) == point().recipe
 
 
 def test_a_grid_multiplies_methods_values_and_seeds_with_seeds_slowest():
@@ -123,7 +124,7 @@ def test_a_sweep_without_methods_has_the_default_one():
         "default",
         "default seed=0",
         {"seed": 0},
-        point_id(point()),
+        point().id,
     )
 
 
@@ -198,10 +199,10 @@ BASE = {"train": {"source": {"path": "squad.json"}}}
 
 def test_points_that_differ_in_knobs_alone_share_generation_0():
     plain = point({"base": BASE})
-    assert base_fingerprint(plain) == base_fingerprint(point({"base": BASE, "seed": 3, "data": {"budget": 8}}))
-    assert base_fingerprint(plain) != base_fingerprint(point({"base": BASE, "data": {"max_length": 256}}))
-    assert base_fingerprint(plain) != base_fingerprint(point({"base": BASE, "compute": {"precision": "bf16"}}))
-    assert base_fingerprint(point()) == base_fingerprint(point({"data": {"max_length": 256}}))
+    assert plain.base == point({"base": BASE, "seed": 3, "data": {"budget": 8}}).base
+    assert plain.base != point({"base": BASE, "data": {"max_length": 256}}).base
+    assert plain.base != point({"base": BASE, "compute": {"precision": "bf16"}}).base
+    assert point().base == point({"data": {"max_length": 256}}).base
 
 
 def test_a_plan_counts_shared_bases_and_teacher_passes_by_hand():
@@ -239,7 +240,7 @@ def test_a_plan_of_qa_has_the_base_as_its_only_teacher():
 
 
 def test_the_english_teacher_of_parallel_text_is_not_generation_0():
-    plan = make_plan(SweepConfig.model_validate(pair_sweep()))
+    plan = make_plan(sweep_of(pair_sweep()))
     assert (len(plan.generation_zero), len(plan.first_teachers)) == (1, 1)
     assert not plan.generation_zero & plan.first_teachers
 

@@ -7,22 +7,22 @@ import pytest
 from support.tiny_sweeps import pair_sweep, sweep, tag_sweep
 
 from raykd.cli import main
-from raykd.config.sweep import SweepConfig
 from raykd.data import smallworld
 from raykd.errors import ConfigError
 from raykd.models.qa import load_tokenizer
 from raykd.plan.cost import Sizes, signal_bytes
+from raykd.plan.file import sweep_of
 from raykd.plan.points import make_plan
 from raykd.plan.preview import Speed, measured_speed, preview
 from raykd.results.journal import Journal
 from raykd.sweep.trial import point_description
+from raykd.tasks import TASKS
 from raykd.tasks.parallel import data as parallel_data
 from raykd.tasks.parallel.windows import build_pair_features
-from raykd.tasks.readers import READERS
 
 
 def planned(keys: dict):
-    return make_plan(SweepConfig.model_validate(keys))
+    return make_plan(sweep_of(keys))
 
 
 def write(keys: dict, path: Path) -> str:
@@ -48,7 +48,7 @@ def test_the_disk_that_word_vectors_take_is_what_the_task_stores(tmp_path):
     tokenizer = load_tokenizer(str(tmp_path))
     features = build_pair_features(items.all(), tokenizer, tokenizer, max_length=config.data.max_length)
     stored = int(features.english.signal_lengths.sum()) * 64 * 2
-    sizes = Sizes(total_items=200, widths=(64, 64), texts=READERS["parallel"].texts(items))
+    sizes = Sizes(total_items=200, widths=(64, 64), texts=TASKS["parallel"].data.texts(items))
     assert signal_bytes(config, sizes, first=True) == pytest.approx(stored, rel=0.2)
 
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raykd.predict.predictor import CANDIDATES
+from raykd.predict.reading import Reading, task_of
 
 from raykd.data import smallworld, smallworld_tags
 from raykd.errors import DataError
 from raykd.models.qa import SpanModel, load_tokenizer, tiny_qa_model
 from raykd.models.tagging import TagHead, tiny_tag_model
 from raykd.predict import Predictor
-from raykd.predict.predictor import CANDIDATES
-from raykd.predict.reading import Reading, task_of
 
 LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 

@@ -8,8 +8,7 @@ import torch
 from support.tiny_sweeps import point
 
 from raykd import cli
-from raykd.config.identity import canonical, first_teachers, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.errors import ArtifactError, LeaseHeldError
 from raykd.report.leaderboard import leaderboard
 from raykd.results import lease
@@ -38,16 +37,16 @@ def model(store: Store, name: str, record: dict) -> str:
     return name
 
 
-def add(store: Store, status: str, *, seed: int, **changes) -> PointConfig:
+def add(store: Store, status: str, *, seed: int, **changes) -> Identity:
     """A point of two generations and a checkpoint, which ended as `status` says."""
     config = point(seed=seed, **changes)
-    journal, name = Journal(store), point_id(config)
+    journal, name = Journal(store), config.id
     described = {"id": name, "method": "skd", "label": f"seed={seed}", "varied": {"seed": seed}, "base": "base"}
     journal.add(name, {**described, "config": config.model_dump(mode="json")})
     journal.start(name)
     journal.write_epoch(name, 1, {"epoch": 1})
     for generation in (1, 2):
-        recipe = {"kind": "generation", "point": canonical(config), "generation": generation}
+        recipe = {"kind": "generation", "point": config.recipe, "generation": generation}
         model(store, artifact_of(config, generation), recipe)
     store.write(f"points/{name}/checkpoints/0001/state", b"c" * 500)
     if status == "finished":
@@ -57,8 +56,8 @@ def add(store: Store, status: str, *, seed: int, **changes) -> PointConfig:
     return config
 
 
-def artifact_of(config: PointConfig, generation: int) -> str:
-    return f"{point_id(config)}-{generation}"
+def artifact_of(config: Identity, generation: int) -> str:
+    return f"{config.id}-{generation}"
 
 
 def hear(store: Store, name: str, teacher: str) -> None:
@@ -77,7 +76,7 @@ def everything(store: Store) -> dict[str, int]:
 
 def test_of_a_finished_point_its_checkpoints_go_and_the_weights_that_its_lineage_does_not_keep(store):
     config = add(store, "finished", seed=1)
-    name, before = point_id(config), everything(store)
+    name, before = config.id, everything(store)
     waste = found(store)
     assert waste.keys() == {f"points/{name}/checkpoints", f"artifacts/{artifact_of(config, 1)}"}
     assert waste[f"points/{name}/checkpoints"].num_bytes == 500
@@ -104,19 +103,19 @@ def test_lineage_keep_says_which_weights_go(store, keep, generations):
 @pytest.mark.parametrize("status", ["running", "interrupted"])
 def test_nothing_that_an_unfinished_point_needs_is_waste(store, status):
     config = add(store, status, seed=1)
-    for number, teacher in enumerate([*first_teachers(config), artifact_of(config, 1)]):
+    for number, teacher in enumerate([*config.first_teachers, artifact_of(config, 1)]):
         hear(store, f"heard-{number}", teacher)
     assert found(store) == {}
 
 
 def test_a_point_whose_result_is_gone_runs_again(store):
     config = add(store, "finished", seed=1)
-    store.remove(f"points/{point_id(config)}/result.json")
+    store.remove(f"points/{config.id}/result.json")
     assert found(store) == {}
 
 
 def test_of_a_failed_point_the_checkpoints_may_go_and_its_generations_stay(store):
-    name = point_id(add(store, "failed", seed=1))
+    name = add(store, "failed", seed=1).id
     waste = found(store)
     assert waste.keys() == {f"points/{name}/checkpoints"}
     assert "is failed; if it is run again it starts from its last whole generation" in waste.popitem()[1].why
@@ -130,13 +129,13 @@ def test_a_point_that_was_stopped_early_leaves_nothing_but_records(store):
 
 def test_signals_go_when_nobody_who_is_unfinished_hears_their_teacher(store):
     done = add(store, "finished", seed=1)
-    hear(store, "shared", *first_teachers(done))
+    hear(store, "shared", *done.first_teachers)
     hear(store, "own", artifact_of(done, 1))
     running = add(store, "running", seed=2)
-    assert [*first_teachers(running)] == [*first_teachers(done)]
+    assert [*running.first_teachers] == [*done.first_teachers]
     going = {name for name in found(store) if name.startswith("signals/")}
     assert going == {"signals/own"}
-    Journal(store).end(point_id(running), "stopped")
+    Journal(store).end(running.id, "stopped")
     assert {name for name in found(store) if name.startswith("signals/")} == {"signals/own", "signals/shared"}
 
 
@@ -166,7 +165,7 @@ def test_a_running_sweep_is_left_alone(store, monkeypatch):
 
 def test_a_damaged_record_ends_it_before_anything_is_deleted(store):
     config = add(store, "finished", seed=1)
-    store.write(f"points/{point_id(config)}/state.json", b'{"status": "finished"')
+    store.write(f"points/{config.id}/state.json", b'{"status": "finished"')
     before = everything(store)
     with pytest.raises(ArtifactError, match=r"state\.json: damaged"):
         collect(store, delete=True)

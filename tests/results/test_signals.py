@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from raykd.errors import ArtifactError
 from raykd.results.artifacts import Store
 from raykd.results.signals import SignalStore
-from raykd.tasks.reading import Reading, average
+from raykd.tasks.teaching import Reading, average
 
 
 def window(number: int, length: int) -> torch.Tensor:

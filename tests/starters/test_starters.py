@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from raykd.starters import TASKS as KNOWN
+from raykd.starters import starter
 
 from raykd.cli import main
 from raykd.cli.init import TASKS
-from raykd.config.identity import foreign
-from raykd.config.load import load_sweep
-from raykd.config.sweep import SweepConfig
+from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
 from raykd.plan.preview import preview
-from raykd.starters import TASKS as KNOWN
-from raykd.starters import starter
+from raykd.plan.sweep import SweepConfig
 
 ROOT = Path(__file__).parents[2]
 OFF = re.compile(r"^(\s*)#([a-z])", re.MULTILINE)

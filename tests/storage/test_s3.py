@@ -12,7 +12,6 @@ from support.racing_processes import ROUNDS, copies, winners
 from support.tiny_sweeps import point
 
 from raykd import cli
-from raykd.config.identity import base_fingerprint, point_id
 from raykd.errors import ArtifactError, CapacityError, StorageError
 from raykd.report.leaderboard import leaderboard
 from raykd.results.artifacts import Store
@@ -173,24 +172,24 @@ class Machine:
     """A worker that runs points of one place of results."""
 
     def __init__(self, root: Path | str, folder: Path) -> None:
-        self.config = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
-        self.base = base_fingerprint(self.config)
+        self.point = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
         self.context = opened(root, folder=folder)
-        self.journal, self.id = Journal(self.context.store), point_id(self.config)
+        self.journal, self.id = Journal(self.context.store), self.point.id
 
     def prepare(self) -> None:
-        ready(self.context, self.config)
+        ready(self.context, self.point)
         self.journal.write_sweep({"name": "tiny", "points": [self.id], "data": {}})
-        varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.base}
-        self.journal.add(self.id, {"id": self.id, **varied, "config": self.config.model_dump(mode="json")})
+        varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.point.base}
+        config = self.point.config.model_dump(mode="json")
+        self.journal.add(self.id, {"id": self.id, **varied, "config": config})
 
     def run(self, *, epochs: int | None = None) -> dict | None:
         """Run to the end, or die after so many epochs."""
         self.journal.start(self.id)
         if epochs is not None:
-            killed_after(self.context, self.config, epochs)
+            killed_after(self.context, self.point, epochs)
             return None
-        run(self.context, self.config)
+        run(self.context, self.point)
         self.journal.end(self.id, "finished")
         return self.journal.result(self.id)
 

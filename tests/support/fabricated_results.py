@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from raykd.config.identity import base_fingerprint
-from raykd.config.load import load_sweep
+from raykd.plan.file import load_sweep
 from raykd.plan.points import Point, expand
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
@@ -64,7 +63,7 @@ def fabricate(
 def _add(journal: Journal, point: Point, status: str) -> None:
     config = point.config.model_dump(mode="json")
     described = {"id": point.id, "method": point.method, "label": point.label, "varied": point.varied, "config": config}
-    journal.add(point.id, {**described, "base": base_fingerprint(point.config)})
+    journal.add(point.id, {**described, "base": point.config.base})
     if status == "pending":
         return
     journal.start(point.id)
@@ -81,9 +80,9 @@ def _add(journal: Journal, point: Point, status: str) -> None:
 
 
 def _score_base(journal: Journal, points: Sequence[Point]) -> None:
-    for point in {base_fingerprint(point.config): point for point in points}.values():
+    for point in {point.config.base: point for point in points}.values():
         scores, outcomes = _scored(point.config.task, point.config.evaluation.languages, 20.0, point)
-        base = base_fingerprint(point.config)
+        base = point.config.base
         record = {"base": base, "model": point.config.base.model, "final": scores, "outcomes": outcomes}
         journal.store.write_json(f"scores/{base}.json", record)
 

@@ -5,8 +5,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from raykd.config.identity import base_fingerprint, point_id
-from raykd.config.point import PointConfig
+from raykd.config.digest import dump
+from raykd.config.identity import Identity
 from raykd.results.journal import Journal
 from support.points import opened, ready, run
 
@@ -30,24 +30,23 @@ else:
 """
 
 
-def add(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+def add(root: Path | str, point: Identity, label: str = LABEL) -> str:
     """Add a point that has not begun to a sweep; returns its id."""
-    journal, name = Journal.at(root), point_id(config)
+    journal, config = Journal.at(root), point.config
     method = label.split(maxsplit=1)[0]
     described = {"method": method, "label": label, "varied": {"seed": config.seed}, "suggested": None}
-    base = base_fingerprint(config)
-    journal.add(name, {"id": name, **described, "base": base, "config": config.model_dump(mode="json")})
+    journal.add(point.id, {"id": point.id, **described, "base": point.base, "config": dump(config)})
     journal.write_sweep({"config": {"name": "tiny"}, "points": journal.point_ids(), "versions": {"raykd": "0"}})
-    return name
+    return point.id
 
 
-def finish(root: Path | str, config: PointConfig, label: str = LABEL) -> str:
+def finish(root: Path | str, point: Identity, label: str = LABEL) -> str:
     """Add a point and run it to its end; returns its id."""
-    name = add(root, config, label)
+    name = add(root, point, label)
     context = opened(root, folder=None if isinstance(root, Path) else Path.cwd())
-    ready(context, config)
+    ready(context, point)
     Journal.at(root).start(name)
-    run(context, config)
+    run(context, point)
     Journal.at(root).end(name, "finished")
     return name
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import raykd
-from raykd.config.sweep import SweepConfig
+from raykd.plan.file import sweep_of
 from raykd.plan.inspection import check_data
 from raykd.plan.points import make_plan
 from raykd.results.journal import Journal
@@ -15,13 +15,13 @@ from support.points import opened, ready, run
 
 def run_inline(keys: dict[str, Any], root: Path) -> None:
     """Run every point of a sweep and record it as a run on Ray does."""
-    plan = make_plan(SweepConfig.model_validate(keys))
+    plan = make_plan(sweep_of(keys))
     context = opened(root)
     journal = Journal(context.store)
     journal.write_sweep(
         {
             "name": plan.sweep.name,
-            "config": plan.sweep.model_dump(mode="json"),
+            "config": plan.sweep.to_json(),
             "points": [point.id for point in plan.points],
             "versions": {"raykd": raykd.__version__},
             "started": time.time(),
@@ -31,6 +31,6 @@ def run_inline(keys: dict[str, Any], root: Path) -> None:
     for point in plan.points:
         journal.add(point.id, point_description(point))
         journal.start(point.id)
-        ready(context, point.config)
-        run(context, point.config)
+        ready(context, point)
+        run(context, point)
         journal.end(point.id, "finished")

@@ -8,18 +8,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, distributed
 from transformers import PreTrainedTokenizerFast
 
-from raykd.config.parallel import MultilevelConfig
-from raykd.config.point import DistillationConfig
 from raykd.config.training import Batching
 from raykd.data.examples import SentencePair
 from raykd.models.encoder import SentenceEncoder
 from raykd.models.gather import rank_and_size
 from raykd.models.multilevel import MultilevelModel
+from raykd.tasks import TASKS
+from raykd.tasks.parallel.config import MultilevelConfig, ParallelDistillation
 from raykd.tasks.parallel.features import PairFeatures
 from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher
 from raykd.tasks.parallel.windows import build_pair_features
-from raykd.tasks.task import TASKS
-from raykd.worker.loop import train_epoch
+from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
 from raykd.worker.training import loss_terms
 from support.tiny_multilevel import TEACHER_WIDTH, bert, student
 
@@ -57,8 +56,8 @@ def features() -> PairFeatures:
     return build_pair_features(PAIRS, *reads, max_length=60)
 
 
-def distillation(**multilevel: Any) -> DistillationConfig:
-    return DistillationConfig(**WEIGHTS, multilevel=MultilevelConfig(**LEVELS | multilevel))
+def distillation(**multilevel: Any) -> ParallelDistillation:
+    return ParallelDistillation(**WEIGHTS, multilevel=MultilevelConfig(**LEVELS | multilevel))
 
 
 def teacher_encoder() -> SentenceEncoder:
@@ -66,7 +65,7 @@ def teacher_encoder() -> SentenceEncoder:
     return SentenceEncoder(bert(vocab_size=100, max_position_embeddings=64, **sizes), "mean").eval()
 
 
-def new_student(config: DistillationConfig) -> MultilevelModel:
+def new_student(config: ParallelDistillation) -> MultilevelModel:
     multilevel = config.multilevel
     encoder = bert(vocab_size=100, max_position_embeddings=64)
     options = {"norm": multilevel.norm, "gather": multilevel.relations == "gathered"}
@@ -100,25 +99,19 @@ class Gradients:
 
 
 def trained(
-    step: np.ndarray, config: DistillationConfig, *, micro_batch_examples: int | None = None
+    step: np.ndarray, config: ParallelDistillation, *, micro_batch_examples: int | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The losses of a step, [6] total, label, KD, word, sentence, structure, and its gradients."""
     model, pairs, task = new_student(config), features().at(3, 1), TASKS["parallel"]
     batching = Batching(tokens_per_step=4096, micro_batch_tokens=4096, micro_batch_examples=micro_batch_examples)
+    teacher = LiveTeacher(pairs, pairs.english, teacher_encoder(), config, device=CPU)
     stats = train_epoch(
         Gradients(model),
-        [step],
-        features=EpochPairs.of(pairs, [step]),
-        lengths=pairs.lengths,
+        EpochData([step], EpochPairs.of(pairs, [step]), pairs.lengths),
+        loss=WeightedLoss(loss_terms(task, config, padding=False), teacher, **WEIGHTS, parts=task.parts),
         batching=batching,
-        compute_terms=loss_terms(task, config, padding=False),
-        teacher=LiveTeacher(pairs, pairs.english, teacher_encoder(), config, device=CPU),
-        **WEIGHTS,
-        first_step=0,
-        total_steps=1,
-        schedule_steps=(0, 1),
+        timeline=Timeline(first_step=0, total_steps=1, schedule_start=0, schedule_steps=1),
         seed=0,
-        parts=task.parts,
     )
     return torch.tensor(stats.losses[0]), {name: each.grad for name, each in model.named_parameters()}
 

@@ -9,13 +9,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from raykd.config.identity import base_fingerprint, canonical, point_id
-from raykd.config.point import PointConfig
+from raykd.config.identity import Identity
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob, unguarded
 from raykd.worker.lineage import Driver
-from raykd.worker.point import Job, PointRun, unguarded
+from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
 
 SHARED = ("artifacts", "scores", "signals")
@@ -34,41 +34,41 @@ def sharing(source: Path, root: Path, *, folders: tuple[str, ...] = SHARED) -> W
     return opened(root)
 
 
-def ready(context: WorkerContext, *configs: PointConfig) -> list[str]:
-    """Make what these points need before generation 1, which they share; what is said about it."""
-    return list(prepare(context, base_fingerprint(configs[0]), list(configs)))
+def ready(context: WorkerContext, *points: Identity) -> list[str]:
+    """Make what points with one generation 0 need before generation 1; what is said about it."""
+    return list(prepare(context, points))
 
 
 def reports(
-    context: WorkerContext, config: PointConfig, *, guard: Callable[[], None] = unguarded
+    context: WorkerContext, point: Identity, *, guard: Callable[[], None] = unguarded
 ) -> Iterator[dict[str, Any]]:
     """Run a point epoch by epoch, from where it stands; to close it is to kill it."""
-    job = Job(point_id(config), config, canonical(config), base_fingerprint(config), guard)
-    return PointRun(context, job).run(Driver(job.lineage(context.store)).next)
+    job = PointJob(point, guard)
+    return PointRun(context, job).run(Driver(lineage_of(job, context.store)).next)
 
 
-def killed_after(context: WorkerContext, config: PointConfig, num_epochs: int) -> None:
+def killed_after(context: WorkerContext, point: Identity, num_epochs: int) -> None:
     """Run a point for so many epochs."""
-    running = reports(context, config)
+    running = reports(context, point)
     for _ in range(num_epochs):
         next(running)
     running.close()
 
 
-def run(context: WorkerContext, config: PointConfig) -> dict[str, Any]:
+def run(context: WorkerContext, point: Identity) -> dict[str, Any]:
     """The result of a point that is run to its end."""
-    list(reports(context, config))
-    return Journal(context.store).result(point_id(config))
+    list(reports(context, point))
+    return Journal(context.store).result(point.id)
 
 
-def epochs(context: WorkerContext, config: PointConfig) -> list[dict[str, Any]]:
+def epochs(context: WorkerContext, point: Identity) -> list[dict[str, Any]]:
     """The records of a point's epochs."""
-    return list(Journal(context.store).epochs(point_id(config)))
+    return list(Journal(context.store).epochs(point.id))
 
 
-def losses(context: WorkerContext, config: PointConfig) -> Tensor:
+def losses(context: WorkerContext, point: Identity) -> Tensor:
     """[steps, 3 + parts] of all epochs: total, label and KD term, and what the KD term is made of."""
-    return torch.tensor([row for epoch in epochs(context, config) for row in epoch["losses"]])
+    return torch.tensor([row for epoch in epochs(context, point) for row in epoch["losses"]])
 
 
 def weights(context: WorkerContext, artifact: str) -> dict[str, Tensor]:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from raykd.cli import parser
-from raykd.config.identity import foreign
-from raykd.config.sweep import SweepConfig
 from raykd.starters import TASKS
+
+from raykd.cli import parser
+from raykd.plan.sweep import SweepConfig
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 MADE = "<!-- Made by `make docs`; change the help text or the docstring under the key instead. -->"

@@ -3,8 +3,9 @@
 import copy
 from typing import Any
 
+from raykd.config.identity import Identity
 from raykd.config.keys import merged
-from raykd.config.point import PointConfig
+from raykd.tasks import DEFAULT_TASK, TASKS
 
 POINT: dict[str, Any] = {
     "base": {
@@ -38,9 +39,14 @@ POINT: dict[str, Any] = {
 }
 
 
-def point(**changes: Any) -> PointConfig:
+def identity_of(keys: dict[str, Any]) -> Identity:
+    """The point with these keys of a file."""
+    return Identity(TASKS[keys.get("task", DEFAULT_TASK)].point.model_validate(keys))
+
+
+def point(**changes: Any) -> Identity:
     """A point that trains in about a second; `changes` are sections, merged over it."""
-    return PointConfig.model_validate(merged(copy.deepcopy(POINT), changes))
+    return identity_of(merged(copy.deepcopy(POINT), changes))
 
 
 def sweep(**changes: Any) -> dict[str, Any]:
@@ -78,9 +84,9 @@ TAG_POINT: dict[str, Any] = {
 """Two monolingual teachers, a student of both languages, and Chinese to be tagged without ever being seen."""
 
 
-def tag_point(**changes: Any) -> PointConfig:
+def tag_point(**changes: Any) -> Identity:
     """A point of task tagging that trains in about a second; `changes` are sections, merged over it."""
-    return PointConfig.model_validate(merged(copy.deepcopy(TAG_POINT), changes))
+    return identity_of(merged(copy.deepcopy(TAG_POINT), changes))
 
 
 def tag_sweep(**changes: Any) -> dict[str, Any]:
@@ -110,9 +116,9 @@ PAIR_POINT: dict[str, Any] = {
 """An English teacher, a student of two languages, and German sentences to be retrieved that it has never seen."""
 
 
-def pair_point(**changes: Any) -> PointConfig:
+def pair_point(**changes: Any) -> Identity:
     """A point of the parallel task that trains in about a second; `changes` are sections, merged over it."""
-    return PointConfig.model_validate(merged(copy.deepcopy(PAIR_POINT), changes))
+    return identity_of(merged(copy.deepcopy(PAIR_POINT), changes))
 
 
 def pair_sweep(**changes: Any) -> dict[str, Any]:

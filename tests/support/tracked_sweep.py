@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from raykd.config.sweep import SweepConfig
+from raykd.plan.file import sweep_of
 from raykd.results.journal import Journal
 from raykd.trackers import Trackers
 from support.tiny_sweeps import point, sweep
@@ -68,4 +68,4 @@ def trackers(journal: Journal, said: list[str] | None = None, **config: Any) -> 
     """Of a sweep file with this section `trackers`; TensorBoard is off unless it says so."""
     keys = sweep(trackers={"tensorboard": False, **config})
     say = [].append if said is None else said.append
-    return Trackers(SweepConfig.model_validate(keys), journal, guard=lambda: None, say=say)
+    return Trackers(sweep_of(keys), journal, guard=lambda: None, say=say)

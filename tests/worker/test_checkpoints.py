@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from raykd.config.point import ComputeConfig, LineageConfig
 from raykd.results.artifacts import Store, to_record
-from raykd.worker.checkpoints import Checkpoints, Position, Progress, load_progress, save_generations
+from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import GenerationRecord
 from raykd.worker.loop import Begun
+from raykd.worker.resuming import ResumeState, load_resume_state, save_generations
 from raykd.worker.timer import no_notice
 
 POINT = "p"
@@ -66,7 +67,7 @@ def save(root: Path, *positions: Position) -> None:
 def state_of(root: Path, lineage: LineageConfig | None = None) -> int | None:
     """The state that a point goes on from."""
     checkpoints = of(root)
-    saved = load_progress(checkpoints, lineage or LineageConfig(num_generations=9, student_init="previous")).saved
+    saved = load_resume_state(checkpoints, lineage or LineageConfig(num_generations=9, student_init="previous")).saved
     if saved is None:
         return None
     engine = Files()
@@ -129,7 +130,7 @@ def test_without_a_whole_checkpoint_the_lineage_starts_again(tmp_path):
     for path in folder(tmp_path).rglob("model.pt"):
         path.write_text("")
     lineage = LineageConfig(num_generations=9, student_init="previous")
-    assert load_progress(of(tmp_path), lineage) == Progress([], None)
+    assert load_resume_state(of(tmp_path), lineage) == ResumeState([], None)
 
 
 def test_a_student_that_goes_on_trains_the_generations_after_its_checkpoint_again(tmp_path):
@@ -139,7 +140,7 @@ def test_a_student_that_goes_on_trains_the_generations_after_its_checkpoint_agai
     for position, records in ((at(2, per_generation=2), 1), (at(3, steps=4, per_generation=2), 1), (at(6, 0, 2), 3)):
         of(tmp_path).drop()
         save(tmp_path, position)
-        found = load_progress(of(tmp_path), lineage)
+        found = load_resume_state(of(tmp_path), lineage)
         assert found.saved.position == position
         assert [record.index for record in found.records] == list(range(1, records + 1))
 
@@ -148,10 +149,10 @@ def test_a_student_that_is_born_again_uses_a_checkpoint_of_its_own_generation_al
     finished(tmp_path, 2)
     lineage = LineageConfig(num_generations=9, student_init="base")
     save(tmp_path, at(2))  # the end of generation 2, which is finished
-    found = load_progress(of(tmp_path), lineage)
+    found = load_resume_state(of(tmp_path), lineage)
     assert (len(found.records), found.saved) == (2, None)
     save(tmp_path, at(2, steps=3))
-    found = load_progress(of(tmp_path), lineage)
+    found = load_resume_state(of(tmp_path), lineage)
     assert (len(found.records), found.saved.position) == (2, at(2, steps=3))
 
 
@@ -170,7 +171,7 @@ def test_a_checkpoint_whose_best_student_is_gone_is_not_gone_on_from(tmp_path):
 def test_a_finished_lineage_needs_no_checkpoint(tmp_path):
     finished(tmp_path, 3)
     save(tmp_path, at(1))
-    found = load_progress(of(tmp_path), LineageConfig(num_generations=3))
+    found = load_resume_state(of(tmp_path), LineageConfig(num_generations=3))
     assert (len(found.records), found.saved) == (3, None)
 
 
@@ -184,7 +185,7 @@ def test_a_finished_lineage_needs_no_checkpoint(tmp_path):
 def test_a_damaged_list_of_generations_starts_the_lineage_again(tmp_path, content):
     finished(tmp_path, 2)
     Store(tmp_path).write(f"points/{POINT}/generations.json", content)
-    assert load_progress(of(tmp_path), LineageConfig(num_generations=3)) == Progress([], None)
+    assert load_resume_state(of(tmp_path), LineageConfig(num_generations=3)) == ResumeState([], None)
 
 
 def test_training_goes_on_while_a_checkpoint_is_on_its_way_and_time_alone_is_no_reason_for_another(tmp_path):
@@ -286,7 +287,7 @@ def test_whatever_happens_to_a_file_a_point_goes_on_from_what_was_saved_or_from_
     cut = data.draw(st.integers(0, len(content)), label="cut")
     junk = data.draw(st.one_of(st.binary(max_size=8), st.sampled_from([b"{}", b"[]", b"null", b"1", b'"x"'])))
     path.write_bytes(content[:cut] + junk + data.draw(st.sampled_from([b"", content[cut:]])))
-    saved = load_progress(of(root), LineageConfig(num_generations=9)).saved
+    saved = load_resume_state(of(root), LineageConfig(num_generations=9)).saved
     expected = {2: at(1, steps=3), 1: at(1), None: None}
     assert (saved and saved.position) == expected[state_of(root)]
 

@@ -3,11 +3,9 @@
 import pytest
 from support.tiny_sweeps import pair_point
 
-from raykd.config.identity import base_fingerprint, first_teachers
 from raykd.data.smallworld import build_tokenizer
 from raykd.results.artifacts import Store
 from raykd.worker.context import WorkerContext
-from raykd.worker.passes import scores_path
 
 PLAIN = pair_point()
 
@@ -17,7 +15,7 @@ def context(tmp_path_factory) -> WorkerContext:
     """A worker with the tokenizers of a student and of its teacher; no model is needed to read sentences."""
     folder = tmp_path_factory.mktemp("worker")
     store = Store(folder)
-    for name in (base_fingerprint(PLAIN), *first_teachers(PLAIN)):
+    for name in (PLAIN.base, *PLAIN.first_teachers):
         build_tokenizer(store.artifact(name))
     return WorkerContext(store, folder)
 
@@ -27,22 +25,22 @@ def test_points_with_and_without_a_label_term_read_what_their_terms_need(context
     points = {"without": pair_point(distillation={"label_weight": 0}), "with": PLAIN}
     order = [first, *(points.keys() - {first})]
     context.cache.clear()
-    parts = {name: context.train_set(points[name], base_fingerprint(PLAIN)).features.parts for name in order}
+    parts = {name: context.train_set(points[name]).features.parts for name in order}
     assert parts == {"without": {"word", "sentence"}, "with": {"tlm", "word", "sentence"}}
 
 
 def test_points_that_differ_in_knobs_alone_share_their_pairs(context):
     other = pair_point(distillation={"multilevel": {"structure_temperature": 0.1}}, training={"learning_rate": 1})
-    base = base_fingerprint(PLAIN)
-    assert context.train_set(PLAIN, base) is context.train_set(other, base)
+    base = PLAIN.base
+    assert context.train_set(PLAIN) is context.train_set(other)
 
 
 def test_what_is_zero_shot_depends_on_the_languages_of_the_point(context):
     one = pair_point(data={"languages": ["es"]})
-    base = base_fingerprint(PLAIN)
-    assert base_fingerprint(one) == base
+    base = PLAIN.base
+    assert one.base == base
     for epoch_sample in (True, False):
-        trained = [context.dev_set(point, base, epoch_sample=epoch_sample).trained for point in (PLAIN, one)]
+        trained = [context.scored_set(point, epoch_sample=epoch_sample).trained for point in (PLAIN, one)]
         assert trained == [("es", "zh"), ("es",)]
-    assert scores_path(base, PLAIN) != scores_path(base, one)
-    assert scores_path(base, PLAIN) == scores_path(base, pair_point(seed=9))
+    assert PLAIN.scores != one.scores
+    assert PLAIN.scores == pair_point(seed=9).scores

@@ -6,15 +6,15 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from raykd.config.point import PointConfig
 from raykd.errors import DataError
 from raykd.models.encoder import vector_size
 from raykd.models.qa import load_tokenizer
+from raykd.tasks.parallel.config import ParallelPoint
 from raykd.tasks.parallel.windows import check_student
 from raykd.tasks.word_pieces import frame_tokens
 
 
-def check_models(configs: Iterable[PointConfig], *, locate: Callable[[str], str]) -> None:
+def check_models(configs: Iterable[ParallelPoint], *, locate: Callable[[str], str]) -> None:
     """Read tokenizers and configurations of the models that are folders here; the others say it when they are loaded.
 
     Args:
@@ -56,7 +56,7 @@ def check_models(configs: Iterable[PointConfig], *, locate: Callable[[str], str]
         raise DataError(problems)
 
 
-def check_sizes(config: PointConfig, *, teacher: int, student: int) -> None:
+def check_sizes(config: ParallelPoint, *, teacher: int, student: int) -> None:
     """Refuse later teachers, which are students, with vectors of another size than the first one's.
 
     Raises:

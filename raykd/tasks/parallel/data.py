@@ -3,17 +3,16 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from statistics import fmean
+from typing import Any, TypeVar
 
 import numpy as np
 
-from raykd.config.base import Source
-from raykd.config.parallel import MixingConfig, ZeroShotConfig
-from raykd.config.point import DataConfig, EvaluationConfig
 from raykd.data import smallworld_bitext
 from raykd.data.bitext import read_labelled_pairs, read_pairs
 from raykd.data.budgets import Budget, select
@@ -21,6 +20,17 @@ from raykd.data.examples import LabelledPair, SentencePair
 from raykd.data.mixing import draw_pairs, mix
 from raykd.data.sources import SourceRef
 from raykd.errors import DataError
+from raykd.tasks.parallel.config import (
+    MixingConfig,
+    PairSource,
+    ParallelData,
+    ParallelEvaluation,
+    ParallelPoint,
+    ZeroShotConfig,
+)
+from raykd.tasks.readers import PIECES_PER_WORD, scored_sources
+from raykd.tasks.sizes import Items, TextSizes
+from raykd.tasks.task import Places, ScoredSet, TrainSet
 
 Pair = TypeVar("Pair", SentencePair, LabelledPair)
 _BUILTIN_PIVOT = "en"
@@ -54,7 +64,7 @@ class ZeroShotItems:
         return [*self.train, *chain.from_iterable(self.tests.values())]
 
 
-def load_pairs(source: Source, *, languages: Sequence[str], pivot: str, folder: Path, split: str) -> PairItems:
+def load_pairs(source: PairSource, *, languages: Sequence[str], pivot: str, folder: Path, split: str) -> PairItems:
     """The pairs of a source in some languages.
 
     Args:
@@ -72,13 +82,13 @@ def load_pairs(source: Source, *, languages: Sequence[str], pivot: str, folder: 
     return PairItems(pairs, {language: each.to_json() for language, each in found.items()})
 
 
-def load_items(data: DataConfig, *, folder: Path) -> PairItems:
+def load_items(data: ParallelData, *, folder: Path) -> PairItems:
     """All pairs that budgets are drawn from."""
     return load_pairs(data.train, languages=data.languages, pivot=data.pivot, folder=folder, split="train")
 
 
 def load_train(
-    data: DataConfig, *, seed: int, items: PairItems
+    data: ParallelData, *, seed: int, items: PairItems
 ) -> tuple[dict[str, list[SentencePair]], dict[str, Budget]]:
     """A point's pairs, and what was drawn in each language; smaller budgets are contained in larger ones.
 
@@ -118,7 +128,7 @@ def draw_epochs(
     return list(known.values()), epochs
 
 
-def load_dev(evaluation: EvaluationConfig, *, pivot: str, folder: Path) -> PairItems:
+def load_dev(evaluation: ParallelEvaluation, *, pivot: str, folder: Path) -> PairItems:
     """The pairs that are retrieved from each other, `max_items` of each language."""
     items = load_pairs(evaluation.source, languages=evaluation.languages, pivot=pivot, folder=folder, split="dev")
     chosen = {name: _sampled(each, evaluation.max_items, seed=evaluation.seed) for name, each in items.pairs.items()}
@@ -169,7 +179,7 @@ def _first_of_labels(pairs: Iterable[LabelledPair]) -> Iterable[LabelledPair]:
     return first.values()
 
 
-def _place_of(pair: LabelledPair, source: Source) -> str:
+def _place_of(pair: LabelledPair, source: PairSource) -> str:
     """File and line of a pair; of the built-in world, its id."""
     if source.builtin:
         return pair.id
@@ -187,14 +197,14 @@ def hash_pairs(pairs: Iterable[SentencePair | LabelledPair]) -> str:
 
 
 def _labelled(
-    source: Source, languages: Sequence[str], *, folder: Path, split: str
+    source: PairSource, languages: Sequence[str], *, folder: Path, split: str
 ) -> Mapping[str, Sequence[LabelledPair]]:
     if source.builtin:
         return smallworld_bitext.labelled(split, source.num_items, languages=languages)
     return read_labelled_pairs(_reference(source), languages=languages, folder=folder, codes=source.codes)
 
 
-def _reference(source: Source) -> SourceRef:
+def _reference(source: PairSource) -> SourceRef:
     return SourceRef(path=source.path, hub=source.hub, hub_config=source.hub_config, split=source.split)
 
 
@@ -210,3 +220,61 @@ def rows_of(ids: Sequence[str], known: Sequence[str]) -> np.ndarray:
     """Where ids are among the known ones; one that is not known has no row."""
     place = {name: row for row, name in enumerate(known)}
     return np.array([place[name] for name in ids if name in place], dtype=np.int64)
+
+
+class ParallelReader:
+    """See `raykd.tasks.task.TaskData`."""
+
+    def items(self, config: ParallelPoint, *, folder: Path) -> Items:
+        found = load_items(config.data, folder=folder)
+        pairs = found.all()
+        english = {pair.english: len(pair.english.split()) for pair in pairs}
+        other = fmean(len(pair.other.split()) for pair in pairs)
+        tokens = 3 + PIECES_PER_WORD * (fmean(english[pair.english] for pair in pairs) + other)
+        # The other examples pair an English sentence with itself.
+        share = len(config.data.languages) / config.examples_per_item
+        distinct = share * len(english) / len(pairs)
+        texts = TextSizes(tokens=tokens, words=fmean(english.values()), distinct=distinct)
+        return Items(found, min(map(len, found.pairs.values())), hash_pairs(pairs), texts)
+
+    def draw(self, config: ParallelPoint, items: PairItems) -> None:
+        load_train(config.data, seed=config.data_seed, items=items)
+
+    def hash_scored(self, config: ParallelPoint, items: PairItems | None, *, folder: Path) -> str:
+        pivot, seed = config.data.pivot, config.evaluation.seed
+        readings: list[Callable[[], Any]] = [
+            partial(load_dev, each, pivot=pivot, folder=folder) for each in scored_sources(config.evaluation)
+        ]
+        probes = config.evaluation.zero_shot.values()
+        readings += [partial(load_zero_shot, each, seed=seed, pivot=pivot, folder=folder) for each in probes]
+        found: list[SentencePair | LabelledPair] = []
+        problems: dict[str, None] = {}
+        for read in readings:
+            try:
+                found += read().all()
+            except DataError as error:
+                problems.update(dict.fromkeys(error.problems))
+        if problems:
+            raise DataError(problems)
+        return hash_pairs(found)
+
+    def check_models(self, configs: Sequence[ParallelPoint], *, locate: Callable[[str], str]) -> None:
+        """Tokenizers and sizes of vectors of the models that are folders here."""
+        if any(not name.startswith("builtin:") for each in configs for name in (each.base.model, each.teacher.model)):
+            # Only this needs torch; other plans do not wait for it.
+            from raykd.tasks.parallel.checks import check_models
+
+            check_models(configs, locate=locate)
+
+    def signal_bytes(self, config: ParallelPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
+        return texts.distinct * (1 + texts.words * ("word" in config.levels)) * width * 2  # float16
+
+    def train_set(self, config: ParallelPoint, tokenizer: Any, *, items: PairItems, places: Places) -> TrainSet:
+        from raykd.tasks.parallel.sets import train_set
+
+        return train_set(config, tokenizer, items, teacher=places.teacher)
+
+    def scored_set(self, config: ParallelPoint, tokenizer: Any, *, places: Places) -> ScoredSet:
+        from raykd.tasks.parallel.sets import dev_set
+
+        return dev_set(config, tokenizer, folder=places.folder)

@@ -1,14 +1,12 @@
 """The data of the QA task: budgets of parallel items, cells for scoring, labelled items for generation 0."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from raykd.config.base import Source
-from raykd.config.point import DataConfig, EvaluationConfig
-from raykd.config.training import LabelTraining
 from raykd.data import smallworld
 from raykd.data.budgets import Budget, select
 from raykd.data.examples import ParallelQA, QAExample
@@ -16,6 +14,10 @@ from raykd.data.sampling import cross_lingual_pairs, pair_statistics, parallel_v
 from raykd.data.sources import SourceRef
 from raykd.data.squad import read_cells, read_flat, read_parallel, sample
 from raykd.errors import DataError
+from raykd.tasks.qa.config import QaData, QaEvaluation, QaLabelTraining, QaPoint
+from raykd.tasks.readers import scored_sources
+from raykd.tasks.sizes import Items, TextSizes
+from raykd.tasks.task import Features, Places, ScoredSet, TrainSet
 
 TYDIQA_NAMES = {
     "ar": "arabic",
@@ -47,21 +49,15 @@ class TrainData:
         return {"budget": self.budget.to_json(), "sha256": self.sha256, **pair_statistics(self.examples)}
 
 
-def load_items(config: DataConfig, *, folder: Path) -> ParallelQA:
+def load_items(config: QaData, *, folder: Path) -> ParallelQA:
     """All parallel items that a budget is drawn from, in `config.languages`."""
     if config.train.builtin:
         return smallworld.parallel_items("train", config.train.num_items, languages=config.languages)
     return read_parallel(_reference(config.train), languages=config.languages, folder=folder)
 
 
-def load_train(config: DataConfig, *, seed: int, folder: Path, items: ParallelQA | None = None) -> TrainData:
-    """Draw a budget and its language pairs.
-
-    Args:
-        seed: of both draws.
-        items: what `load_items` returned, to read files once for many budgets.
-    """
-    items = load_items(config, folder=folder) if items is None else items
+def load_train(config: QaData, items: ParallelQA, *, seed: int) -> TrainData:
+    """Draw a budget and its language pairs, both by `seed`."""
     budget = select(items, config.budget, seed=seed)
     chosen = {item: items[item] for item in sorted(budget.ids)}
     examples = cross_lingual_pairs(
@@ -79,7 +75,7 @@ def load_train(config: DataConfig, *, seed: int, folder: Path, items: ParallelQA
     return TrainData(examples, views, budget, hash_examples(examples))
 
 
-def load_cells(config: EvaluationConfig, *, folder: Path) -> Cells:
+def load_cells(config: QaEvaluation, *, folder: Path) -> Cells:
     """(question language, context language) -> the fixed sample of that cell, in a fixed order."""
     languages = config.languages
     if config.source.builtin:
@@ -97,7 +93,7 @@ def load_cells(config: EvaluationConfig, *, folder: Path) -> Cells:
     )
 
 
-def _cells_of_one_file(config: EvaluationConfig, *, folder: Path) -> Cells:
+def _cells_of_one_file(config: QaEvaluation, *, folder: Path) -> Cells:
     """The diagonal, from a file of one language, or from TyDiQA-GoldP, whose ids begin with a language's name."""
     options = {"max_items": config.max_items, "seed": config.seed}
     if len(config.languages) == 1:
@@ -118,7 +114,7 @@ def _cells_of_one_file(config: EvaluationConfig, *, folder: Path) -> Cells:
     return cells
 
 
-def load_labelled(config: LabelTraining, *, folder: Path) -> list[QAExample]:
+def load_labelled(config: QaLabelTraining, *, folder: Path) -> list[QAExample]:
     """Labelled examples in one language, for generation 0."""
     if config.source.builtin:
         count = config.max_items or config.source.num_items
@@ -145,3 +141,54 @@ def _across(item: dict[str, QAExample], question: str, context: str) -> QAExampl
 
 def _reference(source: Source) -> SourceRef:
     return SourceRef(path=source.path, hub=source.hub, hub_config=source.hub_config, split=source.split)
+
+
+class QaReader:
+    """See `raykd.tasks.task.TaskData`."""
+
+    def items(self, config: QaPoint, *, folder: Path) -> Items:
+        found = load_items(config.data, folder=folder)
+        return Items(found, len(found), hash_examples(example for item in found.values() for example in item.values()))
+
+    def draw(self, config: QaPoint, items: ParallelQA) -> None:
+        load_train(config.data, items, seed=config.data_seed)
+
+    def hash_scored(self, config: QaPoint, items: ParallelQA | None, *, folder: Path) -> str:
+        cells = [load_cells(each, folder=folder) for each in scored_sources(config.evaluation)]
+        return hash_examples(example for each in cells for cell in each.values() for example in cell)
+
+    def count_labelled(self, config: QaPoint, items: ParallelQA | None, *, folder: Path) -> tuple[int, str]:
+        found = list(load_labelled(_label_training(config), folder=folder))
+        return len(found), hash_examples(found)
+
+    def check_models(self, configs: Sequence[QaPoint], *, locate: Callable[[str], str]) -> None:
+        """Nothing: they are checked when they are loaded."""
+
+    def signal_bytes(self, config: QaPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
+        return tokens * 2 * 4  # a start and an end, float32
+
+    def train_set(self, config: QaPoint, tokenizer: Any, *, items: ParallelQA, places: Places) -> TrainSet:
+        from raykd.tasks.qa.sets import train_set
+
+        return train_set(config, tokenizer, items)
+
+    def scored_set(self, config: QaPoint, tokenizer: Any, *, places: Places) -> ScoredSet:
+        from raykd.tasks.qa.sets import dev_set
+
+        return dev_set(load_cells(config.evaluation, folder=places.folder), tokenizer, **config.window_options)
+
+    def labelled(
+        self, config: QaPoint, tokenizer: Any, model: Any, *, folder: Path, language: str | None
+    ) -> tuple[Features, str]:
+        from raykd.tasks.qa.features import build_features
+
+        examples = load_labelled(_label_training(config), folder=folder)
+        no_answer = config.data.no_answer
+        return build_features(examples, tokenizer, no_answer=no_answer, **config.window_options), hash_examples(
+            examples
+        )
+
+
+def _label_training(config: QaPoint) -> QaLabelTraining:
+    assert config.base.train is not None, "asked for where a teacher is trained"
+    return config.base.train

@@ -1,14 +1,12 @@
 """The sentences of the tagging task: files and the built-in world, budgets, labels."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
-from raykd.config.base import Source
-from raykd.config.point import DataConfig, EvaluationConfig
-from raykd.config.tagging import ColumnsConfig
-from raykd.config.training import LabelTraining
 from raykd.data import smallworld_tags
 from raykd.data.budgets import Budget, select
 from raykd.data.conll import read_languages
@@ -17,6 +15,17 @@ from raykd.data.sources import SourceRef
 from raykd.data.tag_format import TagFormat
 from raykd.data.tags import Scheme, label_set, types_of
 from raykd.errors import DataError
+from raykd.tasks.readers import PIECES_PER_WORD, scored_sources
+from raykd.tasks.sizes import Items, TextSizes
+from raykd.tasks.tagging.config import (
+    ColumnsConfig,
+    TaggingData,
+    TaggingEvaluation,
+    TaggingLabelTraining,
+    TaggingPoint,
+    TaggingSource,
+)
+from raykd.tasks.task import Features, Places, ScoredSet, TrainSet
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class TagItems:
 
 
 def load_sentences(
-    source: Source,
+    source: TaggingSource,
     columns: ColumnsConfig,
     *,
     languages: Sequence[str],
@@ -83,7 +92,7 @@ def load_sentences(
     return _cut(TagItems(sentences, next(iter(schemes.values())), counts), source)
 
 
-def _cut(items: TagItems, source: Source) -> TagItems:
+def _cut(items: TagItems, source: TaggingSource) -> TagItems:
     """The rows that the source names."""
     if source.rows is None:
         return items
@@ -98,12 +107,12 @@ def _cut(items: TagItems, source: Source) -> TagItems:
     return TagItems(kept, items.scheme, items.counts)
 
 
-def load_items(data: DataConfig, *, folder: Path) -> TagItems:
+def load_items(data: TaggingData, *, folder: Path) -> TagItems:
     """All sentences that budgets are drawn from."""
     return load_sentences(data.train, data.columns, languages=data.languages, folder=folder, split="train")
 
 
-def load_train(data: DataConfig, *, seed: int, items: TagItems) -> tuple[list[Sentence], dict[str, Budget]]:
+def load_train(data: TaggingData, *, seed: int, items: TagItems) -> tuple[list[Sentence], dict[str, Budget]]:
     """A point's sentences, and what was drawn in each language; smaller budgets are contained in larger ones.
 
     Raises:
@@ -126,8 +135,8 @@ def load_train(data: DataConfig, *, seed: int, items: TagItems) -> tuple[list[Se
 
 
 def load_labelled(
-    train: LabelTraining,
-    data: DataConfig,
+    train: TaggingLabelTraining,
+    data: TaggingData,
     *,
     languages: Sequence[str],
     folder: Path,
@@ -139,7 +148,7 @@ def load_labelled(
 
 
 def load_dev(
-    evaluation: EvaluationConfig, columns: ColumnsConfig, *, folder: Path, labels: Collection[str] | None = None
+    evaluation: TaggingEvaluation, columns: ColumnsConfig, *, folder: Path, labels: Collection[str] | None = None
 ) -> TagItems:
     """What a point is scored on."""
     items = load_sentences(
@@ -167,3 +176,70 @@ def hash_sentences(sentences: Iterable[Sentence]) -> str:
         parts = [sentence.id, sentence.language, *sentence.words, "\x1d", *sentence.tags]
         digest.update("\x1f".join(parts).encode() + b"\x1e")
     return digest.hexdigest()
+
+
+class TaggingReader:
+    """See `raykd.tasks.task.TaskData`."""
+
+    def items(self, config: TaggingPoint, *, folder: Path) -> Items:
+        found = load_items(config.data, folder=folder)
+        words = fmean(len(sentence.words) for sentence in found.all())
+        texts = TextSizes(tokens=2 + PIECES_PER_WORD * words, words=words, labels=len(found.labels()))
+        return Items(found, min(map(len, found.sentences.values())), hash_sentences(found.all()), texts)
+
+    def draw(self, config: TaggingPoint, items: TagItems) -> None:
+        load_train(config.data, seed=config.data_seed, items=items)
+
+    def hash_scored(self, config: TaggingPoint, items: TagItems | None, *, folder: Path) -> str:
+        labels = items.labels() if items else None
+        found: list[Sentence] = []
+        for evaluation in scored_sources(config.evaluation):
+            found += load_dev(evaluation, config.data.columns, folder=folder, labels=labels).all()
+        return hash_sentences(found)
+
+    def count_labelled(self, config: TaggingPoint, items: TagItems | None, *, folder: Path) -> tuple[int, str]:
+        labels = items.labels() if items else None
+        found = self._labelled(config, config.data.languages, folder=folder, labels=labels).all()
+        return len(found), hash_sentences(found)
+
+    def check_models(self, configs: Sequence[TaggingPoint], *, locate: Callable[[str], str]) -> None:
+        """Nothing: they are checked when they are loaded."""
+
+    def signal_bytes(self, config: TaggingPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
+        return texts.words * texts.labels * 2  # float16
+
+    def train_set(self, config: TaggingPoint, tokenizer: Any, *, items: TagItems, places: Places) -> TrainSet:
+        from raykd.tasks.tagging.sets import train_set
+
+        return train_set(config, tokenizer, items, base=places.base)
+
+    def scored_set(self, config: TaggingPoint, tokenizer: Any, *, places: Places) -> ScoredSet:
+        from raykd.tasks.tagging.sets import dev_set
+
+        return dev_set(config, tokenizer, folder=places.folder, base=places.base)
+
+    def labelled(
+        self, config: TaggingPoint, tokenizer: Any, model: Any, *, folder: Path, language: str | None
+    ) -> tuple[Features, str]:
+        from raykd.tasks.tagging.windows import build_tag_features
+
+        languages = config.data.languages if language is None else (language,)
+        labels = model.head.labels
+        items = self._labelled(config, languages, folder=folder, labels=labels)
+        sentences = items.all()
+        features = build_tag_features(
+            sentences,
+            tokenizer,
+            languages=languages,
+            labels=labels,
+            scheme=items.scheme,
+            max_length=config.data.max_length,
+        )
+        return features, hash_sentences(sentences)
+
+    @staticmethod
+    def _labelled(
+        config: TaggingPoint, languages: Sequence[str], *, folder: Path, labels: Collection[str] | None
+    ) -> TagItems:
+        assert config.base.train is not None, "asked for where a teacher is trained"
+        return load_labelled(config.base.train, config.data, languages=languages, folder=folder, labels=labels)

@@ -1,260 +1,70 @@
-"""Sequence labelling between model and objectives: loss terms, what a teacher's emissions say, and best labels."""
+"""Sequence labelling: what a batch costs, who teaches it, and how predictions are scored."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.config.point import DistillationConfig
-from raykd.objectives.crf import (
-    BestPaths,
-    Transitions,
-    forward_backward,
-    k_best,
-    log_partition,
-    marginals,
-    viterbi,
-)
-from raykd.objectives.structure import (
-    exact_kd,
-    negative_log_likelihood,
-    posterior_kd,
-    token_cross_entropy,
-    token_kd,
-    top_k_kd,
-    top_wk_kd,
-)
-from raykd.tasks.reading import Reading
-from raykd.tasks.tagging.features import TagFeatures
-
-OUTPUTS = ("emissions",)
-DEFAULT_OBJECTIVE = "posterior"
-_WORDS_AT_ONCE = 1 << 13
+from raykd.tasks.outcomes import Scored
+from raykd.tasks.plain import PlainLearning
+from raykd.tasks.tagging.config import TaggingDistillation, TaggingEvaluation
+from raykd.tasks.tagging.model import model_inputs
+from raykd.tasks.tagging.sets import TagDevSet, TagTrainSet
+from raykd.tasks.tagging.summary import Prediction, combine, score_predictions
+from raykd.tasks.tagging.teachers import StoredTeacher
+from raykd.tasks.tagging.terms import OUTPUTS, TeacherSlot, best_labels, loss_terms, transitions_of
+from raykd.tasks.teaching import Teacher, Teaching
 
 
-@dataclass(frozen=True)
-class TeacherSlot:
-    """What one teacher of each sentence of a batch says; sentences differ in who it is.
+class TaggingLearning(PlainLearning):
+    """See `raykd.tasks.task.TaskLearning`."""
 
-    Attributes:
-        weight: [B], 1 / number of the sentence's teachers; 0 where it has fewer.
-        emissions: [B, W, V].
-        log_marginals: [B, W, V], for the objectives that need them.
-        best: its paths, likewise.
-    """
+    outputs = OUTPUTS
+    stored_dtype = torch.float16
 
-    weight: Tensor
-    emissions: Tensor
-    transitions: Transitions
-    log_marginals: Tensor | None
-    best: BestPaths | None
+    def forward(self, model: Any, batch: dict[str, Tensor], said: Sequence[TeacherSlot] | None) -> Any:
+        return model(**model_inputs(batch))
 
+    def taught_by(self, train: TagTrainSet, language: str | None) -> np.ndarray:
+        return np.arange(len(train.features)) if language is None else train.features.of_language(language)
 
-def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a tagging model reads of a batch."""
-    names = ("input_ids", "attention_mask", "token_type_ids", "first", "last", "word_mask")
-    return {name: batch[name] for name in names if name in batch}
+    def terms(
+        self,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        said: Sequence[TeacherSlot] | None,
+        config: TaggingDistillation,
+        *,
+        padding: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """[B] each, summed over words."""
+        return loss_terms(outputs, batch, said, config)
 
+    def teacher(self, train: TagTrainSet, teaching: Teaching) -> Teacher:
+        """Each sentence has its own teachers."""
+        return StoredTeacher(train.features, teaching.readings, teaching.distillation, device=teaching.device)
 
-def transitions_of(outputs: Any) -> Transitions | None:
-    """A CRF's transitions; None of a softmax head."""
-    return None if outputs.between is None else Transitions(outputs.between, outputs.start, outputs.end)
+    def signals(self, outputs: Any) -> dict[str, Tensor]:
+        """[B, W, V] scores of labels."""
+        return {"emissions": outputs.emissions.float()}
 
+    def constants(self, outputs: Any) -> dict[str, Tensor]:
+        """A CRF's transitions; nothing of a softmax head."""
+        found = transitions_of(outputs)
+        return {} if found is None else {name: values.float() for name, values in found._asdict().items()}
 
-def loss_terms(
-    outputs: Any, batch: Mapping[str, Tensor], slots: Sequence[TeacherSlot] | None, config: DistillationConfig
-) -> tuple[Tensor, Tensor | None]:
-    """Label and KD term of a batch, [B] each, summed over words; no KD term without a teacher."""
-    emissions, mask, own = outputs.emissions, batch["word_mask"], transitions_of(outputs)
-    objective = config.objective or DEFAULT_OBJECTIVE
-    log_z = log_marginals = None
-    if own is None:
-        label = token_cross_entropy(emissions, batch["tags"], mask)
-        log_marginals = emissions  # normalised or not is the same to a softmax
-    else:
-        if slots is not None and objective in ("posterior", "posterior_top_wk"):
-            log_z, log_marginals = forward_backward(emissions, mask, own)
-        else:
-            log_z = log_partition(emissions, mask, own)
-        label = negative_log_likelihood(emissions, batch["tags"].clamp(min=0), mask, own, log_z=log_z)
-    if slots is None:
-        return label, None
-    student = emissions, mask, own, log_z, log_marginals
-    return label, sum(slot.weight * _kd_term(objective, student, slot, config) for slot in slots)
+    def predict(
+        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: TaggingEvaluation
+    ) -> list[Prediction]:
+        """The best labels of every window of a batch."""
+        return best_labels(outputs, batch, indices)
 
+    def score(self, predictions: Iterable[Prediction], scored: TagDevSet, evaluation: TaggingEvaluation) -> Scored:
+        """Means over trained and over zero-shot languages, and each language."""
+        return score_predictions(predictions, scored)
 
-def _kd_term(objective: str, student: tuple, slot: TeacherSlot, config: DistillationConfig) -> Tensor:
-    emissions, mask, own, log_z, log_marginals = student
-    soft = {"temperature": config.temperature}
-    match objective:
-        case "token" | "emission":
-            return token_kd(emissions, slot.emissions, mask, **soft)
-        case "posterior":
-            return posterior_kd(log_marginals, slot.log_marginals, mask, **soft)
-        case "top_k":
-            return top_k_kd(emissions, slot.best, mask, own, log_z=log_z)
-        case "top_wk":
-            return top_wk_kd(emissions, slot.best, mask, own, log_z=log_z, **soft)
-        case "posterior_top_wk":
-            parts = posterior_kd(log_marginals, slot.log_marginals, mask, **soft)
-            # The temperature is the posterior's: the weights of the paths have none in the paper.
-            parts = parts + top_wk_kd(emissions, slot.best, mask, own, log_z=log_z)
-            return parts / 2 if config.combine == "mean" else parts
-        case "exact":
-            return exact_kd(
-                emissions,
-                slot.emissions,
-                mask,
-                student_transitions=own,
-                teacher_transitions=slot.transitions,
-                softening=config.exact_temperature,
-                **soft,
-            )
-    raise ValueError(f"objective: got {objective!r}")
-
-
-class StoredTeacher:
-    """Teachers that read their signals; each sentence has its own.
-
-    Marginals and paths depend on the teacher alone: they are derived once, not in every step.
-    """
-
-    def __init__(
-        self, features: TagFeatures, readings: Sequence[Reading], config: DistillationConfig, *, device: torch.device
-    ) -> None:
-        self.device, self.word_counts = device, features.word_counts
-        self.counts = torch.from_numpy(features.word_counts.astype(np.int64)).to(device)
-        self.starts = torch.cumsum(self.counts, 0) - self.counts
-        self.transitions = Transitions(
-            *(
-                torch.stack([_constant(reading, name) for reading in readings]).to(device)
-                for name in ("between", "start", "end")
-            )
-        )
-        slots = _slots(features, readings)
-        self.who = [torch.from_numpy(who).to(device) for who, _ in slots]
-        self.emissions = [flat.to(device) for _, flat in slots]
-        num_teachers = sum((who >= 0).astype(np.int64) for who, _ in slots)
-        self.shares = (1 / torch.from_numpy(np.maximum(num_teachers, 1))).float().to(device)
-        objective = config.objective or DEFAULT_OBJECTIVE
-        self.log_marginals: list[Tensor] | None = None
-        self.paths: list[tuple[Tensor, Tensor, Tensor]] | None = None
-        if objective in ("posterior", "posterior_top_wk"):
-            self.log_marginals = [self._derived_marginals(slot) for slot in range(len(slots))]
-        if objective in ("top_k", "top_wk", "posterior_top_wk"):
-            self.paths = [self._derived_paths(slot, config.k) for slot in range(len(slots))]
-
-    def for_step(self, step: np.ndarray, micros: Sequence[Any]) -> list[list[TeacherSlot]]:
-        """What the teachers say about the windows of each micro-batch."""
-        return [[self._slot(slot, micro.indices) for slot in range(len(self.who))] for micro in micros]
-
-    def mean_coefficient(self) -> None:
-        """There is none."""
-
-    def _slot(self, slot: int, indices: np.ndarray) -> TeacherSlot:
-        rows = torch.from_numpy(indices).to(self.device)
-        words, mask = self._words(rows, width=int(self.word_counts[indices].max()))
-        who = self.who[slot][rows]
-        best = None
-        if self.paths is not None:
-            labels, scores, valid = self.paths[slot]
-            paths = (labels[words].long() * mask.unsqueeze(-1)).transpose(1, 2)
-            best = BestPaths(paths, scores[rows], valid[rows])
-        return TeacherSlot(
-            weight=self.shares[rows] * (who >= 0),
-            emissions=self.emissions[slot][words].float(),
-            transitions=Transitions(*(part[who.clamp(min=0)] for part in self.transitions)),
-            log_marginals=None if self.log_marginals is None else self.log_marginals[slot][words],
-            best=best,
-        )
-
-    def _words(self, rows: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
-        """[B, W] where the words of windows are in the flat arrays, and which are words at all."""
-        counts, column = self.counts[rows], torch.arange(width, device=self.device)
-        mask = column < counts.unsqueeze(-1)
-        return (self.starts[rows].unsqueeze(-1) + column).masked_fill(~mask, 0), mask
-
-    @torch.no_grad()
-    def _derived_marginals(self, slot: int) -> Tensor:
-        found = torch.zeros_like(self.emissions[slot], dtype=torch.float32)
-        for _, words, mask, transitions in self._batches(slot):
-            found[words[mask]] = marginals(self.emissions[slot][words], mask, transitions)[mask]
-        return found
-
-    @torch.no_grad()
-    def _derived_paths(self, slot: int, num_paths: int) -> tuple[Tensor, Tensor, Tensor]:
-        flat = self.emissions[slot]
-        labels = torch.zeros(len(flat), num_paths, dtype=torch.int16, device=self.device)
-        scores = torch.zeros(len(self.counts), num_paths, device=self.device)
-        valid = torch.zeros(len(self.counts), num_paths, dtype=torch.bool, device=self.device)
-        valid[:, 0] = True
-        for rows, words, mask, transitions in self._batches(slot):
-            best = k_best(flat[words], mask, transitions, num_paths)
-            labels[words[mask]] = best.paths.transpose(1, 2)[mask].to(torch.int16)
-            scores[rows], valid[rows] = best.scores, best.valid
-        return labels, scores, valid
-
-    def _batches(self, slot: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Transitions]]:
-        """All windows that have a teacher in a slot, those of like length together."""
-        taught = np.flatnonzero(self.who[slot].cpu().numpy() >= 0)
-        order = taught[np.argsort(-self.word_counts[taught], kind="stable")]
-        start = 0
-        while start < len(order):
-            width = int(self.word_counts[order[start]])
-            chosen = order[start : start + max(1, _WORDS_AT_ONCE // width)]
-            rows = torch.from_numpy(chosen).to(self.device)
-            words, mask = self._words(rows, width=width)
-            yield rows, words, mask, Transitions(*(part[self.who[slot][rows]] for part in self.transitions))
-            start += len(chosen)
-
-
-def _slots(features: TagFeatures, readings: Sequence[Reading]) -> list[tuple[np.ndarray, Tensor]]:
-    """The first teacher of each sentence, the second, and so on.
-
-    Returns:
-        For each slot [N], the number of the reading, -1 for a sentence without such a teacher, and [words, V], what it
-        says, as stored, 0 where nobody does.
-    """
-    slots: list[tuple[np.ndarray, Tensor]] = []
-    num_teachers = np.zeros(len(features), dtype=np.int64)
-    for number, reading in enumerate(readings):
-        emissions, rows = reading.arrays["emissions"], reading.rows
-        ends = np.cumsum(features.word_counts[rows])
-        starts = ends - features.word_counts[rows]
-        for slot in np.unique(num_teachers[rows]).tolist():
-            if slot == len(slots):
-                flat = emissions.new_zeros(int(features.word_bounds[-1]), emissions.shape[-1])
-                slots.append((np.full(len(features), -1), flat))
-            chosen = np.flatnonzero(num_teachers[rows] == slot)
-            who, flat = slots[slot]
-            who[rows[chosen]] = number
-            target = _word_rows(features.word_bounds[rows[chosen]], features.word_bounds[rows[chosen] + 1])
-            flat[target] = emissions[_word_rows(starts[chosen], ends[chosen])]
-        num_teachers[rows] += 1
-    return slots
-
-
-def _word_rows(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    spans = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
-    return np.concatenate(spans) if spans else np.zeros(0, dtype=np.int64)
-
-
-def _constant(reading: Reading, name: str) -> Tensor:
-    """A teacher's transition scores; zeros of a softmax head."""
-    size = reading.arrays["emissions"].shape[-1]
-    shape = (size, size) if name == "between" else (size,)
-    return reading.constants.get(name, torch.zeros(shape)).float()
-
-
-def best_labels(outputs: Any, batch: Mapping[str, Tensor], indices: np.ndarray) -> list[tuple[int, list[int]]]:
-    """Window and its best labels, for each window of a batch."""
-    own = transitions_of(outputs)
-    if own is None:
-        tags = outputs.emissions.argmax(dim=-1)
-    else:
-        tags, _ = viterbi(outputs.emissions, batch["word_mask"], own)
-    counts = batch["word_mask"].sum(dim=1).tolist()
-    return [(window, row[:count]) for window, row, count in zip(indices.tolist(), tags.tolist(), counts, strict=True)]
+    def combine(self, scored: Mapping[str | None, Scored]) -> Scored:
+        """Each language by its own teacher, a zero-shot one by the best there."""
+        return combine(scored)

@@ -6,11 +6,11 @@ import pytest
 from support.tiny_sweeps import pair_point
 
 from raykd.config.base import Source
+from raykd.config.identity import Identity
 from raykd.config.keys import merged
-from raykd.config.parallel import MixingConfig, ZeroShotConfig
-from raykd.config.point import PointConfig
 from raykd.data.examples import LabelledPair, SentencePair
 from raykd.errors import DataError
+from raykd.tasks.parallel.config import MixingConfig, ZeroShotConfig
 from raykd.tasks.parallel.data import (
     draw_epochs,
     hash_pairs,
@@ -44,7 +44,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def config(**changes) -> PointConfig:
+def config(**changes) -> Identity:
     """A point over the files of `folder`."""
     source = {"path": "pairs.{language}.tsv", "builtin": None, "num_items": None}
     data = {"train": source, "languages": ["es", "no"], "budget": "all"}

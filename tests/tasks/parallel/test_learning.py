@@ -23,11 +23,11 @@ from support.process_group import run_as_ranks
 from torch import Tensor, nn
 
 from raykd.config.training import Batching
+from raykd.data.batching import MicroBatch, split_step
 from raykd.models.multilevel import MultilevelModel
+from raykd.tasks import TASKS
 from raykd.tasks.parallel.features import PairFeatures
 from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher, StoredTeacher, loss_terms, student_inputs
-from raykd.tasks.task import TASKS
-from raykd.worker.loop import MicroBatch, split_step
 
 STEP = STEPS[0]
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
-from raykd.config.point import DistillationConfig
 from raykd.data import smallworld
+from raykd.data.batching import MicroBatch
 from raykd.data.examples import Answer, QAExample
+from raykd.tasks.qa.config import QaDistillation
 from raykd.tasks.qa.features import build_features, with_questions
 from raykd.tasks.qa.learning import (
     ABSENT,
@@ -28,7 +29,6 @@ from raykd.tasks.qa.learning import (
     spans_of,
 )
 from raykd.tasks.qa.scoring import score_cell
-from raykd.worker.loop import MicroBatch
 
 CPU = torch.device("cpu")
 OPTIONS = {"max_length": 48, "stride": 8, "max_question_length": 24}
@@ -121,7 +121,7 @@ def test_a_student_that_equals_its_teacher_has_no_kd_term(model, features, direc
     with torch.no_grad():
         outputs = model(**model_inputs(batch))
     teacher = TeacherSignals(outputs.start_logits, outputs.end_logits, torch.ones(len(STEP), 2))
-    config = DistillationConfig(direction=direction, context_only=context_only, temperature=3.0)
+    config = QaDistillation(direction=direction, context_only=context_only, temperature=3.0)
     term = kd_term(outputs, batch, teacher, config, padding=padding)
     assert term.shape == (len(STEP),)
     assert term.abs().max() < 1e-5
@@ -138,7 +138,7 @@ def test_the_kd_term_of_a_known_row():
     student = outputs_like(torch.tensor([[9.0, 0.0, 0.0, 7.0]]), torch.tensor([[5.0, 1.0, 1.0, 2.0]]))
     start = torch.tensor([[-3.0, np.log(3.0), 0.0, ABSENT]], dtype=torch.float32)
     teacher = TeacherSignals(start, torch.zeros(1, 4), torch.tensor([[0.5, 1.0]]))
-    term = kd_term(student, batch, teacher, DistillationConfig(temperature=1.0), padding=False)
+    term = kd_term(student, batch, teacher, QaDistillation(temperature=1.0), padding=False)
     assert term.item() == pytest.approx(0.5 * 0.130812 / 2, rel=1e-4)
 
 
@@ -147,7 +147,7 @@ def test_positions_are_the_context_or_what_is_no_padding_or_all():
         "context_mask": torch.tensor([[False, True, False, False]]),
         "attention_mask": torch.tensor([[1, 1, 1, 0]]),
     }
-    within, beyond = DistillationConfig(context_only=True), DistillationConfig(context_only=False)
+    within, beyond = QaDistillation(context_only=True), QaDistillation(context_only=False)
     assert positions(batch, within, padding=True).tolist() == [[False, True, False, False]]
     assert positions(batch, beyond, padding=False).tolist() == [[True, True, True, False]]
     assert positions(batch, beyond, padding=True) is None
@@ -156,7 +156,7 @@ def test_positions_are_the_context_or_what_is_no_padding_or_all():
 def test_confidence_of_a_known_row():
     # Window 0: the gold start is ranked first, the gold end third.
     start, end = torch.tensor([[3.0, 1.0, 2.0, 0.0]]), torch.tensor([[3.0, 1.0, 2.0, 0.0]])
-    config = DistillationConfig(coefficient="reciprocal_rank", window=0)
+    config = QaDistillation(coefficient="reciprocal_rank", window=0)
     assert confidence(start, end, torch.tensor([[0, 1]]), None, config).tolist() == [[1.0, pytest.approx(1 / 3)]]
     # Without the first position the gold end is ranked second, and the gold start takes no part.
     mask = torch.tensor([[False, True, True, True]])
@@ -165,14 +165,14 @@ def test_confidence_of_a_known_row():
 
 def test_a_reduced_coefficient_is_the_mean_over_its_group():
     values = torch.tensor([[1.0, 0.5], [0.5, 0.0], [0.25, 0.75]])
-    config = DistillationConfig(coefficient="map_at_k", reduce="batch")
+    config = QaDistillation(coefficient="map_at_k", reduce="batch")
     torch.testing.assert_close(reduced(values, config), torch.full((3, 2), 0.5))
     groups = reduced(values, config.model_copy(update={"reduce_group": 2}))
     torch.testing.assert_close(groups, torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]))
     uneven = reduced(values * torch.tensor([[1.0], [1.0], [2.0]]), config.model_copy(update={"reduce_group": 2}))
     torch.testing.assert_close(uneven, torch.tensor([[0.5, 0.5], [0.5, 0.5], [1.0, 1.0]]))
     assert reduced(values, config.model_copy(update={"reduce": "example"})) is values
-    constant = DistillationConfig(reduce="batch")
+    constant = QaDistillation(reduce="batch")
     assert reduced(values, constant) is values
 
 
@@ -181,7 +181,7 @@ def test_a_reduced_coefficient_is_the_mean_over_its_group():
 
 @each_of(CONFIDENCE)
 def test_a_stored_and_a_live_teacher_say_the_same(model, features, signals, options):
-    config = DistillationConfig(**options)
+    config = QaDistillation(**options)
     stored = StoredTeacher(features, signals, config, device=CPU).for_step(STEP, MICROS)
     live = LiveTeacher(model, features, None, config, device=CPU).for_step(STEP, MICROS)
     for micro, ours, theirs in zip(MICROS, stored, live, strict=True):
@@ -198,7 +198,7 @@ def test_a_stored_and_a_live_teacher_say_the_same(model, features, signals, opti
 
 def test_the_coefficients_of_the_step_are_neither_all_equal_nor_all_zero(features, signals):
     # Otherwise the test before this one would say little.
-    config = DistillationConfig(coefficient="map_at_k")
+    config = QaDistillation(coefficient="map_at_k")
     coefficients = StoredTeacher(features, signals, config, device=CPU).coefficients
     assert coefficients[STEP].std() > 0.05
     assert 0 <= coefficients.min() <= coefficients.max() <= 1
@@ -206,7 +206,7 @@ def test_the_coefficients_of_the_step_are_neither_all_equal_nor_all_zero(feature
 
 @each_of(CONFIDENCE)
 def test_coefficients_do_not_depend_on_how_a_step_is_cut(model, features, signals, options):
-    config = DistillationConfig(**options)
+    config = QaDistillation(**options)
     for teacher in (
         StoredTeacher(features, signals, config, device=CPU),
         LiveTeacher(model, features, None, config, device=CPU),
@@ -220,7 +220,7 @@ def test_coefficients_do_not_depend_on_how_a_step_is_cut(model, features, signal
 
 def test_an_idle_micro_batch_has_no_say_in_the_coefficient_of_its_step(model, features):
     # The ranks of a step add up what they know; each starts from 0 for the windows of the others.
-    config = DistillationConfig(coefficient="map_at_k", reduce="batch")
+    config = QaDistillation(coefficient="map_at_k", reduce="batch")
     teacher = LiveTeacher(model, features, None, config, device=CPU)
     alone = teacher.for_step(STEP, MICROS)[0].coefficient[0]
     first = teacher.for_step(STEP, MICROS[:2])
@@ -230,7 +230,7 @@ def test_an_idle_micro_batch_has_no_say_in_the_coefficient_of_its_step(model, fe
 
 
 def test_teachers_pad_to_the_width_of_the_student(model, features, signals):
-    config = DistillationConfig()
+    config = QaDistillation()
     for teacher in (
         StoredTeacher(features, signals, config, device=CPU, pad_to=60),
         LiveTeacher(model, features, None, config, device=CPU, pad_to=60),
@@ -239,13 +239,13 @@ def test_teachers_pad_to_the_width_of_the_student(model, features, signals):
 
 
 def test_a_live_teacher_sends_no_gradient(model, features):
-    part = LiveTeacher(model, features, None, DistillationConfig(), device=CPU).for_step(STEP, MICROS)[0]
+    part = LiveTeacher(model, features, None, QaDistillation(), device=CPU).for_step(STEP, MICROS)[0]
     assert not part.start.requires_grad
 
 
 @each_of([options for options in CONFIDENCE if options.get("context_only", True)])
 def test_teachers_that_read_another_question_agree(model, features, small_world_tokenizer, options):
-    config = DistillationConfig(**options)
+    config = QaDistillation(**options)
     questions = {number: ("Who?" if number % 2 else "Where is the town of the founder?") for number in range(18)}
     seen = with_questions(features, questions, small_world_tokenizer, max_question_length=24)
     aligned = align_signals(signals_of(model, seen), seen, features)
@@ -372,7 +372,7 @@ def test_the_legacy_loss_is_the_released_one():
     torch.manual_seed(5)
     student, teacher = torch.randn(2, 24, 64), 3 * torch.randn(2, 24, 64)
     gold = torch.randint(0, 64, (24, 2))
-    config = DistillationConfig(
+    config = QaDistillation(
         temperature=2.0,
         coefficient="reciprocal_rank",
         window=(5, 4),

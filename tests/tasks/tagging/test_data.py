@@ -7,7 +7,7 @@ from raykd.config.keys import merged
 from raykd.data.examples import Sentence
 from raykd.data.tags import label_set
 from raykd.errors import DataError
-from raykd.tasks.readers import READERS
+from raykd.tasks import TASKS
 from raykd.tasks.tagging.data import (
     TagItems,
     hash_sentences,
@@ -199,7 +199,7 @@ def test_dev_samples_are_fixed_and_nested_and_the_same_for_all_points():
 
 def test_the_reader_counts_the_smallest_language_and_its_hashes_tell_data_apart(folder):
     write(folder, es=BLOCKS["es"][:2])
-    reader, point = READERS["tagging"], config()
+    reader, point = TASKS["tagging"].data, config()
     items, size, before = reader.items(point, folder=folder)
     assert size == 2
     with pytest.raises(DataError, match="es: budget 3: 2 items are available"):
@@ -214,7 +214,7 @@ def test_the_reader_checks_what_points_are_chosen_by_too(folder):
     (folder / "choose").mkdir()
     write(folder / "choose", en=["Ada B-ORG"], es=BLOCKS["es"], no=BLOCKS["no"])
     point = config(evaluation={"selection": {"path": "choose/{language}.txt"}})
-    reader, plain = READERS["tagging"], config()
+    reader, plain = TASKS["tagging"].data, config()
     items = reader.items(point, folder=folder)[0]
     assert reader.dev(plain, items, folder=folder)
     with pytest.raises(DataError, match=r"choose/en.txt: line 1: tag 'S-ORG' is not one of"):

@@ -7,17 +7,16 @@ import pytest
 import torch
 from support.enumerated_crf import Case, all_scores, exact, label_table, labellings
 
-from raykd.config.point import DistillationConfig
+from raykd.data.batching import MicroBatch
 from raykd.data.examples import Sentence
 from raykd.data.tags import label_set
 from raykd.models.tagging import TagOutput
 from raykd.objectives.chain import Transitions
-from raykd.tasks import tagging
-from raykd.tasks.reading import Reading
+from raykd.tasks import TASKS, tagging
+from raykd.tasks.tagging.config import TaggingDistillation
 from raykd.tasks.tagging.learning import StoredTeacher, best_labels, loss_terms
 from raykd.tasks.tagging.windows import build_tag_features
-from raykd.tasks.task import TASKS
-from raykd.worker.loop import MicroBatch
+from raykd.tasks.teaching import Reading
 
 CPU = torch.device("cpu")
 LABELS = label_set(["X"], "iob2")
@@ -137,7 +136,7 @@ def paths_term(student: Case, teacher: Case, k: int, temperature: float | None) 
     return float(-(weights * log_p[paths]).sum())
 
 
-def by_enumeration(student: Case, teacher: Case, config: DistillationConfig) -> float:
+def by_enumeration(student: Case, teacher: Case, config: TaggingDistillation) -> float:
     """The KD term of one sentence and one teacher."""
     temperature, objective = config.temperature, config.objective or "posterior"
     posterior = softened_kl(label_table(teacher, 0), label_table(student, 0), temperature)
@@ -159,7 +158,7 @@ def by_enumeration(student: Case, teacher: Case, config: DistillationConfig) -> 
             return float(exact(student, teacher, temperature=temperature, softening="local"))
 
 
-def kd_terms(features, team: str, indices, config: DistillationConfig, **options) -> torch.Tensor:
+def kd_terms(features, team: str, indices, config: TaggingDistillation, **options) -> torch.Tensor:
     student = Student(features, indices, **options)
     teacher = StoredTeacher(features, READINGS[team], config, device=CPU)
     (slots,) = teacher.for_step(indices, [MicroBatch(indices, False)])
@@ -173,7 +172,7 @@ def kd_terms(features, team: str, indices, config: DistillationConfig, **options
 @each_objective
 @each_team
 def test_the_kd_term_of_every_sentence_is_the_mean_over_its_teachers_by_enumeration(features, options, team):
-    config = DistillationConfig(**options)
+    config = TaggingDistillation(**options)
     student, found = Student(features, BATCH), kd_terms(features, team, BATCH, config)
     for place, row in enumerate(BATCH):
         teachers = TEACHERS[team](LANGUAGES[row])
@@ -183,14 +182,14 @@ def test_the_kd_term_of_every_sentence_is_the_mean_over_its_teachers_by_enumerat
 
 @each_objective
 def test_a_sentence_costs_the_same_in_a_batch_and_alone(features, options):
-    config = DistillationConfig(**options)
+    config = TaggingDistillation(**options)
     alone = [kd_terms(features, "each its own", np.array([row]), config) for row in BATCH]
     torch.testing.assert_close(kd_terms(features, "each its own", BATCH, config), torch.cat(alone))
 
 
 @each_objective
 def test_the_kd_term_pulls_at_words_alone(features, options):
-    student, config = Student(features, BATCH), DistillationConfig(**options)
+    student, config = Student(features, BATCH), TaggingDistillation(**options)
     teacher = StoredTeacher(features, READINGS["each its own"], config, device=CPU)
     (slots,) = teacher.for_step(BATCH, [MicroBatch(BATCH, False)])
     loss_terms(student.outputs, student.batch, slots, config)[1].sum().backward()
@@ -207,7 +206,7 @@ def test_the_label_term_is_minus_log_p_of_the_gold_labelling(features):
         number = (labellings(LENGTHS[row], len(LABELS)) == gold).all(dim=1).nonzero().item()
         expected.append(-all_scores(student.case(place), 0).log_softmax(dim=0)[number])
     for options in OBJECTIVES:  # whatever it shares with the KD term
-        config = DistillationConfig(**options)
+        config = TaggingDistillation(**options)
         teacher = StoredTeacher(features, READINGS["each its own"], config, device=CPU)
         for slots in (None, *teacher.for_step(BATCH, [MicroBatch(BATCH, False)])):
             label, term = loss_terms(student.outputs, student.batch, slots, config)
@@ -217,7 +216,7 @@ def test_the_label_term_is_minus_log_p_of_the_gold_labelling(features):
 
 @pytest.mark.parametrize("objective", ["token", "emission", "posterior"])
 def test_a_softmax_head_is_compared_word_by_word(features, objective):
-    config = DistillationConfig(objective=objective, temperature=3.0)
+    config = TaggingDistillation(objective=objective, temperature=3.0)
     rows, softmax = np.arange(8), Teacher(600, softmax=True)
     student = Student(features, rows, softmax=True)
     teacher = StoredTeacher(features, [softmax.reading(rows)], config, device=CPU)
@@ -230,7 +229,7 @@ def test_a_softmax_head_is_compared_word_by_word(features, objective):
 
 
 def test_an_objective_of_another_task_is_refused(features):
-    student, config = Student(features, BATCH), DistillationConfig(objective="span_kl")
+    student, config = Student(features, BATCH), TaggingDistillation(objective="span_kl")
     teacher = StoredTeacher(features, READINGS["each its own"], config, device=CPU)
     (slots,) = teacher.for_step(BATCH, [MicroBatch(BATCH, False)])
     with pytest.raises(ValueError, match="objective: got 'span_kl'"):
@@ -245,7 +244,7 @@ def test_an_objective_of_another_task_is_refused(features):
 def test_each_sentence_reads_its_own_teacher_in_whatever_order_signals_come(features, order, seed):
     generator = np.random.default_rng(seed)
     readings = [ENGLISH.reading(generator.permutation(ROWS["en"])), SPANISH.reading(generator.permutation(ROWS["es"]))]
-    teacher = StoredTeacher(features, [readings[each] for each in order], DistillationConfig(), device=CPU)
+    teacher = StoredTeacher(features, [readings[each] for each in order], TaggingDistillation(), device=CPU)
     ((slot,),) = teacher.for_step(BATCH, [MicroBatch(BATCH, False)])
     for place, row in enumerate(BATCH):
         own = {"en": ENGLISH, "es": SPANISH}[LANGUAGES[row]]
@@ -256,7 +255,7 @@ def test_each_sentence_reads_its_own_teacher_in_whatever_order_signals_come(feat
 
 
 def test_sentences_with_fewer_teachers_leave_slots_empty(features):
-    config = DistillationConfig()
+    config = TaggingDistillation()
     teacher = StoredTeacher(features, READINGS["one of all and one of some"], config, device=CPU)
     (slots,) = teacher.for_step(BATCH, [MicroBatch(BATCH, False)])
     spanish = [LANGUAGES[row] == "es" for row in BATCH]
@@ -267,7 +266,7 @@ def test_sentences_with_fewer_teachers_leave_slots_empty(features):
 @pytest.mark.parametrize("words_at_once", [1, 5, 1000])
 def test_marginals_and_paths_are_those_of_each_sentence(features, monkeypatch, words_at_once):
     monkeypatch.setattr(tagging, "_WORDS_AT_ONCE", words_at_once)
-    config, rows = DistillationConfig(objective="posterior_top_wk", k=4), np.arange(8)
+    config, rows = TaggingDistillation(objective="posterior_top_wk", k=4), np.arange(8)
     teacher = StoredTeacher(features, READINGS["each its own"], config, device=CPU)
     ((slot,),) = teacher.for_step(rows, [MicroBatch(rows, False)])
     for row in rows:
@@ -285,13 +284,13 @@ def test_marginals_and_paths_are_those_of_each_sentence(features, monkeypatch, w
     [("emission", False, False), ("exact", False, False), ("posterior", True, False), ("top_k", False, True)],
 )
 def test_only_what_the_objective_reads_is_derived(features, objective, has_marginals, has_paths):
-    config = DistillationConfig(objective=objective)
+    config = TaggingDistillation(objective=objective)
     teacher = StoredTeacher(features, READINGS["each its own"], config, device=CPU)
     assert (teacher.log_marginals is not None, teacher.paths is not None) == (has_marginals, has_paths)
 
 
 def test_signals_stay_in_half_precision_and_are_read_in_full(features):
-    config = DistillationConfig(objective="emission")
+    config = TaggingDistillation(objective="emission")
     teacher = StoredTeacher(features, READINGS["one of two and one of all"], config, device=CPU)
     assert TASKS["tagging"].stored_dtype == torch.float16
     assert {values.dtype for values in teacher.emissions} == {torch.float16}
@@ -300,7 +299,7 @@ def test_signals_stay_in_half_precision_and_are_read_in_full(features):
 
 
 def test_micro_batches_get_their_own_part_of_a_step(features):
-    config, micros = DistillationConfig(), [MicroBatch(BATCH[:2], False), MicroBatch(BATCH[2:], False)]
+    config, micros = TaggingDistillation(), [MicroBatch(BATCH[:2], False), MicroBatch(BATCH[2:], False)]
     teacher = StoredTeacher(features, READINGS["each its own"], config, device=CPU)
     parts = teacher.for_step(BATCH, micros)
     assert [list(slot.emissions.shape[:2]) for (slot,) in parts] == [[2, 4], [3, 3]]

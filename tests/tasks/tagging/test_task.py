@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from raykd.tasks.tagging.task import TagDevSet, TaggingTask
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import tag_point
 
@@ -15,7 +16,6 @@ from raykd.errors import ArtifactError, DataError
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, load_head, tiny_tag_model
 from raykd.tasks.outcomes import Scored, record_outcomes
-from raykd.tasks.tagging.task import TagDevSet, TaggingTask
 from raykd.tasks.tagging.windows import build_tag_features
 
 TASK = TaggingTask()

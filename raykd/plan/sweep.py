@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
 from raykd.config.base import Config
-from raykd.config.point import PointConfig
+from raykd.config.point import PointBase
 from raykd.config.trackers import TrackersConfig
 from raykd.errors import ConfigError
 from raykd.storage.location import location
@@ -106,15 +106,16 @@ def _place(text: str) -> str:
     return text
 
 
-class SweepConfig(PointConfig):
-    """A sweep file. Every key of a point stands at its top level; `methods` and `search` vary them."""
+class SweepKeys(Config):
+    """The keys of a file that belong to the whole sweep; those of its point stand beside them."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the sweep; it names the folder of its results."""
     storage: Annotated[str, AfterValidator(_place)] | None = None
     """Where results go: a folder, `s3://BUCKET/FOLDER` or `gs://BUCKET/FOLDER`; null is `runs/NAME` here."""
-    preset: Literal["legacy"] | None = None
-    """legacy: defaults that reproduce the released G-XLT code. Keys of the file win over it."""
+    preset: str | None = None
+    """A named set of defaults of the task, like `legacy`, the settings of the released G-XLT code. Keys of the file win
+    over it."""
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Name -> keys that this method changes. Every method is crossed with the search space and the seeds."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
@@ -135,3 +136,15 @@ class SweepConfig(PointConfig):
         if self.seeds and len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds holds a seed twice")
         return self
+
+
+class SweepConfig(SweepKeys):
+    """A sweep file: `methods` and `search` vary its point."""
+
+    point: SerializeAsAny[PointBase]
+    """The file's own point. Its keys stand at the top level of the file."""
+
+    def to_json(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
+        """The keys of the file, every default written out or all of them left out."""
+        keys = self.model_dump(mode="json", exclude_defaults=exclude_defaults)
+        return {**({} if exclude_defaults else {"task": self.point.task}), **keys.pop("point"), **keys}

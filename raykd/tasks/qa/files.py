@@ -1,19 +1,14 @@
-"""Files of questions, and of sentences, that a model is asked about."""
+"""Files of questions that a model is asked."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from raykd.data.conll import read_conll
 from raykd.data.lines import read_lines
 from raykd.data.problems import all_at_once, short
 from raykd.data.squad import read_squad
-from raykd.data.tag_format import TagFormat
 from raykd.errors import DataError
-
-_COLUMNS = {".conll": 0, ".conllu": 1, ".iob": 0, ".bio": 0, ".tsv": 0}
-"""Suffix of a file with a word in each line -> the column of the words."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +46,6 @@ def read_questions(path: Path) -> list[Question]:
                 problems.append(f"{path}: question {number}: the context is empty")
         if not found and not problems:
             problems.append(f"{path}: holds no question")
-    return found
-
-
-def read_sentences(path: Path) -> list[tuple[str, ...]]:
-    """The sentences of a UTF-8 file, as words.
-
-    `.conll`, `.tsv`, `.iob`, `.bio` and `.conllu` have a word in each line, its columns parted by tabs or spaces, and
-    empty lines between sentences. Of any other file each line is a sentence, its words parted by white space.
-
-    Raises:
-        DataError: if the file cannot be read or holds no sentence.
-    """
-    if path.suffix in _COLUMNS:
-        words = TagFormat(word_column=_COLUMNS[path.suffix], tag_column=None)
-        return [sentence.words for sentence in read_conll(path, language="und", tag_format=words).sentences]
-    with all_at_once() as problems:
-        found = [tuple(line.split()) for line in read_lines(path, problems)]
-        found = [words for words in found if words]
-        if not found and not problems:
-            problems.append(f"{path}: holds no sentence")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Score a QA model folder on a data set, without a sweep."""
+"""Score a question-answering model folder on a data set, without a sweep."""
 
 from pathlib import Path
 from typing import Any
@@ -6,20 +6,19 @@ from typing import Any
 import torch
 
 from raykd.config.base import Source
-from raykd.config.point import EvaluationConfig
-from raykd.models.accelerator import settle_accelerator
+from raykd.data.batching import batches_for_inference
 from raykd.models.qa import load_qa_model, load_tokenizer
-from raykd.results.models import locate_model
+from raykd.tasks.qa.answers import answer_rows, collect_ranked, score_predictions, spans_of
+from raykd.tasks.qa.config import QaEvaluation
 from raykd.tasks.qa.data import load_cells
-from raykd.tasks.qa.task import answer_rows, collect_ranked, dev_set
-from raykd.tasks.task import TASKS
-from raykd.worker.loop import batches_for_inference
+from raykd.tasks.qa.model import model_inputs
+from raykd.tasks.qa.sets import dev_set
 
 MAX_QUESTION_LENGTH = 64
 
 
 def evaluate(
-    model: str,
+    model: Path,
     *,
     data: str,
     languages: tuple[str, ...],
@@ -33,7 +32,7 @@ def evaluate(
     """Scores of a model on the cells of a data set, as a sweep's result holds them, and its answers.
 
     Args:
-        model: a folder, a Hub id, or `RESULTS#POINT`.
+        model: its folder.
         data: a path in SQuAD format, with `{language}`, with `{question}` and `{context}`, or a single file.
         diagonal: only cells whose question and context have the same language.
         n_best: answers to keep for each question, best first; 0 keeps none.
@@ -44,10 +43,8 @@ def evaluate(
     Raises:
         DataError: if model or data cannot be found or read.
     """
-    settle_accelerator()
-    here = Path.cwd()
-    name = locate_model(model, folder=here)
-    config = EvaluationConfig(
+    here, name = Path.cwd(), str(model)
+    config = QaEvaluation(
         source=Source(path=data), languages=languages, max_items=max_items, normalization=normalization
     )
     cells = load_cells(config, folder=here)
@@ -57,13 +54,15 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded.to(device)
     dev = dev_set(cells, tokenizer, max_length=max_length, stride=stride, max_question_length=MAX_QUESTION_LENGTH)
-    task, predictions, ranked = TASKS["qa"], [], {}
+    predictions: list[Any] = []
+    ranked: dict[int, dict[str, float]] = {}
     with torch.no_grad():
         for micro in batches_for_inference(dev.features.lengths, tokens=config.batch_tokens, rank=0, world_size=1):
             batch = {key: tensor.to(device) for key, tensor in dev.features.collate(micro.indices).items()}
-            outputs = loaded(**task.model_inputs(batch))
-            predictions += task.predict(outputs, batch, micro.indices, config)
+            outputs = loaded(**model_inputs(batch))
+            predictions += spans_of(outputs, batch, micro.indices, max_answer_tokens=config.max_answer_tokens)
             if n_best:
                 options = {"n_best": n_best, "max_answer_tokens": config.max_answer_tokens}
                 collect_ranked(ranked, outputs, batch, micro.indices, dev=dev, **options)
-    return task.score(predictions, dev, config).scores, answer_rows(dev, ranked, n_best=n_best)
+    scored = score_predictions(predictions, dev, normalization=normalization)
+    return scored.scores, answer_rows(dev, ranked, n_best=n_best)

@@ -1,0 +1,99 @@
+"""What a model folder is for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from raykd.errors import DataError
+from raykd.models.accelerator import settle_accelerator
+from raykd.results.models import fetch_model
+from raykd.tasks import TASKS
+from raykd.tasks.predictor import TaskPredictor
+from raykd.tasks.task import Task
+
+_ORIGINS = ("raykd.json", "record.json")
+"""Which hold a point's configuration: of an exported folder, and of an artifact."""
+
+
+class Predictor:
+    """Where finished models are loaded to be asked."""
+
+    @staticmethod
+    def load(model: str | Path, *, folder: Path | None = None) -> TaskPredictor:
+        """A predictor of a model.
+
+        Args:
+            model: a folder, a Hub id, or `RESULTS#POINT` for what a point of a sweep delivered.
+            folder: where relative names are looked for first; None is the current one.
+
+        Raises:
+            DataError: if it cannot be found or read, or its task cannot be asked.
+        """
+        settle_accelerator()
+        place = fetch_model(str(model), folder=folder or Path.cwd())
+        task = _task_of_folder(place)
+        if task.load_predictor is None:
+            raise DataError(
+                f"model {model}: an encoder, which turns sentences into vectors and neither answers nor labels; load "
+                "it with AutoModel of transformers, or start a sweep from it (base.model)"
+            )
+        point = next(filter(None, (_point_of(place / name) for name in _ORIGINS)), {})
+        return task.load_predictor(task.model, place, point)
+
+
+def evaluate(model: str, **options: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Scores of a model on a data set, as a sweep's result holds them, and its answers.
+
+    Args:
+        model: a folder, a Hub id, or `RESULTS#POINT`.
+        options: of the task that the model is of.
+
+    Raises:
+        DataError: if model or data cannot be found or read, or models of this task are scored in sweeps alone.
+    """
+    settle_accelerator()
+    place = fetch_model(model, folder=Path.cwd())
+    task = _task_of_folder(place)
+    if task.evaluate is None:
+        able = ", ".join(each.info.title for each in TASKS.values() if each.evaluate is not None)
+        raise DataError(
+            f"model {model}: of task {task.name}, whose models are scored inside their sweeps; this scores {able}"
+        )
+    return task.evaluate(place, **options)
+
+
+def _task_of_folder(folder: Path) -> Task:
+    """The task of a model's folder, by its files or its architecture.
+
+    Raises:
+        DataError: if it holds no model, or one that is for something else.
+    """
+    for task in TASKS.values():
+        if any((folder / name).is_file() for name in task.info.folders.files):
+            return task
+    path = folder / "config.json"
+    try:
+        kinds = json.loads(path.read_text(encoding="utf-8")).get("architectures") or []
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: not a model's configuration ({error}); give a model folder") from error
+    for task in TASKS.values():
+        for kind, reason in task.info.folders.refused.items():
+            if any(kind in each for each in kinds):
+                raise DataError(f"{folder}: {reason}")
+        if any(kind in each for each in kinds for kind in task.info.folders.architectures):
+            return task
+    return next(task for task in TASKS.values() if task.info.folders.any_encoder)
+
+
+def _point_of(path: Path) -> Mapping[str, Any]:
+    """The configuration in a file of ours; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); make the folder again") from error
+    found = found.get("content", found) if isinstance(found, dict) else {}
+    point = found.get("point") if isinstance(found, dict) else None
+    return point if isinstance(point, dict) else {}

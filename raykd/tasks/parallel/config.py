@@ -1,0 +1,266 @@
+"""The sections and keys of task `parallel`: multi-level distillation on parallel text."""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from raykd.config.base import Config, Schedule, Source, never_positive
+from raykd.config.digest import digest, dump
+from raykd.config.influence import Influence
+from raykd.config.point import DataConfig, DistillationConfig, EvaluationConfig, PointBase
+from raykd.config.training import Batching
+
+Pooling = Literal["cls", "mean"]
+
+
+def _teaches(point: Any) -> bool:
+    return point.distillation.uses_teacher
+
+
+def _compares(point: Any) -> bool:
+    """Whether sentences are compared with each other in a projected space."""
+    return bool({"sentence", "structure"} & point.levels)
+
+
+ANY_LEVEL = Influence(when=lambda point: bool(point.levels))
+OF_WORDS = Influence(when=lambda point: "word" in point.levels)
+OF_STRUCTURE = Influence(when=lambda point: "structure" in point.levels)
+OF_SENTENCES = Influence(when=_compares)
+IF_SAMPLED = Influence(when=lambda point: point.data.mixing.kind == "sampled")
+
+
+class PairSource(Source):
+    """Where sentence pairs are: a local path (tried first), a Hub id, or both.
+
+    `{language}` in `path` and `hub_config` stands for a language code, `{side}` for a file of one side.
+    """
+
+    codes: dict[str, str] | None = None
+    """What stands for a language in file names and Hub columns where that is not its code."""
+
+
+class TeacherConfig(Config):
+    """The frozen English encoder that teaches generation 1. Generation 0 is the untrained student."""
+
+    model: str = "builtin:tiny"
+    """A model folder, a Hub id, `package:NAME/FOLDER`, `RESULTS#POINT`, or `builtin:tiny`. Its tokenizer is its own."""
+    pooling: Annotated[Pooling, OF_SENTENCES] = "cls"
+    """Its sentence vector: that of the first token, or the mean over tokens."""
+
+
+class MultilevelConfig(Config):
+    """What the KD term is made of. The label term is masked language modelling (TLM)."""
+
+    word_weight: Annotated[float, ANY_LEVEL] = Field(1.0, ge=0)
+    """Weight of the contrast of masked English words in context with the teacher's words (XWCL)."""
+    sentence_weight: Annotated[float, ANY_LEVEL] = Field(1.0, ge=0)
+    """Weight of the distance between projected sentence vectors (SentA)."""
+    structure_weight: Annotated[float, ANY_LEVEL] = Field(10.0, ge=0)
+    """Weight of the divergence between similarities inside a batch (StrucA)."""
+    word_similarity: Annotated[Literal["dot", "cosine"], OF_WORDS] = "dot"
+    """How words are compared; released: the dot product."""
+    word_temperature: Annotated[float, OF_WORDS] = Field(1.0, gt=0)
+    """What their similarities are divided by; released: 1."""
+    structure_temperature: Annotated[float, OF_STRUCTURE] = Field(1.0, gt=0)
+    """What the cosines inside a batch are divided by; released: 1."""
+    pooling: Pooling = "cls"
+    """The student's sentence vector: that of the first token, or the mean over tokens."""
+    norm: Annotated[Literal["batch", "layer"], OF_SENTENCES] = "batch"
+    """Norm inside the projection heads; `batch` takes the rows that `relations` gives it."""
+    projection_size: Annotated[int, OF_SENTENCES] = Field(128, ge=1)
+    """Width in which sentences are compared."""
+    relations: Annotated[Literal["gathered", "local"], OF_SENTENCES] = "gathered"
+    """Which sentences are compared with each other: all of a step, or each worker's micro-batch, as released."""
+
+
+class MixingConfig(Config):
+    """What an epoch of parallel text consists of."""
+
+    kind: Literal["round_robin", "sampled"] = "round_robin"
+    """Every pair of every language; or as many, the languages drawn with probability ~ pairs ** exponent."""
+    exponent: Annotated[float, IF_SAMPLED] = Field(0.3, ge=0, le=1)
+    """sampled: 1 keeps the languages' shares, 0 makes them equal."""
+    identity: bool = True
+    """Add English sentences paired with themselves, one for each turn through the languages."""
+
+
+class ZeroShotConfig(Config):
+    """A classification of sentence pairs: a probe on frozen sentence vectors, fitted in English."""
+
+    train: PairSource
+    """English pairs that the probe is fitted on: `first<TAB>second<TAB>label`."""
+    source: PairSource
+    """The pairs that it is scored on, a file for each language."""
+    languages: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Languages of `source`."""
+    max_train: int | None = Field(None, ge=2)
+    """A fixed sample of so many pairs to fit on; null takes all."""
+    max_items: int | None = Field(None, ge=1)
+    """A fixed sample of so many pairs of each language; null scores all."""
+
+
+_RESULT = ("main", "metric", "columns", "cells", "probes", "watched", "effective_rank")
+"""What scores hold beside retrieval and classifications."""
+
+
+def taken_names(names: Collection[str], *, pivot: str) -> list[str]:
+    """Names of classifications under which their scores would hide others."""
+    fixed = {*_RESULT, "retrieval", "zero_shot_retrieval", *(f"{name}_{pivot}" for name in names)}
+    return sorted(name for name in names if name in fixed or name.startswith("retrieval_"))
+
+
+class ParallelTraining(Batching):
+    """How students are trained."""
+
+    head_learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate of the heads that only this training needs; null is that of everything else."""
+
+    @property
+    def part_rates(self) -> dict[str, float]:
+        heads = ("mlm.", "sentence_heads.", "structure_heads.", "width.")
+        return dict.fromkeys(heads, self.head_learning_rate) if self.head_learning_rate else {}
+
+
+class ParallelData(DataConfig):
+    """The few-shot data, and how it becomes training features."""
+
+    train: PairSource
+    """English sentences with their translations: one file or configuration for each language, or with `{side}` in a
+    path a file for each side."""
+    mixing: MixingConfig = MixingConfig()
+    languages: Annotated[tuple[str, ...], Field(min_length=1)] = ("es", "de", "ar", "vi", "hi", "zh")
+    """The languages that are paired with English."""
+    pivot: str = "en"
+    """The language that all pairs have in common: the teacher's."""
+    budget: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """Sentence pairs of each language that a point may train on; larger budgets contain smaller ones."""
+
+
+class ParallelDistillation(DistillationConfig):
+    """How the teacher's knowledge enters the student's loss."""
+
+    multilevel: MultilevelConfig = MultilevelConfig()
+    signals: Annotated[Literal["stored", "live"], Influence(when=_teaches)] = "stored"
+    """Teacher outputs are computed once and stored, or again in every step."""
+
+    @property
+    def reads_live(self) -> bool:
+        return self.signals == "live"
+
+
+class ParallelEvaluation(EvaluationConfig):
+    """What encoders are scored on: retrieval of translations, and classification of sentence pairs."""
+
+    source: PairSource
+    """The pairs that are retrieved from each other."""
+    selection: PairSource | None = None
+    """What is scored after every epoch, to choose by, in place of a part of `source`."""
+    languages: Annotated[tuple[str, ...], Field(min_length=1)] = ("es", "de", "ar", "vi", "hi", "zh")
+    """Languages that are paired with English; those that are not trained on are zero-shot."""
+    zero_shot: dict[str, ZeroShotConfig] = Field(default_factory=dict)
+    """Name -> a classification that is scored at the end of the lineage."""
+
+
+class ParallelPoint(PointBase):
+    """One complete configuration of task `parallel`."""
+
+    task: Literal["parallel"] = "parallel"
+    """An encoder whose vectors match the teacher's English vectors."""
+    teacher: Annotated[TeacherConfig, Influence(when=_teaches)] = TeacherConfig()
+    data: ParallelData
+    distillation: ParallelDistillation = ParallelDistillation()
+    training: ParallelTraining = ParallelTraining()
+    evaluation: ParallelEvaluation
+
+    @model_validator(mode="after")
+    def _parallel_fits(self) -> Self:
+        multilevel, pivot = self.distillation.multilevel, self.data.pivot
+        if pivot in self.data.languages or pivot in self.evaluation.languages:
+            raise ValueError(f"data.languages and evaluation.languages are paired with {pivot}: leave it out of them")
+        if self.student.num_layers or self.student.model:
+            raise ValueError("student: a student of task parallel starts from base.model; leave the section out")
+        if self.distillation.uses_teacher and not self.levels:
+            raise ValueError("distillation.multilevel: all weights are 0: there is nothing to distil; set kd_weight 0")
+        label_weight, kd_weight = self.distillation.weights
+        if never_positive(label_weight) and isinstance(kd_weight, Schedule) and 0 in (kd_weight.start, kd_weight.end):
+            raise ValueError(
+                "distillation: label_weight 0 leaves a step without a loss where kd_weight is 0; begin and end above it"
+            )
+        if self.lineage.teacher == "ensemble" or self.lineage.keep_first_teachers:
+            raise ValueError("lineage: task parallel has one teacher at a time, not an ensemble or kept first teachers")
+        if self.evaluation.epoch_max_items == 0:
+            raise ValueError("evaluation.epoch_max_items is 0; task parallel watches each epoch for collapse: raise it")
+        builtin = self.teacher.model.startswith("builtin:") and not self.base.model.startswith("builtin:")
+        if self.distillation.uses_teacher and builtin:
+            raise ValueError(
+                f"teacher.model is {self.teacher.model}, random weights for the built-in world, and base.model "
+                f"{self.base.model}: name an English encoder in teacher.model, or set kd_weight 0"
+            )
+        if taken := taken_names(self.evaluation.zero_shot, pivot=pivot):
+            raise ValueError(f"evaluation.zero_shot: results hold another {', '.join(taken)}; choose other names")
+        if {"sentence", "structure"} & self.levels and multilevel.relations == "gathered":
+            self._one_micro_batch()
+        return self
+
+    def _one_micro_batch(self) -> None:
+        training, num_workers = self.training, self.compute.min_workers
+        if training.examples_per_step:
+            # A step is shared out evenly if fewer micro-batches than there are workers hold it.
+            at_once = math.ceil(training.examples_per_step / max(num_workers - 1, 1))
+            # A single pair is taken whatever its length.
+            needed = at_once * self.data.max_length if at_once > 1 else 0
+        else:
+            needed = training.tokens_per_step or 0
+        if training.micro_batch_examples or training.micro_batch_tokens < needed:
+            raise ValueError(
+                "distillation.multilevel.relations gathered compares all sentences of a step, so each worker takes its "
+                f"share at once: training.micro_batch_tokens at least {needed} (it is {training.micro_batch_tokens}), "
+                "no micro_batch_examples; or relations: local"
+            )
+
+    @property
+    def levels(self) -> frozenset[str]:
+        """The parts of the KD term that count."""
+        weights = self.distillation.multilevel
+        if not self.distillation.uses_teacher:
+            return frozenset()
+        return frozenset(name for name in ("word", "sentence", "structure") if getattr(weights, f"{name}_weight"))
+
+    @property
+    def given_teacher(self) -> str | None:
+        return self.teacher.model if self.distillation.uses_teacher else None
+
+    @property
+    def trained_languages(self) -> tuple[str, ...]:
+        return self.data.pivot, *self.data.languages
+
+    @property
+    def scored_languages(self) -> list[str] | None:
+        return list(self.trained_languages)
+
+    @property
+    def examples_per_item(self) -> int:
+        return len(self.data.languages) + self.data.mixing.identity
+
+    def items_recipe(self) -> dict[str, Any]:
+        return {**super().items_recipe(), "pivot": self.data.pivot}
+
+    def train_recipe(self) -> dict[str, Any]:
+        # The pairs of every epoch are drawn, and the inputs of those terms alone are collated that count.
+        drawn = {"seed": self.seed, "epochs": self.num_epochs}
+        needs = {"levels": sorted(self.levels), "tlm": not never_positive(self.distillation.weights[0])}
+        return {**super().train_recipe(), "drawn": drawn, **needs}
+
+    def base_recipe(self) -> dict[str, Any]:
+        return {**super().base_recipe(), "pooling": self.distillation.multilevel.pooling}
+
+    def first_teachers(self, base: str) -> Mapping[str, str | None]:
+        return {digest({"teacher": dump(self.teacher)}): None} if self.distillation.uses_teacher else {base: None}
+
+    def generation_zero(self, base: str) -> Mapping[str, str | None]:
+        return {base: None}
+
+    def signal_options(self) -> dict[str, Any]:
+        return {**super().signal_options(), "words": "word" in self.levels}

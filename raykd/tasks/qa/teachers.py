@@ -1,0 +1,156 @@
+"""Teachers of extractive QA: read from their signals, or forwarded again for every batch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd.tasks.qa.config import QaDistillation
+from raykd.tasks.qa.features import QAFeatures
+from raykd.tasks.qa.model import model_inputs
+from raykd.tasks.qa.terms import OUTPUTS, TeacherSignals, confidence, positions, reduced
+from raykd.tasks.teaching import Micro
+
+ABSENT = -1e4
+"""The teacher's logit where it says nothing; such positions are masked or padding."""
+
+
+class StoredTeacher:
+    """A teacher read from its signals. Coefficients of all windows are computed once, when it is made."""
+
+    def __init__(
+        self,
+        features: QAFeatures,
+        signals: dict[str, Tensor],
+        config: QaDistillation,
+        *,
+        device: torch.device,
+        pad_to: int | None = None,
+    ) -> None:
+        """
+        Args:
+            signals: `start` and `end`, [T] each, laid out as the tokens of `features`.
+        """
+        self.features, self.config, self.device, self.pad_to = features, config, device, pad_to
+        self.bounds = torch.from_numpy(features.bounds)
+        self.signals = torch.stack([signals[name].float() for name in OUTPUTS], dim=1)
+        self.coefficients = self._coefficients()
+
+    def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> list[TeacherSignals]:
+        """Signals of the micro-batches of a step; `step` holds all of its windows on all ranks."""
+        of_step = reduced(self.coefficients[torch.from_numpy(step)], self.config)
+        place = {int(index): row for row, index in enumerate(step)}
+        answers = []
+        for micro in micros:
+            start, end = self._padded(micro.indices)
+            rows = torch.tensor([place[int(index)] for index in micro.indices])
+            coefficient = of_step[rows].to(self.device, non_blocking=True)
+            answers.append(
+                TeacherSignals(
+                    start.to(self.device, non_blocking=True), end.to(self.device, non_blocking=True), coefficient
+                )
+            )
+        return answers
+
+    def mean_coefficient(self) -> float:
+        """Mean over all windows and both boundaries."""
+        return float(self.coefficients.mean())
+
+    def _padded(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        first = self.bounds[indices]
+        lengths = self.bounds[indices + 1] - first
+        columns = torch.arange(self.pad_to or int(lengths.max()))
+        inside = columns < lengths[:, None]
+        rows = self.signals[(first[:, None] + columns).clamp(max=len(self.signals) - 1)]
+        start, end = rows.masked_fill(~inside[..., None], ABSENT).unbind(dim=-1)
+        return start, end
+
+    def _coefficients(self) -> Tensor:
+        values = torch.ones(len(self.features), 2)
+        if self.config.coefficient == "constant":
+            return values
+        order = np.argsort(self.features.lengths, kind="stable")
+        for start in range(0, len(order), 1024):
+            indices = order[start : start + 1024]
+            batch = self.features.collate(indices)
+            logits = [part[:, : batch["input_ids"].shape[1]] for part in self._padded(indices)]
+            mask = positions(batch, self.config, padding=False)
+            values[indices] = confidence(*logits, batch["gold"], mask, self.config)
+        return values
+
+
+class LiveTeacher:
+    """A teacher that forwards every batch again."""
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        features: QAFeatures,
+        teacher_features: QAFeatures | None,
+        config: QaDistillation,
+        *,
+        device: torch.device,
+        pad_to: int | None = None,
+    ) -> None:
+        """
+        Args:
+            forward: the frozen model, or several whose logits are averaged.
+            teacher_features: what the teacher reads where it is not what the student reads.
+        """
+        self.forward, self.features, self.seen = forward, features, teacher_features
+        self.config, self.device, self.pad_to = config, device, pad_to
+        self.sum, self.count = torch.zeros((), device=device), 0
+
+    def mean_coefficient(self) -> float:
+        """Mean over the windows and boundaries answered for so far."""
+        return float(self.sum) / max(self.count, 1)
+
+    def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> list[TeacherSignals]:
+        """Signals of the micro-batches of a step; `step` holds all of its windows on all ranks."""
+        place = {int(index): row for row, index in enumerate(step)}
+        values = torch.zeros(len(step), 2, device=self.device)
+        parts = []
+        for micro in micros:
+            student = {
+                name: tensor.to(self.device)
+                for name, tensor in self.features.collate(micro.indices, pad_to=self.pad_to).items()
+            }
+            start, end = self._logits(micro.indices, student)
+            rows = torch.tensor([place[int(index)] for index in micro.indices], device=self.device)
+            mask = positions(student, self.config, padding=self.pad_to is not None)
+            if not micro.idle:
+                values[rows] = confidence(start, end, student["gold"], mask, self.config)
+            parts.append((start, end, rows))
+        if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+            torch.distributed.all_reduce(values)
+        self.sum += values.sum()
+        self.count += values.numel()
+        values = reduced(values, self.config)
+        return [TeacherSignals(start, end, values[rows]) for start, end, rows in parts]
+
+    @torch.no_grad()
+    def _logits(self, indices: np.ndarray, student: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        if self.seen is None:
+            outputs = self.forward(**model_inputs(student))
+            return outputs.start_logits.float(), outputs.end_logits.float()
+        batch = {name: tensor.to(self.device) for name, tensor in self.seen.collate(indices).items()}
+        outputs = self.forward(**model_inputs(batch))
+        aligned = []
+        for logits in (outputs.start_logits, outputs.end_logits):
+            target = torch.full(student["context_mask"].shape, ABSENT, device=self.device)
+            target[student["context_mask"]] = logits.float()[batch["context_mask"]]
+            aligned.append(target)
+        return aligned[0], aligned[1]
+
+
+def align_signals(signals: dict[str, Tensor], seen: QAFeatures, features: QAFeatures) -> dict[str, Tensor]:
+    """Signals over the teacher's view, laid out as the student's tokens; what is not context is `ABSENT`."""
+    aligned = {name: torch.full((len(features.tokens),), ABSENT) for name in signals}
+    for row in range(len(features)):
+        first, past = features.context[row] + features.bounds[row]
+        there, _ = seen.context[row] + seen.bounds[row]
+        for name, values in signals.items():
+            aligned[name][first:past] = values[there : there + past - first]
+    return aligned

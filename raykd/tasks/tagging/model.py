@@ -1,0 +1,71 @@
+"""Tagging models in and out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from raykd.config.explain import show
+from raykd.data import smallworld
+from raykd.errors import ArtifactError, DataError
+from raykd.models.qa import load_tokenizer
+from raykd.models.tagging import TagHead, TagModel, load_head, load_tag_model, tiny_tag_model
+from raykd.tasks.tagging.config import TaggingPoint
+from raykd.tasks.tagging.data import TagItems
+
+
+def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a tagging model reads of a batch."""
+    names = ("input_ids", "attention_mask", "token_type_ids", "first", "last", "word_mask")
+    return {name: batch[name] for name in names if name in batch}
+
+
+class TaggingModel:
+    """See `raykd.tasks.task.TaskModel`."""
+
+    def build_tiny_tokenizer(self, folder: Path) -> None:
+        smallworld.build_tokenizer(folder)
+
+    def tiny(self, config: TaggingPoint, tokenizer: Any, *, items: TagItems, seed: int) -> TagModel:
+        return tiny_tag_model(tokenizer, _head(config, items), seed=seed)
+
+    def given(self, config: TaggingPoint, name: str, *, items: TagItems) -> tuple[TagModel, Any]:
+        """With a new head where teachers are trained, else with the one it has."""
+        tokenizer = load_tokenizer(name)
+        if config.base.train:
+            return load_tag_model(name, head=_head(config, items)), tokenizer
+        model = load_tag_model(name, freeze_encoder=config.head.freeze_encoder)
+        wanted, found = config.head, model.head
+        # Objectives were checked against the head in the file.
+        problems = [
+            f"base.model {name}: head.{key} is {show(getattr(wanted, key))} in the sweep file and "
+            f"{show(getattr(found, key))} in the model; write what it has, or train a head of your own (base.train)"
+            for key in ("kind", "pooling", "lstm_size")
+            if getattr(wanted, key) != getattr(found, key)
+        ]
+        if problems:
+            raise DataError(problems)
+        return model, tokenizer
+
+    def load(self, folder: str, *, dropout: float | None = None) -> TagModel:
+        return load_tag_model(folder, dropout=dropout)
+
+    def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return model_inputs(batch)
+
+    def check_alike(self, teacher: Path, base: Path) -> None:
+        sides = [load_head(str(folder)) for folder in (teacher, base)]
+        if sides[0].labels != sides[1].labels:
+            raise ArtifactError(
+                f"{teacher}: its labels are {', '.join(sides[0].labels)}; those of this lineage ({base}) are "
+                f"{', '.join(sides[1].labels)}: teacher and student need one label set"
+            )
+
+    def to_train(self, model: TagModel, config: TaggingPoint, *, teacher: Path) -> TagModel:
+        return model
+
+
+def _head(config: TaggingPoint, items: TagItems) -> TagHead:
+    head = config.head
+    return TagHead(items.labels(), head.kind, head.pooling, head.lstm_size, head.freeze_encoder)

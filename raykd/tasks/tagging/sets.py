@@ -1,0 +1,93 @@
+"""What a point of task `tagging` trains on, and what it is scored on, as windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raykd.data.examples import Sentence
+from raykd.data.tags import Scheme
+from raykd.models.tagging import load_head
+from raykd.tasks.tagging.config import TaggingPoint
+from raykd.tasks.tagging.data import TagItems, hash_sentences, load_dev, load_train
+from raykd.tasks.tagging.features import TagFeatures
+from raykd.tasks.tagging.windows import build_tag_features
+
+
+@dataclass(frozen=True)
+class TagTrainSet:
+    """What a point trains on; the teacher reads the same."""
+
+    features: TagFeatures
+    sha256: str
+    description: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TagDevSet:
+    """What a model is scored on.
+
+    Attributes:
+        trained: the languages that students are trained on; the others are zero-shot.
+    """
+
+    sentences: Sequence[Sentence]
+    features: TagFeatures
+    scheme: Scheme
+    trained: tuple[str, ...]
+
+    def first(self, count: int) -> "TagDevSet":
+        """The first `count` sentences of every language."""
+        left = dict.fromkeys(self.features.languages, count)
+        kept = []
+        for number, sentence in enumerate(self.sentences):
+            left[sentence.language] -= 1
+            if left[sentence.language] >= 0:
+                kept.append(number)
+        return replace(self, features=self.features.take(np.flatnonzero(np.isin(self.features.sentence, kept))))
+
+
+def train_set(config: TaggingPoint, tokenizer: Any, items: TagItems, *, base: Path) -> TagTrainSet:
+    """The windows of a point's budget, with the labels of the model in folder `base`."""
+    sentences, budgets = load_train(config.data, seed=config.data_seed, items=items)
+    languages = config.data.languages
+    features = _windows(sentences, config, tokenizer, base, languages=languages, scheme=items.scheme)
+    description = {
+        "budgets": {language: budget.to_json() for language, budget in budgets.items()},
+        "sources": items.counts,
+        "windows": features.counts.to_json(),
+    }
+    return TagTrainSet(features, hash_sentences(sentences), description)
+
+
+def dev_set(config: TaggingPoint, tokenizer: Any, *, folder: Path, base: Path) -> TagDevSet:
+    """The sentences that a point is scored on, with the labels of the model in folder `base`."""
+    items = load_dev(config.evaluation, config.data.columns, folder=folder, labels=load_head(str(base)).labels)
+    sentences, languages = items.all(), config.evaluation.languages
+    features = _windows(
+        sentences, config, tokenizer, base, languages=languages, scheme=items.scheme, spare_chunks=False
+    )
+    return TagDevSet(sentences, features, items.scheme, config.data.languages)
+
+
+def _windows(
+    sentences: Sequence[Sentence],
+    config: TaggingPoint,
+    tokenizer: Any,
+    base: Path,
+    *,
+    languages: Sequence[str],
+    scheme: Scheme,
+    spare_chunks: bool = True,
+) -> TagFeatures:
+    return build_tag_features(
+        sentences,
+        tokenizer,
+        languages=languages,
+        labels=load_head(str(base)).labels,
+        scheme=scheme,
+        max_length=config.data.max_length,
+        spare_chunks=spare_chunks,
+    )

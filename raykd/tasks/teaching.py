@@ -1,0 +1,73 @@
+"""Teachers as the training loop sees them, and what they are made of."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raykd.config.point import DistillationConfig
+from raykd.tasks.task import Features
+
+
+class Micro(Protocol):
+    """A micro-batch: indices of windows; an idle one repeats a window with weight 0."""
+
+    @property
+    def indices(self) -> np.ndarray: ...
+    @property
+    def idle(self) -> bool: ...
+
+
+class Teacher(Protocol):
+    """A teacher, whatever it is: it answers for all micro-batches of one step at once."""
+
+    def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> Sequence[Any]:
+        """What it says of each micro-batch; `step` holds all windows of the step, on all ranks."""
+
+    def mean_coefficient(self) -> float | None:
+        """Mean of what its KD terms were multiplied with; None where there is no coefficient."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one teacher says about some of a point's windows.
+
+    Attributes:
+        rows: indices of the windows.
+        arrays: name -> [sum of their lengths, ...], end to end in that order.
+        constants: name -> what is the same for all of them.
+    """
+
+    rows: np.ndarray
+    arrays: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a teacher is made of: stored readings, or models that read every batch again.
+
+    Attributes:
+        features: what the teachers read, window for window in place of the student's.
+        readings: what each of them said, where that is stored.
+        live: the frozen models, where it is not.
+        pad_to: width of every batch, where batches are padded to the maximum.
+    """
+
+    distillation: DistillationConfig
+    features: Features
+    device: torch.device
+    readings: Sequence[Reading] = ()
+    live: Sequence[Callable[..., Any]] = ()
+    pad_to: int | None = None
+
+
+def average(readings: Sequence[Reading]) -> dict[str, Tensor]:
+    """Element by element mean, in float32, over teachers that all read the same windows."""
+    if len(readings) == 1:
+        return {name: values.float() for name, values in readings[0].arrays.items()}
+    names = readings[0].arrays
+    return {name: torch.stack([each.arrays[name].float() for each in readings]).mean(dim=0) for name in names}

@@ -1,0 +1,73 @@
+"""What a point trains on, epoch by epoch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from raykd.data.batching import order_epoch, widths
+from raykd.tasks import task_of
+from raykd.worker.checkpoints import Position
+from raykd.worker.context import WorkerContext
+from raykd.worker.job import PointJob
+from raykd.worker.loop import EpochData, Timeline
+from raykd.worker.training import refuse_nan
+
+
+class EpochPlan:
+    """The epochs of a point's lineage: data, steps, and where each epoch lies. Equal on all ranks.
+
+    Attributes:
+        train: the windows of the point.
+        steps: of every epoch of the lineage, arrays of window indices.
+        pad_to: tokens that every window is padded to; None pads to the longest of a batch.
+    """
+
+    def __init__(self, context: WorkerContext, job: PointJob) -> None:
+        config = job.point.config
+        self.task, self.lineage, self.seed = task_of(config), config.lineage, config.seed
+        self.train = context.train_set(job.point)
+        self.lengths = widths(self.train.features.lengths, config.training, max_length=config.data.max_length)
+        self.steps: list[list[np.ndarray]] = [
+            order_epoch(
+                self.lengths,
+                config.training,
+                seed=config.seed,
+                epoch=epoch,
+                chosen=self.task.learning.chosen(self.train, epoch),
+            )
+            for epoch in range(config.num_epochs)
+        ]
+        self.pad_to = config.data.max_length if config.training.pads_to_max else None
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def data(self, epoch: int) -> EpochData:
+        """What an epoch, counted from 0 over the lineage, trains on."""
+        steps = self.steps[epoch]
+        features = self.task.learning.of_epoch(self.train, steps, seed=self.seed, epoch=epoch)
+        return EpochData(steps, features, self.lengths)
+
+    def timeline(self, epoch: int) -> Timeline:
+        """Where an epoch lies. A student that goes on through generations has one schedule, others one each."""
+        counts = [len(steps) for steps in self.steps]
+        schedule = range(len(counts))
+        if self.lineage.student_init != "previous":
+            per_generation = self.lineage.epochs_per_generation
+            first = epoch // per_generation * per_generation
+            schedule = range(first, first + per_generation)
+        return Timeline(
+            first_step=sum(counts[:epoch]),
+            total_steps=sum(counts),
+            schedule_start=sum(counts[: schedule.start]),
+            schedule_steps=sum(counts[schedule.start : schedule.stop]),
+        )
+
+    def refuse_nan(self, losses: Sequence[Sequence[float]], at: Position) -> None:
+        """Refuse the losses of the epoch after a position once they left the numbers.
+
+        Raises:
+            TrainingError: naming the first bad step and what was in it.
+        """
+        where = f"generation {at.generation}, epoch {at.generation_epochs + 1}"
+        refuse_nan(losses, where, steps=self.steps[at.epochs], ids=self.train.features.ids)

@@ -1,0 +1,69 @@
+"""The end of a point: what its lineage delivers is scored and recorded, and what nobody reads again is dropped."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from raykd.results.journal import Journal
+from raykd.tasks.outcomes import Scored
+from raykd.worker.context import WorkerContext
+from raykd.worker.generation import PointParts
+from raykd.worker.handoff import frozen
+from raykd.worker.job import PointJob
+from raykd.worker.lineage import GenerationRecord, Lineage
+from raykd.worker.passes import score, signal_store
+
+
+def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Lineage) -> None:
+    """Score what the lineage delivers, write the result, and drop what is not kept. Every rank calls it."""
+    context, job, seconds = parts.context, parts.job, parts.reporter.seconds
+    context.heartbeat.begin("scoring", "scoring what the lineage delivers")
+    final = lineage.final(records)
+    scored = _scored(parts, final)
+    if context.rank != 0:
+        return
+    job.guard()
+    journal = Journal(context.store)
+    # A result promises the rest.
+    journal.write_outcomes(job.point.id, scored.outcomes)
+    journal.write_result(job.point.id, _result(parts, records, final, scores=scored.scores, seconds=seconds))
+    journal.forget_pulse(job.point.id)
+    parts.checkpoints.drop()
+    _drop_artifacts(context, job, records, final)
+
+
+def _scored(parts: PointParts, final: str) -> Scored:
+    if final == parts.student.stored_as:
+        return parts.student.score(epoch_sample=False)
+    with frozen(parts.context, parts.job.point.config, final) as engine:
+        return score(parts.context, engine, parts.job.point, epoch_sample=False)
+
+
+def _result(
+    parts: PointParts, records: Sequence[GenerationRecord], final: str, *, scores: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    context, job, train = parts.context, parts.job, parts.epochs.train
+    epochs = Journal(context.store).epochs(job.point.id)
+    return {
+        "point": job.point.id,
+        "artifact": final,
+        "base": job.point.base,
+        "scores": scores,
+        "generations": [record.to_json() for record in records],
+        "data": train.description,
+        "num_windows": len(train.features),
+        "num_workers": context.world_size,
+        "device": context.device.type,
+        "num_threads": context.num_threads,
+        "train_seconds": sum(epoch["train_seconds"] for epoch in epochs),
+        "seconds": seconds,
+    }
+
+
+def _drop_artifacts(context: WorkerContext, job: PointJob, records: Sequence[GenerationRecord], final: str) -> None:
+    made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {job.point.base}
+    keep = {"none": set(), "last": {final}, "all": made}[job.point.config.lineage.keep]
+    for name in made - keep:
+        context.store.remove_weights(name)
+    for name in made:
+        # No other point has these teachers.
+        signal_store(context, name, job.point).drop()

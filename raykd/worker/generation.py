@@ -1,0 +1,150 @@
+"""One generation of a point on one rank: its student, its teacher, its epochs, and the artifact at its end."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raykd.tasks.teaching import Teacher
+from raykd.worker.checkpoints import Checkpoints, Position, Saved
+from raykd.worker.context import WorkerContext
+from raykd.worker.epochs import EpochPlan
+from raykd.worker.job import PointJob
+from raykd.worker.lineage import GenerationRecord, GenerationSpec
+from raykd.worker.loop import Begun, EpochStats, WeightedLoss, train_epoch
+from raykd.worker.reporting import Reporter
+from raykd.worker.student import Student
+from raykd.worker.teacher import Teachers
+from raykd.worker.training import loss_terms
+
+
+@dataclass(frozen=True)
+class PointParts:
+    """What the generations of a point share on one rank."""
+
+    context: WorkerContext
+    job: PointJob
+    epochs: EpochPlan
+    student: Student
+    teachers: Teachers
+    checkpoints: Checkpoints
+    reporter: Reporter
+
+
+class GenerationRun:
+    """Trains one generation, from its beginning or from where a checkpoint stands."""
+
+    def __init__(self, parts: PointParts, spec: GenerationSpec, parents: Sequence[GenerationRecord]) -> None:
+        """
+        Args:
+            parents: the generations before it.
+        """
+        self.spec, self.parents = spec, parents
+        self.context, self.job, self.config = parts.context, parts.job, parts.job.point.config
+        self.epochs, self.student, self.teachers = parts.epochs, parts.student, parts.teachers
+        self.checkpoints, self.reporter = parts.checkpoints, parts.reporter
+
+    def run(self, saved: Saved | None) -> Generator[dict[str, Any], None, GenerationRecord]:
+        """Train, score and export it; yields a report after every epoch. Every rank calls it.
+
+        Args:
+            saved: the checkpoint that the point goes on from, of whichever generation.
+
+        Returns:
+            What the driver hears of it.
+        """
+        spec, per_generation = self.spec, self.config.lineage.epochs_per_generation
+        here = saved.position if saved is not None and saved.position.generation == spec.index else None
+        at = here or Position(spec.index, 0, (spec.index - 1) * per_generation)
+        if not self.student.continues(spec):
+            self._begin("loading", "loading the student", epoch=at.epochs)
+            self.student.start(spec, saved, self.checkpoints)
+        teacher = self.teachers.of(spec, self.student) if at.generation_epochs < per_generation else None
+        loss, dev_score = self._loss(teacher), None
+        while at.generation_epochs < per_generation:
+            at, dev_score, report = self._epoch(at, loss)
+            yield report
+        self.teachers.free()
+        if here is at and self.config.evaluation.epoch_max_items != 0:
+            dev_score, _ = self._dev_scores()
+        self._begin("exporting", "exporting", epoch=at.epochs)
+        name = self.student.export(self._recipe(), spec, dev_score)
+        return GenerationRecord(spec.index, name, dev_score, at.best_artifact, at.best_score)
+
+    def _epoch(self, at: Position, loss: WeightedLoss) -> tuple[Position, float | None, dict[str, Any]]:
+        """Train the epoch after a position and score it: the position after it, the main score, and the report."""
+        which = f"epoch {at.epochs + 1} of {len(self.epochs)}"
+        done, num_steps = len(at.begun.losses), len(self.epochs.steps[at.epochs])
+        self._begin("training", f"training, {which}", epoch=at.epochs, steps=(done, num_steps))
+        stats = self._train(at, loss)
+        self.epochs.refuse_nan(stats.losses, at)
+        self.student.changed()
+        self._begin("scoring", f"scoring after {which}", steps=(num_steps, num_steps))
+        dev_score, watched = self._dev_scores()
+        after = self._advance(at, dev_score)
+        scores = {"dev_score": dev_score, "watched": watched}
+        return after, dev_score, self.reporter.report(self.spec, after, stats, loss=loss, scores=scores)
+
+    def _begin(self, kind: Any, doing: str, **progress: Any) -> None:
+        self.context.heartbeat.begin(kind, f"generation {self.spec.index}, {doing}", **progress)
+
+    def _loss(self, teacher: Teacher | None) -> WeightedLoss:
+        task, distillation = self.epochs.task, self.config.distillation
+        label_weight, kd_weight = distillation.weights
+        return WeightedLoss(
+            loss_terms(task, distillation, padding=self.epochs.pad_to is not None),
+            teacher=teacher,
+            label_weight=label_weight,
+            kd_weight=kd_weight if teacher is not None else 0.0,
+            parts=task.learning.parts,
+        )
+
+    def _train(self, at: Position, loss: WeightedLoss) -> EpochStats:
+        return train_epoch(
+            self.student.engine,
+            self.epochs.data(at.epochs),
+            loss=loss,
+            batching=self.config.training,
+            timeline=self.epochs.timeline(at.epochs),
+            seed=self.config.seed,
+            begun=at.begun,
+            between=lambda done: self._between(at, done),
+        )
+
+    def _between(self, at: Position, done: Callable[[], Begun]) -> None:
+        """Give a sign of life at the boundary of two steps, and save where it is time to."""
+        self.context.heartbeat.moved()
+        if self.checkpoints.is_due():
+            begun = done()
+            self.epochs.refuse_nan(begun.losses, at)
+            self.checkpoints.save(self.student.engine, replace(at, begun=begun))
+
+    def _dev_scores(self) -> tuple[float | None, dict[str, float]]:
+        """The main score on the epoch sample, and what else is watched."""
+        if self.config.evaluation.epoch_max_items == 0:
+            return None, {}
+        scores = self.student.score(epoch_sample=True).scores
+        return scores[scores["main"]], scores.get("watched", {})
+
+    def _advance(self, at: Position, dev_score: float | None) -> Position:
+        """The position after an epoch, its best student exported where asked for, its checkpoint saved."""
+        best_artifact, best_score = at.best_artifact, at.best_score
+        rose = dev_score is not None and (best_score is None or dev_score > best_score)
+        if self.config.lineage.teacher == "best" and rose:
+            recipe = {**self._recipe(), "epoch": at.epochs + 1}
+            best_artifact, best_score = self.student.export(recipe, self.spec, dev_score), dev_score
+        after = Position(self.spec.index, at.generation_epochs + 1, at.epochs + 1, Begun(), best_artifact, best_score)
+        if after.epochs < len(self.epochs):
+            self.checkpoints.save(self.student.engine, after)
+        return after
+
+    def _recipe(self) -> dict[str, Any]:
+        train = self.epochs.train
+        return {
+            "kind": "generation",
+            "point": self.job.point.recipe,
+            "base": self.job.point.base,
+            "generation": self.spec.index,
+            "parents": [record.artifact for record in self.parents],
+            "data": train.sha256,
+            "windows": train.features.sha256,
+        }

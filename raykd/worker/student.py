@@ -1,0 +1,84 @@
+"""The student of a point: loaded, or gone on with, trained, handed over, freed."""
+
+from typing import Any
+
+from raykd.results.artifacts import fingerprint
+from raykd.tasks.outcomes import Scored
+from raykd.worker.checkpoints import Checkpoints, Saved
+from raykd.worker.context import WorkerContext, tokenizer_hash
+from raykd.worker.engine import Engine
+from raykd.worker.epochs import EpochPlan
+from raykd.worker.handoff import build_engine, export, first_student, load
+from raykd.worker.job import PointJob
+from raykd.worker.lineage import GenerationSpec
+from raykd.worker.passes import score
+
+
+class Student:
+    """The student in one rank's memory.
+
+    Attributes:
+        stored_as: fingerprint of the artifact that has exactly its weights; None where no artifact has.
+    """
+
+    def __init__(self, context: WorkerContext, job: PointJob, epochs: EpochPlan) -> None:
+        self.context, self.job, self.config = context, job, job.point.config
+        self.task, self.train = epochs.task, epochs.train
+        self.stored_as: str | None = None
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The student under training; there is one from `start` to `free`."""
+        assert self._engine is not None, "no generation was started"
+        return self._engine
+
+    def continues(self, spec: GenerationSpec) -> bool:
+        """Whether the student of a generation is the one in memory."""
+        return spec.start == "continue" and self._engine is not None
+
+    def start(self, spec: GenerationSpec, saved: Saved | None, checkpoints: Checkpoints) -> None:
+        """Put the student of a generation into memory, out of a checkpoint or an artifact; every rank calls it.
+
+        Args:
+            saved: the checkpoint that the point goes on from, of whichever generation.
+        """
+        self.free()
+        if spec.start_from:
+            model = load(self.context, self.config, spec.start_from, dropout=self.config.training.dropout)
+        else:
+            model = first_student(self.context, self.job.point)
+        model = self.task.model.to_train(model, self.config, teacher=self.context.store.artifact(spec.teachers[0]))
+        self._engine = build_engine(model, self.config.training, self.config.compute)
+        is_base = not (self.config.student.num_layers or self.config.student.model)
+        self.stored_as = spec.start_from or (self.job.point.base if is_base else None)
+        if saved is not None and (saved.position.generation == spec.index or spec.start == "continue"):
+            checkpoints.load(self._engine, saved)
+            self.stored_as = None
+
+    def changed(self) -> None:
+        """It was trained: no artifact has its weights any more."""
+        self.stored_as = None
+
+    def score(self, *, epoch_sample: bool) -> Scored:
+        """Its scores on the dev set, or on the smaller sample that is scored after every epoch."""
+        return score(self.context, self.engine, self.job.point, epoch_sample=epoch_sample)
+
+    def export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> str:
+        """Turn it into the artifact of a recipe, unless that is there; returns the artifact's fingerprint."""
+        name, tokenizer = fingerprint(recipe), self.context.tokenizer(self.job.point.base)
+        record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
+        record["tokenizer"] = tokenizer_hash(tokenizer)
+        probe = self.task.learning.probe(self.train)
+        if self.context.rank == 0:
+            self.job.guard()
+        made = export(self.context, self.task, self.engine, name, record, tokenizer=tokenizer, probe=probe)
+        # An artifact of an earlier try need not have the bits of this one.
+        self.stored_as = name if made else None
+        return name
+
+    def free(self) -> None:
+        """Give its memory back."""
+        if self._engine is not None:
+            self._engine.destroy()
+            self._engine = None
