@@ -1,6 +1,7 @@
 """The rooms of the house: who imports whom, and who may know what."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,7 @@ ONLY_IN = {
 """A library, or a part of one, and the rooms or modules that may know it."""
 
 HEAVY = {"ray", "torch", "deepspeed", "transformers", "datasets", "tokenizers", "safetensors", "pandas"}
+MODELS = HEAVY - {"ray", "pandas"}
 DRAWING = {"scipy", "matplotlib", "jinja2"}
 
 LIGHT = dict.fromkeys(
@@ -68,7 +70,7 @@ LIGHT = dict.fromkeys(
         "results.artifacts",
     ),
     HEAVY | DRAWING,
-) | {"report.build": HEAVY, "report.page": HEAVY}
+) | {"report.build": HEAVY, "report.page": HEAVY, "sweep": MODELS, "executors.choice": MODELS}
 """Modules that answer at once, and what importing them does not load."""
 
 
@@ -167,6 +169,12 @@ def test_a_light_module_loads_nothing_heavy(module, heavy):
         assert {each for each in heavy if knows(names, each)} == set(), f"{module} loads {name}, which loads them"
         # A package is loaded before its modules.
         waiting += [part for other in own(names) for part in (other, room_of(other)) if part in paths]
+
+
+def test_one_module_alone_touches_the_private_modules_of_ray():
+    private = re.compile(r"\bray(\.\w+)*\.(_(?!_)|core\.generated)")
+    wrong = {module_of(path) for path in FILES if private.search(path.read_text(encoding="utf-8"))}
+    assert wrong == {"executors.ray_internals"}
 
 
 def test_only_the_command_line_prints_or_exits():

@@ -286,7 +286,7 @@ SAVED = {b"after generation 1": Position(1, 1, 1), b"in generation 2": Position(
 def checkpoints_below(root: Path) -> Checkpoints:
     """Those of point `a1`."""
     context = WorkerContext(Store(root), root)
-    return Checkpoints(context, "a1", ComputeConfig(), guard=lambda: None, notice=no_notice)
+    return Checkpoints(context, "a1", ComputeConfig(), notice=no_notice)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,7 @@ def add(commands: Any) -> None:
 
 
 def _submit(options: argparse.Namespace) -> int:
+    from raykd.executors.ray_internals import silence_uploads
     from raykd.plan.points import make_plan
     from raykd.submit import Cluster, cluster_address, find_token, make_job, request, secret_variables
 
@@ -51,7 +51,7 @@ def _submit(options: argparse.Namespace) -> int:
     checked = argparse.ArgumentParser(prog="raykd sweep")
     sweep_arguments(checked)
     checked.parse_args([str(options.file), *options.sweep_options])
-    _silence_submission()
+    silence_uploads()
     job = make_job(
         options.file,
         sweep,
@@ -104,9 +104,3 @@ def _stop(options: argparse.Namespace) -> int:
     described = {"job": name, "address": cluster.address, "status": status}
     print(json.dumps(described, indent=1) if options.json else f"{name}: {status}")
     return 0
-
-
-def _silence_submission() -> None:
-    """Ray reports each step of an upload and of a log, whatever level its callers log at."""
-    for name in ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging"):
-        logging.getLogger(f"ray.{name}").setLevel(logging.ERROR)

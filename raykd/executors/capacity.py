@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.state import state as cluster_state
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raykd.config.point import PointBase
 from raykd.data.sources import DATA_VARIABLE
 from raykd.errors import CapacityError
-from raykd.storage import Storage
+from raykd.executors.ray_internals import cluster_config
+from raykd.storage import Storage, read_probe, remove_probe, write_probe
 
 DRIVER_CPUS = 0.01
 """What the driver of a worker group takes. Its workers give it up, or the last of them would wait for ever."""
@@ -72,7 +72,7 @@ class Capacity:
         """The connected cluster's nodes that are alive, and those that its autoscaler may add."""
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         nodes = tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive)
-        config = cluster_state.get_cluster_config()
+        config = cluster_config()
         return cls(nodes if config is None else (*nodes, *nodes_to_come(config, nodes)))
 
     @property
@@ -197,9 +197,9 @@ def check_storage(storage: Storage) -> None:
         CapacityError: if it cannot be done.
     """
     token = f"{os.getpid()}x{time.time_ns()}"
-    storage.probe_write(token)
-    storage.probe_read(token)
-    storage.probe_end(token)
+    write_probe(storage, token)
+    read_probe(storage, token)
+    remove_probe(storage, token)
 
 
 def check_storage_of_nodes(storage: Storage) -> None:
@@ -213,17 +213,17 @@ def check_storage_of_nodes(storage: Storage) -> None:
         # This machine alone, which was asked before.
         return
     token = f"{os.getpid()}x{time.time_ns()}"
-    storage.probe_write(token)
+    write_probe(storage, token)
     try:
         for node, reading in [(node, _reading_on(node, storage, token)) for node in nodes]:
             _expect(node["NodeName"], reading)
     finally:
-        storage.probe_end(token)
+        remove_probe(storage, token)
 
 
 def _reading_on(node: Mapping[str, Any], storage: Storage, token: str) -> Any:
     here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(Storage.probe_read).remote(storage, token)
+    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(read_probe).remote(storage, token)
 
 
 def _expect(node: str, reading: Any) -> None:

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray._private.state import state as cluster_state
-from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.exceptions import RayError
-from ray.util.placement_group import PlacementGroup
 
 from raykd.errors import StallError
+from raykd.executors.ray_internals import (
+    Reservation,
+    actors,
+    cluster_config,
+    dead_jobs,
+    give_back,
+    is_dead,
+    reservations,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +41,7 @@ class Waiting:
     hopeless: bool
 
 
-class Patience:
+class ReservationWatch:
     """Watches what this job waits for: says it after a while, and ends the wait where it is hopeless.
 
     Attributes:
@@ -86,7 +92,7 @@ class Patience:
 
 def waiting_reservations() -> list[Waiting]:
     """What this job has asked for and has not got."""
-    ids = [group.placement_group_id.hex() for group in _groups_of_job()]
+    ids = [each.id.hex() for each in _reservations_of_job()]
     table = ray.util.placement_group_table()
     groups = [table[each] for each in ids if each in table]
     return [_waiting(group) for group in groups if group["state"] in ("PENDING", "RESCHEDULING")]
@@ -97,27 +103,22 @@ def reap_orphans() -> None:
 
     So is what jobs that are over left behind, whoever's they were: Ray itself now and then keeps it for ever.
     """
-    dead_jobs = {bytes.fromhex(job["JobID"]) for job in cluster_state.job_table() if job["IsDead"]}
-    ours = bytes.fromhex(ray.get_runtime_context().get_job_id())
-    for group in _groups():
-        is_ours = group.creator_job_id == ours
-        if (is_ours and _is_dead(group.creator_actor_id)) or (
-            group.creator_job_id in dead_jobs and not group.is_detached
-        ):
-            _remove(group)
+    over, ours = dead_jobs(), _this_job()
+    for each in reservations():
+        if (each.job == ours and is_dead(each.actor)) or (each.job in over and not each.outlives_job):
+            give_back(each)
 
 
 def reap_all() -> None:
     """Give back all that this job reserved. Nothing of it may run."""
-    for group in _groups_of_job():
-        _remove(group)
+    for each in _reservations_of_job():
+        give_back(each)
 
 
 def actors_of_job() -> list[str]:
     """A line for each actor of this job that is not dead: class, state, process, address."""
     job = ray.get_runtime_context().get_job_id()
-    actors = cluster_state.actor_table(None).values()
-    alive = [actor for actor in actors if actor["JobID"] == job and actor["State"] != "DEAD"]
+    alive = [actor for actor in actors() if actor["JobID"] == job and actor["State"] != "DEAD"]
     return [
         f"  {actor['ActorClassName'].rpartition('.')[2]}: {actor['State']}, process {actor['Pid'] or '-'}, "
         f"address {actor['Address']['IPAddress'] or '-'}"
@@ -125,27 +126,13 @@ def actors_of_job() -> list[str]:
     ]
 
 
-def _groups() -> Iterator[PlacementGroupTableData]:
-    """The placement groups that are there. Ray's own table does not say whose they are."""
-    for record in cluster_state._connect_and_get_accessor().get_placement_group_table():
-        group = PlacementGroupTableData.FromString(record)
-        if group.state != PlacementGroupTableData.REMOVED:
-            yield group
+def _reservations_of_job() -> Iterator[Reservation]:
+    ours = _this_job()
+    return (each for each in reservations() if each.job == ours)
 
 
-def _groups_of_job() -> Iterator[PlacementGroupTableData]:
-    job = bytes.fromhex(ray.get_runtime_context().get_job_id())
-    return (group for group in _groups() if group.creator_job_id == job)
-
-
-def _is_dead(actor_id: bytes) -> bool:
-    """Whether an actor is known and dead; the driver's own groups were made by none."""
-    actor = ray.ActorID(actor_id)
-    return not actor.is_nil() and cluster_state.actor_table(actor.hex()).get("State") == "DEAD"
-
-
-def _remove(group: PlacementGroupTableData) -> None:
-    ray.util.remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
+def _this_job() -> bytes:
+    return bytes.fromhex(ray.get_runtime_context().get_job_id())
 
 
 def _waiting(group: Mapping[str, Any]) -> Waiting:
@@ -156,7 +143,7 @@ def _waiting(group: Mapping[str, Any]) -> Waiting:
     left = f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU are free on {len(alive)} node(s)"
     if could_hold(alive, asked):
         return Waiting(f"{some} in use elsewhere; {left}", hopeless=False)
-    if cluster_state.get_cluster_config() is not None:
+    if cluster_config() is not None:
         return Waiting(f"{some} to be added by the autoscaler; {left}", hopeless=False)
     return Waiting(f"no node can hold {some}; {left}", hopeless=True)
 

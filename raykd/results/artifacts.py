@@ -154,7 +154,8 @@ class Store(Storage):
         The record, with the hash of every file, is the last file written, so a reader sees a complete artifact or none.
         Where another process was first with the same recipe, its artifact stays.
         """
-        with self.staging() as staging:
+        self.check_fence()
+        with self.scratch.staging() as staging:
             yield staging
             give_rights_of_folder(staging)
             body = {"fingerprint": name, **record(), "files": hash_folder(staging), "written": time.time()}
@@ -172,7 +173,7 @@ class Store(Storage):
         place = uuid.uuid4().hex
         self.publish(staging, _ARTIFACTS / name / place)
         self.create_json(_record_of(name), {**body, "place": place})
-        self.keep_copy(staging, _ARTIFACTS / name / place)
+        self.copies.keep(staging, _ARTIFACTS / name / place)
 
     def verify(self, name: str) -> dict[str, Any]:
         """Read an artifact's record and compare every file with its hash.
@@ -186,7 +187,7 @@ class Store(Storage):
         wrong = _difference(self.artifact(name), record["files"])
         if wrong and not self.is_local:
             # It may be this machine's copy alone.
-            self.drop_copy(_ARTIFACTS / name)
+            self.copies.drop(_ARTIFACTS / name)
             wrong = _difference(self.artifact(name), record["files"])
         if wrong:
             raise ArtifactError(f"{where}: {wrong}; remove the folder and run again")

@@ -69,7 +69,8 @@ def collect(store: Store, *, delete: bool, say: Callable[[str], None] = lambda t
         LeaseHeldError: if the sweep is running: what it writes would look like waste.
     """
     Journal(store).sweep()
-    with Lease.take(store, say=say):
+    with Lease.take(store, say=say) as lease:
+        store = lease.fenced_store()
         waste = _find(store)
         for each in waste if delete else ():
             if each.artifact is not None:

@@ -1,8 +1,8 @@
 """One run at a time: the right to write a sweep's folder, numbered so that a run that lost it is kept out.
 
 Leases are numbered from 1; the record of a number is created exclusively, so two runs never hold the same one. The
-holder beats; a run that finds no beat for `PATIENCE` seconds takes the next number. Whoever writes asks first whether
-there is a higher number: a run that was only slow finds out and stops.
+holder beats; a run that finds no beat for `SILENCE_SECONDS` takes the next number. A store that is opened with the
+lease's fence asks before every change whether there is a higher number: a run that was only slow finds out and stops.
 """
 
 import os
@@ -18,15 +18,18 @@ from raykd.errors import LeaseHeldError, LeaseLostError, RaykdError
 from raykd.results.artifacts import Store
 
 BEAT_SECONDS = 5.0
-PATIENCE = 4 * BEAT_SECONDS
+SILENCE_SECONDS = 4 * BEAT_SECONDS
 """A beat that stays the same for so long belongs to a run that is gone. Measured by watching: clocks may differ."""
 
 FOLDER = "lease"
 
 
 @dataclass(frozen=True)
-class Guard:
-    """Asked before anything of a sweep is written, by whatever process of the run that holds lease `number`."""
+class Fence:
+    """Keeps whatever process of the run that held lease `number` from writing once another run has the lease.
+
+    A check lists the few files of the leases, uncached: no change follows a check by more than the change itself takes.
+    """
 
     store: Store
     number: int
@@ -64,7 +67,7 @@ class Lease:
         """
         held = holder(store)
         if held is not None and not _is_gone(held):
-            say(f"{held['who']} held {store.root} last; waiting {PATIENCE:g} s for a sign of life")
+            say(f"{held['who']} held {store.root} last; waiting {SILENCE_SECONDS:g} s for a sign of life")
             _watch(store, held)
         number = _newest(store) + 1
         record = {"number": number, "host": socket.gethostname(), "boot": _boot_id(), "pid": os.getpid()}
@@ -84,9 +87,13 @@ class Lease:
         return lease
 
     @property
-    def guard(self) -> Guard:
-        """What the processes of this run ask before they write."""
-        return Guard(self.store, self.number)
+    def fence(self) -> Fence:
+        """What keeps the processes of this run from writing once it lost the lease."""
+        return Fence(self.store, self.number)
+
+    def fenced_store(self) -> Store:
+        """The sweep's results, for all processes of this run: it changes nothing once the lease is lost."""
+        return Store(self.store.root, fence=self.fence)
 
     def beat(self, count: int) -> None:
         """Say that this run is alive."""
@@ -116,12 +123,12 @@ class Lease:
         while not self._ended.wait(BEAT_SECONDS):
             count += 1
             try:
-                self.guard()
+                self.fence()
                 self.beat(count)
             except LeaseLostError:
                 return
             except (OSError, RaykdError):
-                # Storage may be back for the next beat; whoever writes asks the guard in any case.
+                # Storage may be back for the next beat; whoever writes asks the fence in any case.
                 continue
 
 
@@ -136,7 +143,7 @@ def holder(store: Store) -> dict[str, Any] | None:
 def living(store: Store) -> dict[str, Any] | None:
     """The record of the run that is alive, judged at once; None where there is none. Only reads.
 
-    A process of this machine is looked up. One elsewhere counts as alive for `PATIENCE` seconds after its last beat, by
+    A process of this machine is looked up. One elsewhere counts as alive for `SILENCE_SECONDS` after its last beat, by
     this machine's clock and that of the storage.
     """
     while number := _newest(store):
@@ -147,7 +154,7 @@ def living(store: Store) -> dict[str, Any] | None:
         if _pulse(store, number).get("released") or _is_gone(held):
             return None
         beat = store.files(_beat(number)).get("")
-        recent = time.time() - (beat.changed if beat else held["since"]) < PATIENCE
+        recent = time.time() - (beat.changed if beat else held["since"]) < SILENCE_SECONDS
         return held if recent or _is_here(held) else None
     return None
 
@@ -168,7 +175,7 @@ def _watch(store: Store, held: dict[str, Any]) -> None:
     Raises:
         LeaseHeldError: if it beats.
     """
-    before, ends = _pulse(store, held["number"]), time.monotonic() + PATIENCE
+    before, ends = _pulse(store, held["number"]), time.monotonic() + SILENCE_SECONDS
     while time.monotonic() < ends:
         time.sleep(BEAT_SECONDS / 5)
         now = _pulse(store, held["number"])

@@ -58,7 +58,7 @@ class SignalStore:
         """
         named = {**arrays, **{f"{CONSTANT}{key}": value for key, value in (constants or {}).items()}}
         name = f"part-{hashlib.sha256(chr(10).join(ids).encode()).hexdigest()[:16]}"
-        with self.store.staging() as staging:
+        with self.store.scratch.staging() as staging:
             made = staging / name
             safetensors.torch.save_file({key: value.contiguous() for key, value in named.items()}, made)
             digest = hash_file(made)

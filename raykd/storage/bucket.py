@@ -9,7 +9,7 @@ from typing import Any
 from raykd.errors import ConfigError
 from raykd.storage.location import SCHEMES
 
-# Below fsspec nobody tries again: `patiently` does, and says so.
+# Below fsspec nobody tries again: `with_retries` does, and says so.
 _OPTIONS = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
 
 

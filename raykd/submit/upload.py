@@ -4,13 +4,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ray._private import ray_constants
-from ray._private.runtime_env import packaging
-
 from raykd.errors import ConfigError
-
-UPLOAD_LIMIT = ray_constants.DASHBOARD_CLIENT_MAX_SIZE
-"""Bytes that the Jobs API takes in a request."""
+from raykd.executors.ray_internals import ignore_gitignore_variable, upload_limit, walk_upload
 
 _SHOWN = 5
 _ZIP_ENTRY = 76
@@ -29,9 +24,8 @@ def files_to_upload(folder: Path, excludes: Iterable[str]) -> dict[str, int]:
         if path.is_file():
             sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
 
-    patterns = [*ray_constants.get_runtime_env_default_excludes(), *excludes]
-    reads_gitignore = os.environ.get(ray_constants.RAY_RUNTIME_ENV_IGNORE_GITIGNORE) != "1"
-    packaging._dir_travel(folder, [packaging._get_excludes(folder, patterns)], take, include_gitignore=reads_gitignore)
+    reads_gitignore = os.environ.get(ignore_gitignore_variable()) != "1"
+    walk_upload(folder, excludes, take, reads_gitignore=reads_gitignore)
     return sizes
 
 
@@ -47,14 +41,14 @@ def check_upload(folder: Path, sizes: Mapping[str, int]) -> None:
         ConfigError: with the size, the largest files, and what to leave out.
     """
     total = upload_bytes(sizes)
-    if total <= UPLOAD_LIMIT:
+    if total <= upload_limit():
         return
     largest = sorted(sizes, key=lambda path: (-sizes[path], path))
     left = f"; {len(largest) - _SHOWN} more" if len(largest) > _SHOWN else ""
     named = ", ".join(f"{path} ({mebibytes(sizes[path])})" for path in largest[:_SHOWN])
     raise ConfigError(
         [
-            f"{folder}: the upload is {mebibytes(total)}, Ray takes {mebibytes(UPLOAD_LIMIT)}",
+            f"{folder}: the upload is {mebibytes(total)}, Ray takes {mebibytes(upload_limit())}",
             f"{folder}: largest files: {named}{left}",
             f"{folder}: leave out what the job does not need, a line each in .rayignore: "
             f"{', '.join(_enough_to_leave_out(sizes, total))}; data and models belong where every node sees them",
@@ -70,7 +64,7 @@ def _enough_to_leave_out(sizes: Mapping[str, int], total: int) -> list[str]:
         entries[top + slash] = entries.get(top + slash, 0) + size
     chosen = []
     for entry in sorted(entries, key=lambda entry: (-entries[entry], entry)):
-        if total <= UPLOAD_LIMIT:
+        if total <= upload_limit():
             break
         chosen.append(f"/{entry} ({mebibytes(entries[entry])})")
         total -= entries[entry]

@@ -18,8 +18,9 @@ from ray import tune
 
 import raykd
 from raykd.errors import DataError, TrainingError
-from raykd.executors.capacity import DRIVER_CPUS, Capacity, check_storage, check_storage_of_nodes, connect
-from raykd.executors.points import Place, prepare_in_group, prepare_inline
+from raykd.executors.capacity import Capacity, check_storage, check_storage_of_nodes, connect
+from raykd.executors.choice import EXECUTORS, executor_of
+from raykd.executors.executor import Place
 from raykd.executors.waiting import reap_all, reap_orphans
 from raykd.plan.changes import refuse_changed
 from raykd.plan.points import Plan, Point, typical_points
@@ -27,11 +28,11 @@ from raykd.reasons import DISK_FULL, plain_reason
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.lease import Lease
-from raykd.storage import resolved
+from raykd.storage import is_full, resolved
 from raykd.sweep.provenance import commit, hardware
-from raykd.sweep.roster import Progress, Roster
+from raykd.sweep.recorder import Progress, RunRecorder
 from raykd.sweep.searcher import METRIC, early_stopping, history, tpe
-from raykd.sweep.trial import PointTrial, Shared, group_trial
+from raykd.sweep.trial import PointTrial, Shared
 from raykd.sweep.watch import Watch
 from raykd.trackers import Trackers, check_trackers
 
@@ -91,7 +92,7 @@ def run_sweep(
     journal = Journal.at(root)
     check_trackers(plan.sweep.trackers)
     check_storage(journal.store)
-    # Workers ask its guard from folders of their own.
+    # Workers use it from folders of their own.
     with Lease.take(Store(resolved(root)), say=progress.line) as lease:
         refuse_changed(plan, journal)
         data = _unchanged(journal, data)
@@ -99,21 +100,22 @@ def run_sweep(
         reap_orphans()
         check_storage_of_nodes(journal.store)
         capacity = Capacity.of_cluster()
-        place = Place(resolved(root), folder.resolve(), lease.guard, lease.number)
-        trackers = Trackers(plan.sweep, journal, guard=lease.guard, say=progress.line)
+        journal = Journal(lease.fenced_store())
+        place = Place(journal.store, folder.resolve(), run=lease.number)
+        trackers = Trackers(plan.sweep, journal, say=progress.line)
         runner = _Runner(plan, journal, place, capacity, progress, fail_fast, trackers)
         runner.check()
         journal.write_sweep({**_description(plan, folder), "data": data})
-        with trackers, _interruptible(runner.roster):
+        with trackers, _interruptible(runner.recorder):
             runner.add_points(retry_failed=retry_failed)
             runner.prepare()
             runner.run()
-        shutil.rmtree(journal.store.ray_folder(), ignore_errors=True)
+        shutil.rmtree(journal.store.scratch.of_ray(), ignore_errors=True)
     return runner.outcome()
 
 
 @contextlib.contextmanager
-def _interruptible(roster: Roster) -> Iterator[None]:
+def _interruptible(recorder: RunRecorder) -> Iterator[None]:
     """Ends at SIGTERM as at SIGINT. `ray job stop` leaves three seconds: what runs is recorded first, then Ray ends."""
 
     def interrupt(number: int, frame: Any) -> None:
@@ -128,7 +130,7 @@ def _interruptible(roster: Roster) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        roster.interrupt()
+        recorder.interrupt()
         raise
     finally:
         for number, handler in before.items():
@@ -150,7 +152,7 @@ class _Runner:
     ) -> None:
         self.plan, self.sweep, self.journal, self.place = plan, plan.sweep, journal, place
         self.capacity, self.progress, self.fail_fast = capacity, progress, fail_fast
-        self.roster = Roster(plan.sweep, journal, progress, place.guard, place.run, trackers.changed)
+        self.recorder = RunRecorder(plan.sweep, journal, progress, run=place.run, changed=trackers.changed)
         self.left: list[Point] = []
         self.due = self.skipped = self.given_up = 0
 
@@ -166,7 +168,7 @@ class _Runner:
             self.skipped = self.sweep.search.num_points - self.due
             return
         for point in self.plan.points:
-            self.roster.add(point)
+            self.recorder.add(point)
             state = self.journal.state(point.id)
             if retry_failed and state.failures:
                 self.journal.forgive(point.id)
@@ -179,7 +181,7 @@ class _Runner:
 
     def outcome(self) -> Outcome:
         """What became of the points."""
-        counts = self.roster.counts
+        counts = self.recorder.counts
         missing = max(0, self.due - counts.total())
         ended = {status: counts[status] for status in ("finished", "failed", "stopped")}
         return Outcome(**ended, skipped=self.skipped, given_up=self.given_up, missing=missing)
@@ -192,11 +194,10 @@ class _Runner:
             groups.setdefault(point.base, []).append(point)
         for points in groups.values():
             example = points[0].config
-            self.roster.does(doing=f"generation 0 ({example.base.model})")
+            self.recorder.does(doing=f"generation 0 ({example.base.model})")
             worker = self.capacity.worker(example, wanted=1)
-            run = prepare_inline if example.compute.resolved_executor == "inline" else prepare_in_group
-            for line in run(self.place, points, resources=worker):
-                self.roster.does(doing=line)
+            for line in executor_of(example, self.place, worker).prepare(points):
+                self.recorder.does(doing=line)
                 self.progress.line(line)
 
     def run(self) -> None:
@@ -205,7 +206,7 @@ class _Runner:
             if self.due:
                 self._tune(self.due, None)
             return
-        for executor in ("inline", "train"):
+        for executor in EXECUTORS:
             points = [point for point in self.left if point.config.compute.resolved_executor == executor]
             kinds: dict[tuple, list[Point]] = {}
             for point in points:
@@ -214,7 +215,7 @@ class _Runner:
                     point
                 )
             for group in kinds.values():
-                if not (self.fail_fast and self.roster.counts["failed"]):
+                if not (self.fail_fast and self.recorder.counts["failed"]):
                     self._tune(len(group), group)
 
     def _tune(self, count: int, points: Sequence[Point] | None) -> None:
@@ -222,34 +223,38 @@ class _Runner:
         most = min(count, self.sweep.search.max_concurrent or count)
         worker = self.capacity.worker(example, wanted=most)
         concurrent = min(most, self.capacity.concurrency(example, worker))
-        inline = example.compute.resolved_executor == "inline"
-        searched = None if points else self.sweep
-        shared = Shared(self.place, worker, searched, self.sweep.search.max_attempts, self.fail_fast)
-        trainable: Any = tune.with_parameters(PointTrial if inline else group_trial, shared=shared)
-        needs = {"CPU": worker.cpus, "GPU": worker.gpus} if inline else {"CPU": DRIVER_CPUS}
-        self.roster.does(doing=None, at_once=concurrent)
+        executor = executor_of(example, self.place, worker)
+        shared = Shared(
+            executor,
+            run=self.place.run,
+            sweep=None if points else self.sweep,
+            max_deaths=self.sweep.search.max_attempts,
+            raises=self.fail_fast,
+        )
+        trainable: Any = tune.with_parameters(PointTrial, shared=shared)
+        self.recorder.does(doing=None, at_once=concurrent)
         self.progress.line(
             f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker"
         )
         needs_metric = self.sweep.search.scheduler is not None or not self.plan.is_exact
         space = {"point": tune.grid_search(list(points))} if points else {}
         tuner = tune.Tuner(
-            tune.with_resources(trainable, needs),
+            tune.with_resources(trainable, executor.trial_resources()),
             param_space=space,
             tune_config=tune.TuneConfig(
                 metric=METRIC if needs_metric else None,
                 mode="max" if needs_metric else None,
                 num_samples=count if not points else 1,
                 max_concurrent_trials=concurrent,
-                reuse_actors=inline,
+                reuse_actors=executor.reuses_process,
                 scheduler=early_stopping(self.sweep, [point.config for point in points or typical_points(self.sweep)]),
                 search_alg=None if points else tpe(self.sweep, history(self.journal)),
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 name=f"tune-{time.time_ns()}",
-                storage_path=str(self.journal.store.ray_folder()),
-                callbacks=[Watch(self.roster)],
+                storage_path=str(self.journal.store.scratch.of_ray()),
+                callbacks=[Watch(self.recorder)],
                 verbose=0,
                 # A process that dies is replaced: its trial counts how often. An error of raykd ends a trial.
                 failure_config=tune.FailureConfig(max_failures=0 if self.fail_fast else -1, fail_fast=self.fail_fast),
@@ -258,7 +263,7 @@ class _Runner:
         try:
             tuner.fit()
         except (tune.TuneError, OSError, EOFError) as error:
-            reason = DISK_FULL if self.journal.store.is_full() else plain_reason(error)
+            reason = DISK_FULL if is_full(self.journal.store) else plain_reason(error)
             raise TrainingError(reason) from error
         reap_all()
 

@@ -1,17 +1,18 @@
 """Points that a searcher chooses while the sweep runs, and the scheduler that stops them early."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import optuna
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
-from ray.tune.search.optuna import OptunaSearch
 
 from raykd.config.point import PointBase
 from raykd.plan.points import DEFAULT_METHOD, Point, suggested_point
 from raykd.plan.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
 from raykd.results.journal import Journal
+
+if TYPE_CHECKING:
+    from ray.tune.search.optuna import OptunaSearch
 
 METRIC = "dev_score"
 METHOD = "method"
@@ -36,8 +37,12 @@ def history(journal: Journal) -> History:
     return tried
 
 
-def tpe(sweep: SweepConfig, tried: History) -> OptunaSearch:
+def tpe(sweep: SweepConfig, tried: History) -> "OptunaSearch":
     """Optuna's TPE sampler over the space of a sweep, going on from its history."""
+    # A second of every other sweep's start.
+    import optuna
+    from ray.tune.search.optuna import OptunaSearch
+
     dimensions: dict[str, Any] = {key: _domain(dimension) for key, dimension in sweep.search.space.items()}
     if sweep.methods:
         dimensions[METHOD] = tune.choice(sorted(sweep.methods))

@@ -1,4 +1,4 @@
-"""What Ray Tune runs for a point: a trial that trains in its own process, or one that drives a worker group."""
+"""What Ray Tune runs for a point: a trial whose process asks an executor for the reports of its epochs."""
 
 import math
 from collections.abc import Mapping
@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
-from ray.tune.integration.ray_train import TuneReportCallback
 
 from raykd.errors import RaykdError
-from raykd.executors.capacity import WorkerResources
-from raykd.executors.points import InlineWorker, Place, run_in_group
+from raykd.executors.executor import Executor
 from raykd.plan.points import Point
 from raykd.plan.sweep import SweepConfig
 from raykd.sweep.searcher import METRIC, point_of_suggestion
@@ -22,13 +20,14 @@ class Shared:
     """What the trials of a run have in common.
 
     Attributes:
+        run: number of the run.
         sweep: what a searcher draws values for; None where trials are given their points.
         max_deaths: as a `PointJob` has it.
         raises: let an error of raykd end the trial as failed, so that Tune stops the others.
     """
 
-    place: Place
-    resources: WorkerResources
+    executor: Executor
+    run: int
     sweep: SweepConfig | None
     max_deaths: int
     raises: bool
@@ -36,20 +35,19 @@ class Shared:
     def job(self, config: Mapping[str, Any]) -> PointJob:
         """The point of a trial's configuration."""
         point = config["point"] if self.sweep is None else point_of_suggestion(self.sweep, config)
-        return PointJob(point, self.place.guard, self.place.run, self.max_deaths)
+        return PointJob(point, run=self.run, max_deaths=self.max_deaths)
 
 
 class PointTrial(tune.Trainable):
-    """A trial whose process runs the worker loop itself and is reused for the next point."""
+    """One point after another, as far as the executor reuses the process."""
 
     def setup(self, config: dict[str, Any], *, shared: Shared) -> None:
         self.shared = shared
-        self.worker = InlineWorker(shared.place, shared.resources)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
-        self.reports = self.worker.reports(self.shared.job(new_config))
+        self.reports = self.shared.executor.reports(self.shared.job(new_config))
         self.last: dict[str, Any] = {}
         return True
 
@@ -76,17 +74,6 @@ class PointTrial(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         return None
-
-
-def group_trial(config: dict[str, Any], *, shared: Shared) -> None:
-    """A trial that drives a worker group."""
-    try:
-        run_in_group(shared.place, shared.job(config), resources=shared.resources, callbacks=[TuneReportCallback()])
-    except RaykdError:
-        # It is in the journal, and the group had attempts of its own.
-        if shared.raises:
-            raise
-        tune.report({METRIC: math.nan})
 
 
 def point_description(point: Point) -> dict[str, Any]:

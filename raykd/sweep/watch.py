@@ -7,9 +7,9 @@ from ray import tune
 from ray.tune.result import AUTO_RESULT_KEYS
 
 from raykd.errors import StallError
-from raykd.executors.waiting import LOOK_SECONDS, Patience, actors_of_job
+from raykd.executors.waiting import LOOK_SECONDS, ReservationWatch, actors_of_job
 from raykd.plan.points import Point
-from raykd.sweep.roster import Roster
+from raykd.sweep.recorder import RunRecorder
 
 OF_TUNE = {*AUTO_RESULT_KEYS, "trial_id", "experiment_tag", "done", "should_checkpoint"}
 """What Tune adds to a report."""
@@ -18,9 +18,9 @@ OF_TUNE = {*AUTO_RESULT_KEYS, "trial_id", "experiment_tag", "done", "should_chec
 class Watch(tune.Callback):
     """Lives in the sweep's own process; Tune calls it between the steps of its loop."""
 
-    def __init__(self, roster: Roster) -> None:
-        self.roster = roster
-        self.patience, self.looked = Patience(roster.waits), 0.0
+    def __init__(self, recorder: RunRecorder) -> None:
+        self.recorder = recorder
+        self.reservations, self.looked = ReservationWatch(recorder.waits), 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune writes its callbacks into its own restore file, which raykd never reads: the journal is the truth.
@@ -32,25 +32,25 @@ class Watch(tune.Callback):
             return
         self.looked = now
         running = [self._point(trial) for trial in trials if trial.status == "RUNNING"]
-        silent = [f"{point.label}: {reason}" for point in running if (reason := self.roster.silent(point))]
+        silent = [f"{point.label}: {reason}" for point in running if (reason := self.recorder.silent(point))]
         if silent:
             raise StallError([*silent, *actors_of_job()])
-        self.patience.look(is_running=bool(running))
-        self.roster.does(waiting=list(self.patience.reasons))
+        self.reservations.look(is_running=bool(running))
+        self.recorder.does(waiting=list(self.reservations.reasons))
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if "num_epochs" in result:
             report = {key: value for key, value in result.items() if key not in OF_TUNE}
-            self.roster.reported(self._point(trial), report)
+            self.recorder.reported(self._point(trial), report)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.roster.ended(self._point(trial))
+        self.recorder.ended(self._point(trial))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.roster.retried(self._point(trial), trial.get_error() or "")
+        self.recorder.retried(self._point(trial), trial.get_error() or "")
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.roster.failed(self._point(trial), trial.get_error() or "")
+        self.recorder.failed(self._point(trial), trial.get_error() or "")
 
     def _point(self, trial: Any) -> Point:
-        return self.roster.point_of(trial.config)
+        return self.recorder.point_of(trial.config)

@@ -125,7 +125,7 @@ class Follower(threading.Thread):
         told: dict[str, Any] = ledger.told(name, point_id)
         if told == standing or (standing["status"] == "pending" and not standing["epochs"]):
             return False
-        ledger.guard()
+        ledger.journal.store.check_fence()
         tracker.write(ledger.run(point_id), told=told["epochs"] if told.get("place") == tracker.place else 0)
         ledger.tell(name, point_id, standing)
         return True

@@ -1,7 +1,7 @@
 """What a tracker is told of a point: read from the journal, the same whoever reads it and however often."""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -63,25 +63,22 @@ class Ledger:
     """Reads the runs of a sweep, and remembers what each tracker was told, beside the points in the journal.
 
     Attributes:
-        guard: asked before anything is written; raises where another run of the sweep took over.
         described: `sweep.json`.
         sweep: a name for this folder of results that no other one has: the sweep's, and letters drawn once.
     """
 
     journal: Journal
-    guard: Callable[[], None]
     described: Mapping[str, Any]
     sweep: str
 
     @classmethod
-    def begin(cls, journal: Journal, guard: Callable[[], None]) -> "Ledger":
+    def begin(cls, journal: Journal) -> "Ledger":
         """That of a folder, which gets its name the first time."""
         described, recorded = journal.sweep(), journal.store.find_json(SWEEP_ID)
         if recorded is None:
             recorded = {"id": f"{described['name']}-{uuid.uuid4().hex[:8]}"}
-            guard()
             journal.store.write_json(SWEEP_ID, recorded)
-        return cls(journal, guard, described, recorded["id"])
+        return cls(journal, described, recorded["id"])
 
     def standing(self, point_id: str) -> dict[str, Any]:
         """How much there is to tell of a point: what was told at an equal standing is all there is."""
@@ -94,7 +91,6 @@ class Ledger:
 
     def tell(self, tracker: str, point_id: str, standing: Mapping[str, Any]) -> None:
         """Record that a tracker has all that there was at a standing."""
-        self.guard()
         self.journal.store.write_json(self._file(tracker, point_id), standing)
 
     def run(self, point_id: str) -> Run:

@@ -48,22 +48,20 @@ class Trackers:
         sweep: SweepConfig,
         journal: Journal,
         *,
-        guard: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
         """
         Args:
-            guard: asked before anything is written; raises where another run of the sweep took over.
             say: told, by whoever calls in here, what went wrong.
         """
-        self.sweep, self.journal, self.guard, self.say = sweep, journal, guard, say
+        self.sweep, self.journal, self.say = sweep, journal, say
         self.followers: list[Follower] = []
 
     def __enter__(self) -> Self:
         """Begin, with what earlier runs of the sweep left untold; `sweep.json` is there."""
         makers = self._makers()
         if makers:
-            ledger, known = Ledger.begin(self.journal, self.guard), self.journal.current_point_ids()
+            ledger, known = Ledger.begin(self.journal), self.journal.current_point_ids()
             self.followers = [Follower(name, make, ledger, known) for name, make in makers.items()]
         for follower in self.followers:
             follower.start()

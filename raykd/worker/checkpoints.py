@@ -75,15 +75,13 @@ class Checkpoints:
         point_id: str,
         compute: ComputeConfig,
         *,
-        guard: Callable[[], None],
         notice: Callable[[], Hashable],
     ) -> None:
         """
         Args:
-            guard: called on rank 0 before a checkpoint is written; raises if the point is another run's by now.
             notice: as `CheckpointTimer` has it.
         """
-        self.context, self.store, self.guard = context, context.store, guard
+        self.context, self.store = context, context.store
         self.timer = CheckpointTimer(context, compute.checkpoint_seconds, notice) if compute.checkpoints else None
         self.point_id, self.folder = point_id, context.store.point(point_id) / "checkpoints"
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -103,7 +101,7 @@ class Checkpoints:
             return
         self.wait()
         if self.context.rank == 0:
-            self.guard()
+            self.store.check_fence()
         name = f"{position.epochs:04d}-{len(position.begun.losses):08d}-{uuid.uuid4().hex[:8]}"
         saved = self.context.from_rank_0(Saved(name, position, self.context.world_size))
         staging = self._staging(f"{saved.name}-{self.context.rank}")
@@ -138,7 +136,7 @@ class Checkpoints:
 
     def clear_staging(self) -> None:
         """Remove what runs of this point that were killed while they saved left on this machine."""
-        for path in self.store.scratch().glob(f"checkpoint-{self.point_id}-*"):
+        for path in self.store.scratch.folder().glob(f"checkpoint-{self.point_id}-*"):
             shutil.rmtree(path, ignore_errors=True)
 
     def newest(self, fits: Callable[[Position], bool]) -> Saved | None:
@@ -165,7 +163,7 @@ class Checkpoints:
                 engine.load(self._together(saved, Path(folder)))
         self.context.barrier()
         # An object store's copies would only fill this machine's disk: what they hold is in memory.
-        self.store.drop_copy(self.folder)
+        self.store.copies.drop(self.folder)
 
     def drop(self) -> None:
         """Remove the checkpoints of a finished point."""
@@ -189,8 +187,6 @@ class Checkpoints:
         share = self._share(saved, self.context.rank)
         try:
             files = _inventory(staging)
-            if self.context.rank == 0:
-                self.guard()
             self.store.publish(staging, share)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -219,7 +215,7 @@ class Checkpoints:
         return found
 
     def _staging(self, name: str) -> Path:
-        return self.store.scratch() / f"checkpoint-{self.point_id}-{name}"
+        return self.store.scratch.folder() / f"checkpoint-{self.point_id}-{name}"
 
     def _share(self, saved: Saved, rank: int) -> PurePosixPath:
         return self.folder / saved.name / f"rank-{rank:04d}"
@@ -231,7 +227,7 @@ class Checkpoints:
             wrong = self._difference(share, expected)
             if wrong and not self.store.is_local:
                 # It may be this machine's copy alone.
-                self.store.drop_copy(share)
+                self.store.copies.drop(share)
                 wrong = self._difference(share, expected)
             if wrong:
                 raise ArtifactError(f"{self.store.describe(share)}: {', '.join(wrong)} is not what its record says")

@@ -46,7 +46,7 @@ class PointRun:
         """
         self.context, self.job = context, job
         self.epochs = EpochPlan(context, job)
-        self.checkpoints = Checkpoints(context, job.point.id, job.point.config.compute, guard=job.guard, notice=notice)
+        self.checkpoints = Checkpoints(context, job.point.id, job.point.config.compute, notice=notice)
 
     def run(self, ask: Ask) -> Iterator[dict[str, Any]]:
         """Walk the generations that the driver names; yields a report after every epoch.
@@ -56,11 +56,11 @@ class PointRun:
                 alone.
         """
         parts = self._parts()
-        self._begin_heartbeat()
-        self.context.begin_gpu_memory()
-        resumed = self._resume_state()
-        records, saved = resumed.records, resumed.saved
         try:
+            self._begin_heartbeat()
+            self.context.begin_gpu_memory()
+            resumed = self._resume_state()
+            records, saved = resumed.records, resumed.saved
             spec = self._next(ask, records)
             while spec is not None:
                 record = yield from GenerationRun(parts, spec, records).run(saved)
@@ -103,5 +103,4 @@ class PointRun:
     def _keep(self, records: list[GenerationRecord]) -> None:
         """Record the finished generations: rank 0 does, without its share no other rank's counts."""
         if self.context.rank == 0:
-            self.job.guard()
             save_generations(self.context.store, self.job.point.id, records)

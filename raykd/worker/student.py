@@ -70,8 +70,6 @@ class Student:
         record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
         record["tokenizer"] = tokenizer_hash(tokenizer)
         probe = self.task.learning.probe(self.train)
-        if self.context.rank == 0:
-            self.job.guard()
         made = export(self.context, self.task, self.engine, name, record, tokenizer=tokenizer, probe=probe)
         # An artifact of an earlier try need not have the bits of this one.
         self.stored_as = name if made else None

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,13 @@ from support.tiny_sweeps import point
 
 from raykd.config.identity import Identity
 from raykd.executors.capacity import WORKER_ENVIRONMENT, WorkerResources
-from raykd.executors.points import Place, run_in_group
+from raykd.executors.executor import Place
+from raykd.executors.group import GroupExecutor
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.storage import Fence, no_fence
 from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob, unguarded
+from raykd.worker.job import PointJob
 from raykd.worker.prepare import prepare
 
 pytestmark = pytest.mark.cluster
@@ -56,13 +58,12 @@ def config(num_generations: int = 2, **compute) -> Identity:
     )
 
 
-def run(root: Path, wanted: Identity, guard: Callable[[], None] = unguarded) -> dict:
+def run(root: Path, wanted: Identity, fence: Fence = no_fence) -> dict:
     """The result of a point that a worker group ran to its end."""
     context = WorkerContext.open(Store(root), root, alone=True, threads=1)
     list(prepare(context, [wanted]))
-    work = PointJob(wanted, guard)
-    run_in_group(Place(root, root), work, resources=ONE_CPU, callbacks=[])
-    return Journal(context.store).result(work.point_id)
+    list(GroupExecutor(Place(Store(root, fence), root), ONE_CPU).reports(PointJob(wanted)))
+    return Journal(context.store).result(wanted.id)
 
 
 def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:
@@ -74,7 +75,7 @@ def losses(root: Path, wanted: Identity) -> torch.Tensor:
 
 
 class DiesOnce:
-    """A guard that kills the worker that calls it, the so-manieth time, once."""
+    """A fence that kills the worker that asks it, the so-manieth time, once."""
 
     def __init__(self, mark: Path, number: int) -> None:
         self.mark, self.left = mark, number
@@ -89,7 +90,7 @@ class DiesOnce:
 def test_a_worker_that_is_killed_inside_an_epoch_costs_nothing_but_time(two_nodes, tmp_path):
     wanted = config(num_workers=2, checkpoint_seconds=0)
     expected = run(tmp_path / "whole", wanted)
-    found = run(tmp_path / "killed", wanted, DiesOnce(tmp_path / "mark", 9))
+    found = run(tmp_path / "killed", wanted, DiesOnce(tmp_path / "mark", 17))
     assert (tmp_path / "mark").exists()
     assert found["scores"] == expected["scores"]
     ours, theirs = weights(tmp_path / "killed", found), weights(tmp_path / "whole", expected)
@@ -98,8 +99,8 @@ def test_a_worker_that_is_killed_inside_an_epoch_costs_nothing_but_time(two_node
 
 
 def slow() -> None:
-    """A guard that makes a generation last for seconds."""
-    time.sleep(1.0)
+    """A fence that makes a generation last for seconds."""
+    time.sleep(0.4)
 
 
 class Preempts(threading.Thread):

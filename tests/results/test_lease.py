@@ -1,6 +1,7 @@
 """One run at a time, with real processes that die."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     monkeypatch.setattr(leases, "BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(leases, "PATIENCE", 0.6)
+    monkeypatch.setattr(leases, "SILENCE_SECONDS", 0.6)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_lease_that_was_given_back_can_be_taken_again_at_once(store):
     started = time.monotonic()
     with Lease.take(store) as first:
         assert holder(store)["pid"] == os.getpid()
-        first.guard()
+        first.fence()
     assert holder(store) is None
     with Lease.take(store) as second:
         assert second.number == first.number + 1
@@ -63,7 +64,7 @@ def test_the_lease_of_a_living_run_is_refused_and_names_it(store, other):
 
 
 def test_the_lease_of_a_killed_process_of_this_machine_is_taken_without_a_wait(store, other, monkeypatch):
-    monkeypatch.setattr(leases, "PATIENCE", 60.0)
+    monkeypatch.setattr(leases, "SILENCE_SECONDS", 60.0)
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
     with Lease.take(store) as lease:
@@ -84,7 +85,7 @@ def test_a_run_elsewhere_lives_as_long_as_it_beats(store):
     lease = Lease.take(store)
     store.write_json("lease/000001.json", {**store.read_json("lease/000001.json"), "host": "elsewhere"})
     assert living(store)["number"] == 1
-    time.sleep(leases.PATIENCE)
+    time.sleep(leases.SILENCE_SECONDS)
     assert living(store) is None
     lease.beat(1)
     assert living(store)["number"] == 1
@@ -99,12 +100,40 @@ def test_a_silent_holder_elsewhere_is_waited_for_and_then_kept_out(store):
         assert fast.number == 2
         assert "waiting 0.6 s for a sign of life" in said[0]
         with pytest.raises(LeaseLostError):
-            slow.guard()
+            slow.fence()
     # Also when the faster one is done, and a third one has cleared the numbers away.
     with Lease.take(store):
         pass
     with pytest.raises(LeaseLostError):
-        slow.guard()
+        slow.fence()
+
+
+def test_a_store_of_a_run_that_lost_its_lease_reads_and_changes_nothing(store, tmp_path):
+    slow = Lease.take(store)
+    fenced = pickle.loads(pickle.dumps(slow.fenced_store()))  # as another process of that run has it
+    fenced.write("state", b"slow")
+    store.write_json("lease/000001.json", {**store.read_json("lease/000001.json"), "host": "elsewhere"})
+    file = tmp_path / "file"
+    file.touch()
+
+    def commit() -> None:
+        with fenced.committing("artifact", dict):
+            pass
+
+    with Lease.take(store) as fast:
+        fast.fenced_store().write("state", b"fast")
+        for change in (
+            lambda: fenced.write("state", b"slow"),
+            lambda: fenced.create("other", b"slow"),
+            lambda: fenced.remove("state"),
+            lambda: fenced.publish(file, "file"),
+            commit,
+            fenced.check_fence,
+        ):
+            with pytest.raises(LeaseLostError):
+                change()
+        assert fenced.read("state") == b"fast"
+        assert set(store.children("")) == {"lease", "state"}
 
 
 def test_of_two_runs_that_start_together_one_gets_it(store):

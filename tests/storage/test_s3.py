@@ -17,7 +17,7 @@ from raykd.report.leaderboard import leaderboard
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import check_model, locate_model
-from raykd.storage import Storage, machine_folder, patience
+from raykd.storage import Storage, machine_folder, read_probe, remove_probe, retries, write_probe
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_server_that_is_gone_for_a_moment_is_waited_for(store, s3_server):
 
 
 def test_a_server_that_stays_away_gives_one_line(store, s3_server, monkeypatch):
-    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(retries, "RETRY_SECONDS", 0.1)
     s3_server.stop()
     try:
         with pytest.raises(StorageError, match=rf"{store.root}: the storage has not answered for 0.1 s"):
@@ -155,13 +155,13 @@ def test_a_server_that_stays_away_gives_one_line(store, s3_server, monkeypatch):
 
 def test_a_missing_bucket_is_named(store):
     with pytest.raises(CapacityError, match=r"s3://no-such-bucket/x: cannot write here, on .*bucket"):
-        Storage("s3://no-such-bucket/x").probe_write("abc")
+        write_probe(Storage("s3://no-such-bucket/x"), "abc")
 
 
 def test_a_probe_is_written_read_and_gone(store):
-    store.probe_write("abc")
-    store.probe_read("abc")
-    store.probe_end("abc")
+    write_probe(store, "abc")
+    read_probe(store, "abc")
+    remove_probe(store, "abc")
     assert store.files("") == {}
 
 

@@ -1,4 +1,4 @@
-"""The storage layer on a local folder: names, whole files, exclusive ones, patience, probes."""
+"""The storage layer on a local folder: names, whole files, exclusive ones, retries, probes."""
 
 import errno
 import pickle
@@ -10,7 +10,16 @@ from support.racing_processes import ROUNDS, winners
 
 from raykd.errors import ArtifactError, CapacityError, ConfigError, StorageError
 from raykd.results.artifacts import Store
-from raykd.storage import Storage, location, machine_folder, patience, resolved
+from raykd.storage import (
+    Storage,
+    location,
+    machine_folder,
+    read_probe,
+    remove_probe,
+    resolved,
+    retries,
+    write_probe,
+)
 from raykd.storage.folder import Folder
 
 
@@ -200,13 +209,13 @@ def test_a_folder_from_another_disk_is_copied_and_appears_whole(storage, tmp_pat
 
 
 def test_what_is_staged_is_on_the_same_disk_and_gone_after_the_block(storage):
-    with storage.staging() as folder:
+    with storage.scratch.staging() as folder:
         (folder / "half").write_text("half")
         assert folder.is_relative_to(storage.root)
     assert files_under(storage.root) == []
 
 
-# Patience --------------------------------------------------------------------------------------------------------
+# Retries ---------------------------------------------------------------------------------------------------------
 
 
 class Flaky:
@@ -236,7 +245,7 @@ class HttpError(Exception):
 def flaky(storage: Storage, monkeypatch, *errors: Exception) -> Flaky:
     operation = Flaky(*errors)
     monkeypatch.setattr(Folder, "read", operation)
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.001)
     return operation
 
 
@@ -257,7 +266,7 @@ def test_a_storage_that_is_gone_for_a_moment_is_asked_again(storage, monkeypatch
 
 def test_a_storage_that_stays_away_gives_one_line(storage, monkeypatch):
     flaky(storage, monkeypatch, *[OSError(errno.EIO, "Input/output error")] * 1000)
-    monkeypatch.setattr(patience, "PATIENCE", 0.05)
+    monkeypatch.setattr(retries, "RETRY_SECONDS", 0.05)
     with pytest.raises(StorageError) as caught:
         storage.read("x")
     (line,) = caught.value.problems
@@ -291,7 +300,7 @@ def test_a_creation_whose_answer_was_lost_is_known_as_ones_own(tmp_path, monkeyp
             raise answers.pop()
 
     monkeypatch.setattr(Folder, "create", lose)
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.001)
     Store(tmp_path).create_json("lease.json", {"who": "first"})
     with pytest.raises(FileExistsError):
         Store(tmp_path).create_json("lease.json", {"who": "first"})
@@ -301,25 +310,25 @@ def test_a_creation_whose_answer_was_lost_is_known_as_ones_own(tmp_path, monkeyp
 
 
 def test_a_probe_is_written_read_and_gone(storage):
-    storage.probe_write("abc")
-    storage.probe_read("abc")
-    storage.probe_end("abc")
+    write_probe(storage, "abc")
+    read_probe(storage, "abc")
+    remove_probe(storage, "abc")
     assert files_under(storage.root) == []
 
 
 def test_a_node_that_does_not_see_the_probe_is_refused(storage, tmp_path):
-    storage.probe_write("abc")
+    write_probe(storage, "abc")
     with pytest.raises(CapacityError, match=r"elsewhere: cannot read here, on .* \(No such file or directory\)"):
-        Storage(tmp_path / "elsewhere").probe_read("abc")
+        read_probe(Storage(tmp_path / "elsewhere"), "abc")
     storage.write(".probe-abc", b"other")
     with pytest.raises(CapacityError, match="reads other bytes than were written"):
-        storage.probe_read("abc")
+        read_probe(storage, "abc")
 
 
 def test_a_storage_that_overwrites_what_must_be_created_is_refused(storage, monkeypatch):
     monkeypatch.setattr(Folder, "create", Folder.write)
     with pytest.raises(CapacityError, match="a file can be created twice here"):
-        storage.probe_write("abc")
+        write_probe(storage, "abc")
 
 
 def test_a_full_disk_is_named(storage, monkeypatch):
@@ -328,4 +337,4 @@ def test_a_full_disk_is_named(storage, monkeypatch):
 
     monkeypatch.setattr(Folder, "create", full)
     with pytest.raises(CapacityError, match="the disk is full"):
-        storage.probe_write("abc")
+        write_probe(storage, "abc")

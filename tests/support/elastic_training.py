@@ -57,7 +57,7 @@ def undisturbed(stage: int) -> dict[str, Tensor]:
 
 
 def checkpoints(context: WorkerContext, name: str) -> Checkpoints:
-    return Checkpoints(context, name, ComputeConfig(), guard=lambda: None, notice=no_notice)
+    return Checkpoints(context, name, ComputeConfig(), notice=no_notice)
 
 
 def first_half(context: WorkerContext, stage: int) -> None:

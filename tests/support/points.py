@@ -1,7 +1,7 @@
 """Points that run in this process, real engines and no Ray: results folders, runs, and what they leave behind."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from raykd.config.identity import Identity
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob, unguarded
+from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
 from raykd.worker.point import PointRun, lineage_of
 from raykd.worker.prepare import prepare
@@ -39,11 +39,9 @@ def ready(context: WorkerContext, *points: Identity) -> list[str]:
     return list(prepare(context, points))
 
 
-def reports(
-    context: WorkerContext, point: Identity, *, guard: Callable[[], None] = unguarded
-) -> Iterator[dict[str, Any]]:
+def reports(context: WorkerContext, point: Identity) -> Iterator[dict[str, Any]]:
     """Run a point epoch by epoch, from where it stands; to close it is to kill it."""
-    job = PointJob(point, guard)
+    job = PointJob(point)
     return PointRun(context, job).run(Driver(lineage_of(job, context.store)).next)
 
 

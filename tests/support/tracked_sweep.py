@@ -68,4 +68,4 @@ def trackers(journal: Journal, said: list[str] | None = None, **config: Any) -> 
     """Of a sweep file with this section `trackers`; TensorBoard is off unless it says so."""
     keys = sweep(trackers={"tensorboard": False, **config})
     say = [].append if said is None else said.append
-    return Trackers(sweep_of(keys), journal, guard=lambda: None, say=say)
+    return Trackers(sweep_of(keys), journal, say=say)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from raykd.config.point import ComputeConfig, LineageConfig
 from raykd.results.artifacts import Store, to_record
+from raykd.storage import no_fence
 from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import GenerationRecord
@@ -44,9 +45,9 @@ class Files:
         return False
 
 
-def of(root: Path, guard=lambda: None, **compute) -> Checkpoints:
-    context = WorkerContext(Store(root), root)
-    return Checkpoints(context, POINT, ComputeConfig(**compute), guard=guard, notice=no_notice)
+def of(root: Path, fence=no_fence, **compute) -> Checkpoints:
+    context = WorkerContext(Store(root, fence), root)
+    return Checkpoints(context, POINT, ComputeConfig(**compute), notice=no_notice)
 
 
 def at(epochs: int, steps: int = 0, per_generation: int = 1) -> Position:
@@ -192,18 +193,18 @@ def test_training_goes_on_while_a_checkpoint_is_on_its_way_and_time_alone_is_no_
     finished(tmp_path, 1)
     free, calls = threading.Event(), []
 
-    def guard() -> None:
+    def fence() -> None:
         calls.append(threading.current_thread() is threading.main_thread())
         if not calls[-1]:
             assert free.wait(10)
 
-    saving = of(tmp_path, guard, checkpoint_seconds=1e-6)
+    saving = of(tmp_path, fence, checkpoint_seconds=1e-6)
     saving.save(Files(7), at(1))
     assert of(tmp_path).newest(lambda position: True) is None
     assert not saving.is_due()
     free.set()
     saving.wait()
-    assert calls == [True, False]
+    assert calls == [True, False, False, False]  # the share, its record, the position
     assert state_of(tmp_path) == 7
     assert saving.is_due()
     saving.close()
@@ -247,11 +248,11 @@ class Lost(Exception):
 def test_a_run_that_loses_its_point_while_it_uploads_hears_of_it(tmp_path):
     finished(tmp_path, 1)
 
-    def guard() -> None:
+    def fence() -> None:
         if threading.current_thread() is not threading.main_thread():
             raise Lost
 
-    saving = of(tmp_path, guard)
+    saving = of(tmp_path, fence)
     saving.save(Files(1), at(1))
     with pytest.raises(Lost):
         saving.close()

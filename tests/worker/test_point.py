@@ -1,8 +1,10 @@
 """The worker loop on the built-in world: real DeepSpeed engines in this process, no Ray."""
 
+import dataclasses
 import itertools
 import json
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,12 @@ from support.rescored import check_rebuilt
 from support.tiny_sweeps import point
 
 from raykd.config.identity import Identity
-from raykd.errors import ArtifactError, TrainingError
+from raykd.errors import ArtifactError, LeaseLostError, TrainingError
 from raykd.report.examples import read_examples
+from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.storage import Name
 from raykd.worker.checkpoints import Checkpoints
-from raykd.worker.job import unguarded
 from raykd.worker.passes import signal_store
 from raykd.worker.resuming import ResumeState, load_resume_state
 from raykd.worker.timer import no_notice
@@ -38,7 +41,7 @@ def context(prepared, tmp_path):
 
 
 def progress(context, wanted: Identity) -> ResumeState:
-    checkpoints = Checkpoints(context, wanted.id, wanted.config.compute, guard=unguarded, notice=no_notice)
+    checkpoints = Checkpoints(context, wanted.id, wanted.config.compute, notice=no_notice)
     return load_resume_state(checkpoints, wanted.config.lineage)
 
 
@@ -117,15 +120,17 @@ class Killed(Exception):
     """Stands for the end of a process."""
 
 
-def killed_at(number: int):
-    """A guard that ends the run the so-manieth time that it is about to write."""
-    calls = itertools.count(1)
+@dataclass(frozen=True)
+class KilledStore(Store):
+    """A store that takes so many changes below `checkpoints`, and then none at all."""
 
-    def guard() -> None:
-        if next(calls) >= number:
+    left: list[int] = field(default_factory=list)
+
+    def _change(self, operation: str, name: Name, *arguments) -> None:
+        self.left[0] -= "checkpoints" in str(name)
+        if self.left[0] < 0:
             raise Killed
-
-    return guard
+        super()._change(operation, name, *arguments)
 
 
 @pytest.mark.parametrize("student_init", ["previous", "base"])
@@ -139,13 +144,14 @@ def test_a_point_killed_inside_an_epoch_goes_on_at_that_very_step_and_ends_with_
     wanted = point(lineage=lineage, training=training, compute={"checkpoint_seconds": 0})
     num_steps = len(rows) // 2
     inside = set()
-    # A guard is called twice for a checkpoint, so an odd number of times is between its share and its position.
-    for number in (2, 5, 2 * num_steps + 6):
+    # A checkpoint is three changes: its share, the record of that, the position; from the third on an old one goes too.
+    for number in (1, 7, 4 * num_steps + 9):
         root = tmp_path_factory.mktemp(f"killed-{number}")
         other = opened(root)
         ready(other, wanted)
+        killed = dataclasses.replace(other, store=KilledStore(root, left=[number]))
         with pytest.raises(Killed):
-            list(reports(other, wanted, guard=killed_at(number)))
+            list(reports(killed, wanted))
         found = progress(other, wanted)
         inside.add(len(found.saved.position.begun.losses) if found.saved else 0)
         again = run(other, wanted)
@@ -156,13 +162,15 @@ def test_a_point_killed_inside_an_epoch_goes_on_at_that_very_step_and_ends_with_
     assert len(inside - {0}) >= 2
 
 
-def test_a_run_that_lost_its_point_writes_nothing_but_signs_of_life(context):
+def test_a_run_that_lost_its_point_writes_nothing(context):
+    def lost() -> None:
+        raise LeaseLostError("another run took over")
+
     before = {path for path in context.store.root.rglob("*") if path.is_file()}
-    with pytest.raises(Killed):
-        list(reports(context, point(), guard=killed_at(1)))
-    assert {path.name for path in context.store.root.rglob("*") if path.is_file() and path not in before} == {
-        "pulse.json"
-    }
+    late = dataclasses.replace(context, store=Store(context.store.root, fence=lost))
+    with pytest.raises(LeaseLostError):
+        list(reports(late, point()))
+    assert {path for path in context.store.root.rglob("*") if path.is_file()} == before
 
 
 def test_a_lineage_that_goes_on_without_a_checkpoint_starts_again(context):

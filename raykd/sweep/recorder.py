@@ -11,6 +11,7 @@ from raykd.plan.points import Point
 from raykd.plan.sweep import SweepConfig
 from raykd.reasons import DISK_FULL, reason_in
 from raykd.results.journal import Journal, headline
+from raykd.storage import is_full
 from raykd.sweep.searcher import point_of_suggestion
 from raykd.sweep.trial import point_description
 from raykd.worker.heartbeat import StallDetector
@@ -32,7 +33,7 @@ class Progress:
         """A point is done."""
 
 
-class Roster:
+class RunRecorder:
     """Keeps the journal and whoever watches informed of the points of a run.
 
     Attributes:
@@ -44,17 +45,16 @@ class Roster:
         sweep: SweepConfig,
         journal: Journal,
         progress: Progress,
-        guard: Callable[[], None],
+        *,
         run: int,
         changed: Callable[[str], None],
     ) -> None:
         """
         Args:
-            guard: called before the journal is written; raises if the sweep is another run's by now.
             run: number of this run.
             changed: told the id of a point that did an epoch, or ended; it must return at once.
         """
-        self.sweep, self.journal, self.progress, self.guard = sweep, journal, progress, guard
+        self.sweep, self.journal, self.progress = sweep, journal, progress
         self.activity = {"run": run, "doing": None, "at_once": None, "waiting": []}
         self.changed = changed
         self.points: dict[str, Point] = {}
@@ -94,7 +94,6 @@ class Roster:
             self.progress.waiting(self.activity["waiting"])
         # What cannot be written costs those who look, not the run.
         with contextlib.suppress(OSError, RaykdError):
-            self.guard()
             self.journal.write_activity(self.activity)
 
     def silent(self, point: Point) -> str | None:
@@ -117,7 +116,7 @@ class Roster:
         Raises:
             LeaseLostError: if it ended because another run took over, as this one must.
         """
-        self.guard()
+        self.journal.store.check_fence()
         state = self.journal.state(point.id)
         if state.status == "finished":
             result = self.journal.result(point.id)
@@ -141,14 +140,13 @@ class Roster:
     def interrupt(self) -> None:
         """Record what runs as interrupted, as far as storage takes it and the points are still this run's."""
         with contextlib.suppress(OSError, RaykdError):
-            self.guard()
             for point_id in self.points:
                 if self.journal.state(point_id).status == "running":
                     self.journal.end(point_id, "interrupted")
                     self.changed(point_id)
 
     def _reason(self, error: str) -> str:
-        silent = DISK_FULL if self.journal.store.is_full() else "its process was killed, or ran out of memory"
+        silent = DISK_FULL if is_full(self.journal.store) else "its process was killed, or ran out of memory"
         return reason_in(error) or silent
 
     def _count(self, point: Point, status: str, detail: str) -> None:

@@ -11,8 +11,8 @@ from raykd.errors import StorageError
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-PATIENCE = 90.0
-"""Seconds that a storage may be gone."""
+RETRY_SECONDS = 90.0
+"""A storage may be gone for so long."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 _ERRNOS = {
@@ -28,14 +28,14 @@ _CLASSES = {
 """Of botocore, aiohttp, fsspec and google-auth, by name: none of them need be installed."""
 
 
-def patiently(operation: Callable[[], T], *, where: str) -> T:
+def with_retries(operation: Callable[[], T], *, where: str) -> T:
     """What an operation returns, tried again with growing pauses as long as the storage does not answer.
 
     Args:
         where: the storage, for the log and the error.
 
     Raises:
-        StorageError: if it did not answer for `PATIENCE` seconds, or answered with what no file system says.
+        StorageError: if it did not answer for `RETRY_SECONDS` seconds, or answered with what no file system says.
         OSError: anything else: missing, there already, not allowed, full.
     """
     pause, ends = FIRST_PAUSE, None
@@ -47,10 +47,10 @@ def patiently(operation: Callable[[], T], *, where: str) -> T:
                 if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("builtins", "raykd"):
                     raise
                 raise StorageError(f"{where}: {_reason(error)}; check the address and credentials") from error
-            ends = ends or time.monotonic() + PATIENCE
+            ends = ends or time.monotonic() + RETRY_SECONDS
             if time.monotonic() + pause > ends:
                 raise StorageError(
-                    f"{where}: the storage has not answered for {PATIENCE:g} s ({_reason(error)}); "
+                    f"{where}: the storage has not answered for {RETRY_SECONDS:g} s ({_reason(error)}); "
                     "bring it back, then run the same command again"
                 ) from error
             log.warning("%s does not answer (%s); trying again in %g s", where, _reason(error), pause)
