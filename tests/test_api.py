@@ -11,8 +11,9 @@ import pytest
 from support.tiny_sweeps import pair_point, point, sweep, tag_point
 
 import raykd
-from raykd.config import sweep_of
+from raykd.config.digest import dump
 from raykd.errors import ArtifactError, ConfigError
+from raykd.plan.file import sweep_of
 from raykd.results.journal import Journal
 from raykd.worker.lineage import GenerationRecord
 
@@ -45,7 +46,7 @@ REPORT = {
 
 
 def add(journal: Journal, point_id: str, method: str, *, seed: int, config=None, **varied) -> None:
-    config = config or point()
+    config = (config or point()).config
     journal.add(
         point_id,
         {
@@ -54,7 +55,7 @@ def add(journal: Journal, point_id: str, method: str, *, seed: int, config=None,
             "label": f"{method} seed={seed}",
             "varied": {**varied, "seed": seed},
             "base": "base",
-            "config": config.model_dump(mode="json"),
+            "config": dump(config),
         },
     )
 
@@ -226,7 +227,7 @@ def test_keys_from_python_may_hold_paths_and_tuples(tmp_path):
     keys = sweep(search={"space": {"data.budget": (4, 8)}}, data={"languages": ("en", "es", "zh")})
     keys["base"]["model"] = tmp_path
     config = sweep_of(keys)
-    assert config.base.model == str(tmp_path)
+    assert config.point.base.model == str(tmp_path)
     assert config.search.space["data.budget"].grid == (4, 8)
 
 

@@ -2,32 +2,11 @@
 
 import ast
 import re
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
+from support.rooms import FILES, ROWS, imports, imports_at_once, knows, module_of, own, room_of, tree_of
 
-ROOT = Path(__file__).parents[1] / "raykd"
-FILES = sorted(ROOT.rglob("*.py"))
-
-ROWS = (
-    {"__main__"},
-    {"cli"},
-    {"api", "doctor"},
-    {"sweep", "submit", "export"},
-    {"executors", "report", "status", "predict", "trackers"},
-    {"worker"},
-    {"plan"},
-    {"results"},
-    {"tasks", "starters"},
-    {"objectives", "models", "data"},
-    {"config"},
-    {"storage", "reasons"},
-    {"errors"},
-    {"__init__"},
-)
-"""From top to bottom. A module imports only from the rows below its own; inside a package it is free."""
+from raykd.tasks import TASKS
 
 ONLY_IN = {
     "ray.tune": {"sweep"},
@@ -72,61 +51,6 @@ LIGHT = dict.fromkeys(
     HEAVY | DRAWING,
 ) | {"report.build": HEAVY, "report.page": HEAVY, "sweep": MODELS, "executors.choice": MODELS}
 """Modules that answer at once, and what importing them does not load."""
-
-
-def module_of(path: Path) -> str:
-    """`raykd/tasks/qa/learning.py` -> `tasks.qa`, `raykd/config/__init__.py` -> `config`."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-
-
-def room_of(module: str) -> str:
-    return module.partition(".")[0]
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imported(nodes: Iterator[ast.AST]) -> set[str]:
-    """Full names of all modules that import statements name, and of what is imported out of them."""
-    names = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports name the whole module"
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def imports(path: Path) -> set[str]:
-    """What a module imports, inside its functions too."""
-    return imported(ast.walk(tree_of(path)))
-
-
-def imports_at_once(path: Path) -> set[str]:
-    """What importing a module imports: what is inside functions and for type checkers is left out."""
-    body = tree_of(path).body
-    guarded = [
-        inner
-        for node in body
-        if isinstance(node, (ast.If, ast.Try)) and "TYPE_CHECKING" not in ast.unparse(node).split("\n")[0]
-        for inner in node.body
-    ]
-    return imported([*body, *guarded])
-
-
-def own(names: set[str]) -> set[str]:
-    """The modules of ours among imported names, without the package's name."""
-    known = {module_of(path) for path in FILES}
-    ours = {name.removeprefix("raykd.") for name in names if name.startswith("raykd.")}
-    return {name for name in ours if name in known} | ({"__init__"} if "raykd" in names else set())
-
-
-def knows(names: set[str], library: str) -> bool:
-    return any(name == library or name.startswith(f"{library}.") for name in names)
 
 
 def test_every_room_has_its_row():
@@ -195,5 +119,16 @@ def test_no_module_catches_every_exception():
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
         and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
+    ]
+    assert wrong == []
+
+
+def test_the_name_of_a_task_stands_in_tasks_alone():
+    wrong = [
+        f"{module_of(path)}:{node.lineno}: {node.value}"
+        for path in FILES
+        if room_of(module_of(path)) != "tasks"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and node.value in TASKS
     ]
     assert wrong == []

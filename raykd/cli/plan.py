@@ -45,10 +45,9 @@ def _plan(options: argparse.Namespace) -> int:
     from raykd.plan.points import make_plan
     from raykd.plan.preview import Speed, measured_speed, preview
 
-    for name in ("parallel", "price"):
-        value = getattr(options, name)
+    for option, value in (("--parallel", options.parallel), ("--price", options.price)):
         if value is not None and not value > 0:
-            raise ConfigError(f"--{name} {value:g}: a number above 0 is needed")
+            raise ConfigError(f"{option} {value:g}: a number above 0 is needed")
     plan = make_plan(load(options.file))
     speed = None
     if options.like is not None:

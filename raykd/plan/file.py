@@ -99,7 +99,11 @@ def _task_of(raw: Mapping[str, Any]) -> tuple[Task, list[Problem]]:
 def _preset_problems(task: Task, preset: Any) -> list[Problem]:
     if preset is None or (isinstance(preset, str) and preset in task.presets):
         return []
-    text = f"must be {' or '.join(map(repr, task.presets))}" if task.presets else f"task {task.name} has no presets"
+    text = (
+        f"must be {' or '.join(map(repr, task.presets))}"
+        if task.presets
+        else f"task {task.name} has no presets; leave it out"
+    )
     return [Problem(("preset",), text, show(preset))]
 
 

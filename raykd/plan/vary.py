@@ -125,11 +125,11 @@ def point_problems(raw: Mapping[str, Any], task: Task, ignored: set[Path]) -> li
                 if problem not in known[name] or problem.is_within(path):
                     where.setdefault(_about_value(problem, path), []).append(name)
             if is_drawn and config is not None and (text := _too_late(configs[name], config)):
-                where.setdefault(text, []).append(name)
+                problems.append(Problem(("search", "space", key), text))
         for text, names in where.items():
             only = "" if names == varied else f" (in method {', '.join(names)})"
             problems.append(Problem(("search", "space", key), f"value {show(value)}: {text}{only}"))
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def _watcher(raw: Mapping[str, Any]) -> str | None:
@@ -161,10 +161,11 @@ def _too_late(own: PointBase | None, drawn: PointBase) -> str | None:
     if own is None:
         return None
     made, needed = Identity(own), Identity(drawn)
-    if made.scores != needed.scores or made.base != needed.base:
+    new_teachers = needed.first_teachers.keys() - made.first_teachers.keys() - made.generation_zero.keys()
+    if new_teachers and not own.distillation.uses_teacher:
+        return "the teacher is made before optuna chooses, and the file has none; set kd_weight above 0 in it"
+    if new_teachers or made.scores != needed.scores or made.base != needed.base:
         return "generation 0 and its scores are made before optuna chooses; search it with algorithm grid or random"
-    if needed.first_teachers.keys() - made.first_teachers.keys() - made.generation_zero.keys():
-        return "teachers are made before optuna chooses, and the file has none; set kd_weight above 0 in it"
     return None
 
 

@@ -32,13 +32,13 @@ class Predictor:
         """
         settle_accelerator()
         place = fetch_model(str(model), folder=folder or Path.cwd())
-        task = _task_of_folder(place)
+        point = _point_of(place)
+        task = _task_of_folder(place, point)
         if task.load_predictor is None:
             raise DataError(
                 f"model {model}: an encoder, which turns sentences into vectors and neither answers nor labels; load "
                 "it with AutoModel of transformers, or start a sweep from it (base.model)"
             )
-        point = next(filter(None, (_point_of(place / name) for name in _ORIGINS)), {})
         return task.load_predictor(task.model, place, point)
 
 
@@ -54,7 +54,7 @@ def evaluate(model: str, **options: Any) -> tuple[dict[str, Any], list[dict[str,
     """
     settle_accelerator()
     place = fetch_model(model, folder=Path.cwd())
-    task = _task_of_folder(place)
+    task = _task_of_folder(place, _point_of(place))
     if task.evaluate is None:
         able = ", ".join(each.info.title for each in TASKS.values() if each.evaluate is not None)
         raise DataError(
@@ -63,12 +63,14 @@ def evaluate(model: str, **options: Any) -> tuple[dict[str, Any], list[dict[str,
     return task.evaluate(place, **options)
 
 
-def _task_of_folder(folder: Path) -> Task:
-    """The task of a model's folder, by its files or its architecture.
+def _task_of_folder(folder: Path, point: Mapping[str, Any]) -> Task:
+    """The task of a model's folder: of the point that it is from, or by its files or its architecture.
 
     Raises:
         DataError: if it holds no model, or one that is for something else.
     """
+    if point.get("task") in TASKS:
+        return TASKS[point["task"]]
     for task in TASKS.values():
         if any((folder / name).is_file() for name in task.info.folders.files):
             return task
@@ -86,7 +88,12 @@ def _task_of_folder(folder: Path) -> Task:
     return next(task for task in TASKS.values() if task.info.folders.any_encoder)
 
 
-def _point_of(path: Path) -> Mapping[str, Any]:
+def _point_of(folder: Path) -> Mapping[str, Any]:
+    """The configuration of the point that a folder is from; empty where nobody knows it."""
+    return next(filter(None, (_read_point(folder / name) for name in _ORIGINS)), {})
+
+
+def _read_point(path: Path) -> Mapping[str, Any]:
     """The configuration in a file of ours; nothing where there is none."""
     if not path.is_file():
         return {}

@@ -36,4 +36,6 @@ def point_from_record(config: Mapping[str, Any], *, where: str) -> PointBase:
     try:
         return TASKS[config["task"]].point.model_validate(config)
     except (KeyError, ValidationError) as error:
-        raise ArtifactError(f"{where}: of another version of raykd; use that one, or another folder") from error
+        raise ArtifactError(
+            f"{where} is of another version of raykd; use that one, another folder, or remove the point"
+        ) from error

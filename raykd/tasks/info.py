@@ -62,7 +62,7 @@ class Info:
     Attributes:
         name: the word in a sweep file's `task`.
         title: what it is called in a sentence.
-        package: of the task; `starter.yaml` in it is the file that `raykd init` writes.
+        read_starter: the text of the file that `raykd init` writes, with `name: NAME`.
         folders: by what a model folder of it is known.
         passes: passes through the model that a training example takes, for an estimate.
         cell_languages: languages that are scored, and the name of a cell -> the languages of the cell.
@@ -70,7 +70,7 @@ class Info:
 
     name: str
     title: str
-    package: str
+    read_starter: Callable[[], str]
     words: Words
     folders: Folders = Folders()
     passes: int = 1
@@ -82,5 +82,9 @@ class Info:
         Args:
             name: the sweep's; it names the folder of its results.
         """
-        text = files(self.package).joinpath("starter.yaml").read_text(encoding="utf-8")
-        return text.replace("name: NAME\n", f"name: {name}\n", 1)
+        return self.read_starter().replace("name: NAME\n", f"name: {name}\n", 1)
+
+
+def starter_in(package: str) -> Callable[[], str]:
+    """Reads `starter.yaml` of a task's package."""
+    return lambda: files(package).joinpath("starter.yaml").read_text(encoding="utf-8")

@@ -99,9 +99,9 @@ class TaskPredictor(ABC):
     def of_file(self, path: Path, *, n_best: int) -> Iterable[Said]:
         """What the model says of all that a file asks, in its order."""
 
-    @abstractmethod
     def of_typed(self, ask: Ask, *, n_best: int) -> Iterator[Said]:
         """What the model says of what is typed, until the input ends."""
+        raise DataError(f"this model {self.does}: give it a file")
 
     def answer(self, question: str, context: str, *, n_best: int = 1) -> list[Any]:
         """The `n_best` spans of a context of any length that answer a question, best first.
@@ -109,11 +109,11 @@ class TaskPredictor(ABC):
         Raises:
             DataError: if the model does not answer questions, or there is no text in the context.
         """
-        self._cannot("answers questions")
+        self._cannot("answers questions (task qa)")
 
     def answers(self, questions: Sequence[tuple[str, str]], *, n_best: int = 1) -> list[list[Any]]:
         """The same for many pairs of question and context at once; none for a context that no tokenizer can read."""
-        self._cannot("answers questions")
+        self._cannot("answers questions (task qa)")
 
     def label(self, words: Sequence[str]) -> Any:
         """The labels of a sentence of any length, given as words.
@@ -121,11 +121,11 @@ class TaskPredictor(ABC):
         Raises:
             DataError: if the model does not label words, or there are none.
         """
-        self._cannot("labels words")
+        self._cannot("labels words (task tagging)")
 
     def labels(self, sentences: Sequence[Sequence[str]]) -> list[Any]:
         """The same for many sentences at once."""
-        self._cannot("labels words")
+        self._cannot("labels words (task tagging)")
 
     def _cannot(self, wanted: str) -> NoReturn:
         raise DataError(f"this model {self.does}; what is asked for is one that {wanted}")

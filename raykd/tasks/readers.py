@@ -1,6 +1,7 @@
 """What reading the data of all tasks has in common."""
 
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from raykd.config.point import EvaluationConfig
 
@@ -14,3 +15,10 @@ def scored_sources(evaluation: Evaluation) -> list[Evaluation]:
     """What results are scored on, and what is scored after every epoch where that is another set."""
     sources = [evaluation.source, *filter(None, [evaluation.selection])]
     return [evaluation.model_copy(update={"source": source, "selection": None}) for source in sources]
+
+
+class PlainReader:
+    """The usual parts of `TaskData`: models are checked when they are loaded."""
+
+    def check_models(self, configs: Sequence[Any], *, locate: Callable[[str], str]) -> None:
+        """Nothing."""

@@ -12,7 +12,7 @@ class TextSizes:
         tokens: mean length of a feature.
         words: mean number of words of a sentence that a teacher reads.
         labels: number of labels that a word can have.
-        distinct: distinct texts that a teacher reads, for each training example.
+        distinct: distinct texts that a teacher reads, for each of the texts that are paired with them.
     """
 
     tokens: float | None = None

@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from raykd.tasks.parallel.task import ParallelTask
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import BertConfig, BertModel, BertTokenizer, PreTrainedTokenizerFast
@@ -36,19 +35,23 @@ from raykd.models.cpu import use_cpu_kernels
 from raykd.models.encoder import SentenceEncoder
 from raykd.models.multilevel import MultilevelModel, MultilevelOptions
 from raykd.results.artifacts import Store
+from raykd.tasks.parallel import PARALLEL
 from raykd.tasks.parallel.config import ParallelDistillation
 from raykd.tasks.parallel.features import PairFeatures
-from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher, StoredTeacher, model_inputs
+from raykd.tasks.parallel.model import model_inputs
+from raykd.tasks.parallel.teachers import LiveTeacher, StoredTeacher
+from raykd.tasks.parallel.terms import EpochPairs
 from raykd.tasks.parallel.windows import build_pair_features
+from raykd.tasks.teaching import Teacher
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
-from raykd.worker.loop import EpochData, TeacherView, Timeline, WeightedLoss, train_epoch
+from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
 from raykd.worker.training import loss_terms
 
 NUM_STEPS, PAIRS_PER_STEP = 4, 32
 MAX_LENGTH = 128
 LANGUAGES = ("de", "el", "es", "hi", "ru", "tr", "vi", "zh")
-TASK, CONFIG, CPU = ParallelTask(), ParallelDistillation(), torch.device("cpu")
+LEARNING, CONFIG, CPU = PARALLEL.learning, ParallelDistillation(), torch.device("cpu")
 BATCHING = Batching(learning_rate=2e-4, lr_schedule="constant")
 WEIGHTS = {"tlm": 1.0, "word": 1.0, "sentence": 1.0, "structure": 10.0}
 """Of the released code, and raykd's defaults."""
@@ -189,7 +192,7 @@ class Bench:
         self.features, self.student = features, Engine(student, options)
         self.teacher = Engine(teacher, options, frozen=True)
         self.live = LiveTeacher(features, features.english, self.teacher, CONFIG, device=CPU)
-        vectors = self.signals().to(TASK.stored_dtype)
+        vectors = self.signals().to(LEARNING.stored_dtype)
         self.stored = StoredTeacher(features, features.english, vectors, CONFIG, device=CPU)
 
     @torch.no_grad()
@@ -197,17 +200,17 @@ class Bench:
         """What the teacher says of every English sentence, end to end, as `passes` stores it."""
         english, found = self.features.english, []
         for rows in np.array_split(np.arange(len(english)), -(-len(english) // PAIRS_PER_STEP)):
-            vectors = TASK.signals(self.teacher(**model_inputs(english.collate(rows))))["vectors"]
+            vectors = LEARNING.signals(self.teacher(**model_inputs(english.collate(rows))))["vectors"]
             found += [each[: english.signal_lengths[row]] for each, row in zip(vectors, rows, strict=True)]
         return torch.cat(found)
 
-    def epoch(self, teacher: TeacherView, steps: Sequence[np.ndarray]) -> list[dict[str, float]]:
+    def epoch(self, teacher: Teacher, steps: Sequence[np.ndarray]) -> list[dict[str, float]]:
         """Train on some steps; the loss of each and the terms of it."""
-        terms = loss_terms(TASK, CONFIG, padding=False)
+        terms = loss_terms(PARALLEL, CONFIG, padding=False)
         stats = train_epoch(
             self.student,
             EpochData(steps, EpochPairs.of(self.features, steps), self.features.lengths),
-            loss=WeightedLoss(terms, teacher, kd_weight=1.0, parts=TASK.parts),
+            loss=WeightedLoss(terms, teacher, kd_weight=1.0, parts=LEARNING.parts),
             batching=BATCHING,
             timeline=Timeline(first_step=0, total_steps=len(steps), schedule_start=0, schedule_steps=len(steps)),
             seed=1,

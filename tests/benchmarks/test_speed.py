@@ -20,7 +20,6 @@ import pytest
 import ray
 import torch
 import yaml
-from raykd.tasks.qa.task import QATask
 from support.tiny_sweeps import sweep
 from torch import nn
 from transformers import BertConfig, BertForQuestionAnswering, BertTokenizer
@@ -35,9 +34,11 @@ from raykd.executors.capacity import WORKER_ENVIRONMENT
 from raykd.models.cpu import use_cpu_kernels
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.tasks.parallel.model import model_inputs
+from raykd.tasks.qa import QA
 from raykd.tasks.qa.config import QaDistillation
 from raykd.tasks.qa.features import QAFeatures, build_features
-from raykd.tasks.qa.learning import StoredTeacher, model_inputs
+from raykd.tasks.qa.teachers import StoredTeacher
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
 from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
@@ -164,7 +165,7 @@ class Bench:
 
     def __init__(self, features: QAFeatures, folder: Path, *, precision: str = "float32", dropout: float = 0.1) -> None:
         self.context = WorkerContext.open(Store(folder), folder, alone=True, threads=torch.get_num_threads())
-        self.features, self.task = features, QATask()
+        self.features = features
         self.batching = Batching(tokens_per_step=6144, micro_batch_tokens=6144)
         options = EngineOptions(0, "none", precision, 5e-5, 0.0, 1e-8, 1.0)
         student, teacher = new_model(dropout=dropout), new_model()
@@ -176,13 +177,13 @@ class Bench:
 
     def signals(self) -> StoredTeacher:
         """One teacher pass in large batches, as `passes` makes it, and the coefficients of all windows."""
-        flat = {name: torch.zeros(len(self.features.tokens)) for name in self.task.outputs}
+        flat = {name: torch.zeros(len(self.features.tokens)) for name in QA.learning.outputs}
         order = np.argsort(self.features.lengths)
         with torch.no_grad():
             for first in range(0, len(order), 48):
                 indices = order[first : first + 48]
                 outputs = self.teacher(**model_inputs(self.features.collate(indices)))
-                for name, values in self.task.signals(outputs).items():
+                for name, values in QA.learning.signals(outputs).items():
                     for row, index in enumerate(indices):
                         begin, end = self.features.bounds[index : index + 2]
                         flat[name][begin:end] = values[row, : end - begin]
@@ -190,7 +191,7 @@ class Bench:
 
     def epoch(self, teacher: StoredTeacher | None, steps: Any = None) -> float:
         """Seconds of an epoch, or of some of its steps."""
-        terms = loss_terms(self.task, self.config, padding=False)
+        terms = loss_terms(QA, self.config, padding=False)
         return train_epoch(
             self.student,
             EpochData(self.steps if steps is None else steps, self.features, self.features.lengths),

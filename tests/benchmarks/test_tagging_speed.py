@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from raykd.tasks.tagging.task import TaggingTask
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from raykd.config.training import Batching
-from raykd.data import smallworld, smallworld_tags
+from raykd.data import smallworld_tags
 from raykd.data.batching import order_epoch
 from raykd.data.conll import read_languages
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.data.sources import SourceRef
 from raykd.data.tag_format import TagFormat
 from raykd.data.tags import label_set, types_of
@@ -26,9 +26,10 @@ from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, TagModel
 from raykd.results.artifacts import Store
+from raykd.tasks.tagging import TAGGING
 from raykd.tasks.tagging.config import TaggingDistillation
 from raykd.tasks.tagging.features import TagFeatures
-from raykd.tasks.tagging.learning import StoredTeacher
+from raykd.tasks.tagging.teachers import StoredTeacher
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.teaching import Reading
 from raykd.worker.context import WorkerContext
@@ -60,7 +61,7 @@ def read_features(folder: Path) -> TagFeatures:
     else:
         found = smallworld_tags.sentences("train", NUM_SENTENCES, languages=LANGUAGES)
         sentences = [sentence for members in found.values() for sentence in members]
-        smallworld.build_tokenizer(folder)
+        build_tokenizer(folder)
         tokenizer = load_tokenizer(str(folder))
     labels = label_set(types_of((sentence.tags for sentence in sentences), "bioes"), "bioes")
     options = {"languages": LANGUAGES, "labels": labels, "scheme": "bioes", "max_length": 128}
@@ -97,7 +98,7 @@ class Bench:
         model.get_input_embeddings().requires_grad_(False)
         use_cpu_kernels(model)
         self.engine = Engine(model, EngineOptions(0, "none", precision, 5e-5, 0.0, 1e-8, 1.0))
-        self.features, self.readings, self.task = features, random_readings(features), TaggingTask()
+        self.features, self.readings = features, random_readings(features)
         self.steps = order_epoch(features.lengths, BATCHING, seed=1, epoch=0)
 
     def epoch(self, config: TaggingDistillation | None) -> float:
@@ -105,7 +106,7 @@ class Bench:
         teacher, started = None, time.perf_counter()
         if config is not None:
             teacher = StoredTeacher(self.features, self.readings, config, device=torch.device("cpu"))
-        terms = loss_terms(self.task, config or TaggingDistillation(kd_weight=0), padding=False)
+        terms = loss_terms(TAGGING, config or TaggingDistillation(kd_weight=0), padding=False)
         train_epoch(
             self.engine,
             EpochData(self.steps, self.features, self.features.lengths),

@@ -11,9 +11,9 @@ import yaml
 from support.tiny_sweeps import sweep
 
 from raykd.cli import main
-from raykd.config import load_sweep
 from raykd.data import smallworld
 from raykd.models.qa import load_tokenizer, tiny_qa_model
+from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"

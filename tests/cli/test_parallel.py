@@ -9,7 +9,7 @@ from support.tiny_sweeps import pair_sweep
 
 from raykd.cli import main
 from raykd.config.keys import merged
-from raykd.data.smallworld import build_tokenizer
+from raykd.data.smallworld_tokenizer import build_tokenizer
 
 CODES = {"en": "eng", "es": "spa"}
 PAIRS = {

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from raykd.tasks.tagging.task import _summary
 from support.tiny_sweeps import sweep, tag_sweep
 
 from raykd.cli import main
 from raykd.config.keys import merged
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.tasks.tagging.summary import _summary
 
 BLOCKS = {
     "en": ["Ada B-PER\nwrote O", "Rome B-LOC\nis O\nold O"],

@@ -15,7 +15,7 @@ from support.ray_cluster import free_ports
 from support.tiny_sweeps import sweep
 
 from raykd.cli import main
-from raykd.config import load_sweep
+from raykd.plan.file import load_sweep
 from raykd.results.journal import Journal
 from raykd.submit import Cluster, find_token, submission_id
 

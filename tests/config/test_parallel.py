@@ -4,23 +4,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from raykd.plan.file import json_schema
 from support.tiny_sweeps import pair_point, pair_sweep, sweep, tag_sweep
 
-from raykd.config import SweepConfig, load_sweep
-    base_fingerprint,
-    canonical,
-    first_teachers,
-    foreign,
-    generation_zero,
-    point_id,
-    scored_languages,
-    signal_fingerprint,
-)
-from raykd.config.keys import LEAF_KEYS, at_path, merged, with_path
-from raykd.tasks.parallel.config import MultilevelConfig
+from raykd.config.keys import at_path, leaf_keys, merged, point_keys, with_path
 from raykd.errors import ConfigError
+from raykd.plan.file import json_schema, load_sweep, sweep_of
 from raykd.plan.points import make_plan
+from raykd.plan.sweep import SweepConfig
+from raykd.tasks import TASKS
+from raykd.tasks.parallel.config import MultilevelConfig
 from raykd.worker.lineage import GenerationRecord, Lineage
 
 NO_TEACHER = {"distillation": {"kd_weight": 0}}
@@ -57,14 +49,12 @@ def problems(folder: Path, keys: dict) -> list[str]:
         ("base.train", {"source": {"builtin": "small-world", "num_items": 8}}),
         ("base.gguf_file", "x.gguf"),
         ("head", {"kind": "softmax"}),
-        ("student", {"num_layers": 1}),
         ("data.train.rows", [0, 2]),
         ("data.stride", 1),
         ("data.columns", {"tag": 1}),
         ("distillation.temperature", 2),
         ("distillation.objective", "posterior"),
         ("distillation.coefficient", "map_at_k"),
-        ("lineage.keep_first_teachers", True),
         ("evaluation.normalization", "squad"),
         ("training.pad_to_max", True),
     ],
@@ -92,7 +82,7 @@ def test_its_own_keys_are_refused_elsewhere(tmp_path, other, key, value):
 
 
 def test_a_preset_of_question_answering_is_refused_in_one_line(tmp_path):
-    line = "preset: got 'legacy'; presets belong to task qa; leave it out"
+    line = "preset: got 'legacy'; task parallel has no presets; leave it out"
     assert problems(tmp_path, pair_sweep(preset="legacy")) == [line]
 
 
@@ -100,7 +90,7 @@ def test_a_preset_of_question_answering_is_refused_in_one_line(tmp_path):
 def test_every_key_of_its_objectives_can_be_searched(tmp_path, name):
     default = MultilevelConfig.model_fields[name].default
     key = f"distillation.multilevel.{name}"
-    assert key in LEAF_KEYS
+    assert key in leaf_keys(TASKS["parallel"].point)
     (point,) = make_plan(read(tmp_path, pair_sweep(search={"space": {key: [default]}}))).points
     assert point.id == pair_point(**with_path({}, tuple(key.split(".")), default)).id
 
@@ -141,10 +131,11 @@ def test_the_schema_describes_its_sections():
     assert {"TeacherConfig", "MultilevelConfig", "MixingConfig", "ZeroShotConfig"} <= sections.keys()
     assert sections["MultilevelConfig"]["properties"].keys() == MultilevelConfig.model_fields.keys()
     assert all(field["description"] for field in sections["MultilevelConfig"]["properties"].values())
-    names = sections["SearchConfig"]["properties"]["space"]["propertyNames"]["enum"]
+    names = sections["SearchConfigOfParallelPoint"]["properties"]["space"]["propertyNames"]["enum"]
     assert {f"distillation.multilevel.{name}" for name in MultilevelConfig.model_fields} <= {*names}
     assert {"teacher.model", "teacher.pooling", "data.mixing.kind", "evaluation.zero_shot"} <= {*names}
-    assert "parallel" in schema["properties"]["task"]["enum"]
+    (alternative,) = (each for each in schema["oneOf"] if each["properties"]["task"].get("const") == "parallel")
+    assert "task" in alternative["required"] and "teacher" in alternative["properties"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +162,9 @@ def test_optuna_needs_a_teacher_in_the_file(tmp_path):
 
     for key in ("distillation.kd_weight", "distillation.kd_share"):
         (line,) = problems(tmp_path, searched(key, kd_weight=0))
-        assert line.startswith(f"search.space.{key}: the teacher is made before optuna chooses")
+        assert line.startswith(f"search.space.{key}: value 0.0: teachers are made before") or line.startswith(
+            f"search.space.{key}: value 1.0: teachers are made before optuna chooses"
+        )
         assert read(tmp_path, searched(key))
 
 
@@ -187,6 +180,11 @@ def test_optuna_needs_a_teacher_in_the_file(tmp_path):
         ({"data": {"languages": ["es", "es"]}}, "languages holds a language twice"),
         (weights(), "distillation.multilevel: all weights are 0: there is nothing to distil; set kd_weight 0"),
         ({"lineage": {"teacher": "ensemble"}}, "task parallel has one teacher at a time"),
+        ({"lineage": {"keep_first_teachers": True}}, "task parallel has one teacher at a time"),
+        (
+            {"student": {"num_layers": 1}},
+            "student: a student of task parallel starts from base.model; leave",
+        ),
         ({"evaluation": {"epoch_max_items": 0}}, "evaluation.epoch_max_items is 0; task parallel watches each epoch"),
         ({"distillation": {"label_weight": 0, "kd_weight": 0}}, "there is nothing to learn"),
         ({"teacher": {"pooling": "max"}}, "teacher.pooling: got 'max'; must be 'cls' or 'mean'"),
@@ -253,10 +251,9 @@ def test_gathered_relations_need_every_workers_share_in_one_micro_batch(tmp_path
 
 
 def test_the_levels_are_those_that_count():
-    assert pair_point().levels == {"word", "sentence", "structure"}
-    assert pair_point(**weights(structure=10)).levels == {"structure"}
-    assert pair_point(**NO_TEACHER).levels == frozenset()
-    assert pair_point().objective == "multilevel"
+    assert pair_point().config.levels == {"word", "sentence", "structure"}
+    assert pair_point(**weights(structure=10)).config.levels == {"structure"}
+    assert pair_point(**NO_TEACHER).config.levels == frozenset()
 
 
 # Identity ---------------------------------------------------------------------------------------------------------
@@ -277,7 +274,6 @@ SAME = [
     (NO_TEACHER, {"distillation": {"signals": "live"}}),
     (NO_TEACHER, {"lineage": {"teacher": "fixed"}}),
     ({}, {"data": {"mixing": {"exponent": 1}}}),
-    ({}, {"data": {"stride": 1}, "distillation": {"temperature": 9}, "head": {"kind": "softmax"}}),
     ({}, {"evaluation": {"batch_tokens": 64}, "compute": {"executor": "train"}}),
     ({"distillation": {"kd_share": 0.5}}, {"distillation": {"kd_weight": 3, "label_weight": 2}}),
 ]
@@ -319,10 +315,10 @@ def test_two_baselines_with_different_sentence_vectors_are_two_points(tmp_path):
     assert [point.label for point in points] == ["default pooling=cls seed=1", "default pooling=mean seed=1"]
 
 
-def test_the_canonical_form_holds_no_key_of_another_task():
-    missing = object()
-    form = pair_point().recipe
-    assert all(at_path(form, key.split("."), missing) is missing for key in foreign("parallel"))
+def test_a_recipe_holds_no_key_of_another_task():
+    missing, own = object(), {*point_keys(TASKS["parallel"].point)}
+    foreign = {key for task in TASKS.values() for key in point_keys(task.point)} - own
+    assert all(at_path(pair_point().recipe, key.split("."), missing) is missing for key in foreign)
     assert pair_point(**NO_TEACHER).recipe["distillation"] == {"label_weight": 1, "multilevel": {"pooling": "cls"}}
 
 
@@ -365,9 +361,9 @@ def test_stored_words_are_signals_of_their_own(tmp_path):
 
 
 def test_scores_depend_on_what_is_trained_on():
-    assert scored_languages(pair_point()) == ["en", "es", "zh"]
-    assert scored_languages(sweep_of(tag_sweep())) == ["en", "es"]
-    assert scored_languages(sweep_of(sweep())) is None
+    assert pair_point().config.scored_languages == ["en", "es", "zh"]
+    assert sweep_of(tag_sweep()).point.scored_languages == ["en", "es"]
+    assert sweep_of(sweep()).point.scored_languages is None
 
 
 # Lineage ----------------------------------------------------------------------------------------------------------
@@ -377,7 +373,7 @@ def lineage(**config) -> tuple[Lineage, str, str]:
     """The rules of a point, as a job makes them, its generation 0 and its English teacher; generation 0 scores 50."""
     point = pair_point(lineage={"num_generations": 3, "min_delta": 1, "patience": 3, **config})
     (base,), (teacher,) = point.generation_zero, point.first_teachers
-    return Lineage(point.lineage, base, 50.0, (teacher,), (base,)), base, teacher
+    return Lineage(point.config.lineage, base, 50.0, (teacher,), (base,)), base, teacher
 
 
 def records(*scores: float) -> list[GenerationRecord]:

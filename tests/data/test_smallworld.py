@@ -11,13 +11,14 @@ from transformers import AutoTokenizer
 
 from raykd.data import smallworld, smallworld_names
 from raykd.data.smallworld_phrases import CODAS, HAN_CODAS, HAN_SYLLABLES, PHRASES, RELATIONS, SCRIPTS
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.errors import DataError
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    smallworld.build_tokenizer(folder)
+    build_tokenizer(folder)
     return AutoTokenizer.from_pretrained(folder)
 
 
@@ -142,7 +143,7 @@ def test_another_seed_is_another_world():
 def test_the_hash_seed_of_the_process_changes_nothing(tmp_path):
     script = (
         "import hashlib, pathlib; from raykd.data import smallworld;"
-        "folder = pathlib.Path({folder!r}); smallworld.build_tokenizer(folder);"
+        "folder = pathlib.Path({folder!r}); build_tokenizer(folder);"
         "texts = repr(smallworld.parallel_items('dev', 20)) + repr(list(smallworld.corpus(num_items=20)));"
         "print(hashlib.sha256(texts.encode()).hexdigest());"
         "print(*(hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())))"
@@ -218,4 +219,4 @@ def test_names_are_spelled_by_syllables_and_not_known_whole(tokenizer):
 
 def test_a_vocabulary_without_room_for_its_pieces_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"vocab_size: got 100; allowed: [0-9]+ or more"):
-        smallworld.build_tokenizer(tmp_path, vocab_size=100)
+        build_tokenizer(tmp_path, vocab_size=100)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from raykd.data import smallworld, smallworld_tags
+from raykd.data import smallworld_tags
 from raykd.data.smallworld_names import LANGUAGES, SPLITS
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.data.tags import first_bad, label_set, spans, types_of
 from raykd.errors import DataError
 from raykd.tasks.tagging.features import rejoin
@@ -24,7 +25,7 @@ LABELS = label_set(smallworld_tags.TYPES.values(), "bioes")
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    smallworld.build_tokenizer(folder)
+    build_tokenizer(folder)
     return AutoTokenizer.from_pretrained(folder)
 
 

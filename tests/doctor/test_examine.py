@@ -108,7 +108,7 @@ def test_points_that_never_fit_are_named():
 
 
 def test_capacity_refuses_nothing_that_fits():
-    Capacity(((2.0, 0.0),)).refuse_what_never_fits([("small", point())])
+    Capacity(((2.0, 0.0),)).refuse_what_never_fits([("small", point().config)])
 
 
 def test_a_hub_that_does_not_answer_is_a_warning(monkeypatch):

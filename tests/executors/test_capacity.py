@@ -12,7 +12,7 @@ GPU_NODES = Capacity(((16.0, 2.0), (16.0, 2.0)))
 
 
 def plan(capacity: Capacity, *, wanted: int, **compute) -> tuple[WorkerResources, int]:
-    config = point(compute=compute)
+    config = point(compute=compute).config
     worker = capacity.worker(config, wanted=wanted)
     return worker, capacity.concurrency(config, worker)
 
@@ -56,7 +56,7 @@ def test_what_can_never_fit_is_refused_with_what_to_do(capacity, compute):
 
 
 def test_the_driver_of_a_group_finds_room_beside_workers_that_fill_the_machine():
-    worker = TWO_CORES.worker(point(compute={"num_workers": 2}), wanted=1)
+    worker = TWO_CORES.worker(point(compute={"num_workers": 2}).config, wanted=1)
     assert 2 * worker.beside_driver()["CPU"] + 0.01 <= 2
 
 

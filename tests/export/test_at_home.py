@@ -9,31 +9,33 @@ import torch
 from support.finished_sweeps import elsewhere, usage_of
 from support.tiny_sweeps import pair_point, point, tag_point
 
-from raykd.config.identity import Identity
+from raykd.config.point import PointBase
 from raykd.data.batching import batches_for_inference
 from raykd.export.folder import export_point
 from raykd.models.qa import load_tokenizer
 from raykd.predict import Predictor
 from raykd.results.artifacts import Store
 from raykd.results.records import read_records
-from raykd.tasks import TASKS
-from raykd.tasks.qa.learning import best_answers
+from raykd.tasks import TASKS, task_of
+from raykd.tasks.qa.answers import best_answers
 from raykd.tasks.tagging.features import rejoin
+from raykd.tasks.task import Places
 
 
-def inside(root: Path, config: Identity):
+def inside(root: Path, config: PointBase):
     """What the sweep scores: its dev set, and what the delivered model predicts, which gives the recorded scores."""
     (record,) = read_records(root).points
     folder = Store(root).artifact(record.result["artifact"])
-    task = TASKS[config.task]
-    model = task.load_model(str(folder)).eval()
-    dev = task.dev_set(config, load_tokenizer(str(folder)), folder=root, artifact=folder)
+    task = task_of(config)
+    model, places = task.model.load(str(folder)).eval(), Places(folder=root, base=folder, teacher=folder)
+    dev = task.data.scored_set(config, load_tokenizer(str(folder)), places=places)
     predictions = []
     with torch.no_grad():
         for micro in batches_for_inference(dev.features.lengths, tokens=4096, rank=0, world_size=1):
             batch = dev.features.collate(micro.indices)
-            predictions += task.predict(model(**task.model_inputs(batch)), batch, micro.indices, config.evaluation)
-    scored = task.score(predictions, dev, config.evaluation)
+            outputs = model(**task.model.inputs(batch))
+            predictions += task.learning.predict(outputs, batch, micro.indices, config.evaluation)
+    scored = task.learning.score(predictions, dev, config.evaluation)
     assert (scored.scores, scored.outcomes) == (record.result["scores"], record.outcomes)
     return dev, predictions
 
@@ -44,7 +46,7 @@ def logits_inside(root: Path, asked: dict[str, str]) -> np.ndarray:
     (record,) = read_records(root).points
     folder = str(Store(root).artifact(record.result["artifact"]))
     encoded = load_tokenizer(folder)(asked["question"], asked["context"], return_tensors="pt")
-    outputs = TASKS["qa"].load_model(folder).eval()(**encoded)
+    outputs = TASKS["qa"].model.load(folder).eval()(**encoded)
     return np.stack([outputs.start_logits, outputs.end_logits])
 
 
@@ -53,7 +55,7 @@ def test_an_exported_model_answers_the_same_questions_with_the_same_spans_as_ins
     sweep, tmp_path, max_length
 ):
     data = {"max_length": max_length, "stride": 8, "max_question_length": 20}
-    config, root = point(data=data), sweep("qa", data=data)
+    config, root = point(data=data).config, sweep("qa", data=data)
     dev, predictions = inside(root, config)
     assert (len(dev.features) > len(dev.examples)) == (max_length == 44)
     expected = best_answers(dev.features, dev.examples, predictions)
@@ -83,7 +85,7 @@ def test_an_exported_tagger_gives_the_labels_of_the_sweep(sweep, tmp_path, head)
     # Enough for labels other than O.
     base = {"train": {"source": {"num_items": 96}, "epochs": 4}}
     changes = {"head": head, "base": base, "lineage": {"num_generations": 1, "epochs_per_generation": 10}}
-    config, root = tag_point(**changes), sweep("tagging", **changes)
+    config, root = tag_point(**changes).config, sweep("tagging", **changes)
     dev, predictions = inside(root, config)
     expected = rejoin(dev.features, [tags for _, tags in sorted(predictions)])
     labels = [list(expected[number]) for number in range(len(dev.sentences))]
@@ -109,8 +111,8 @@ def test_an_exported_encoder_gives_the_sentence_vectors_of_the_sweep(sweep, tmp_
         usage_of(out) + "import json\nprint(json.dumps([sentences, vectors.tolist()]))", folder=tmp_path
     )
     sentences, vectors = json.loads(printed)
-    tokenizer, model = load_tokenizer(str(artifact)), TASKS["parallel"].load_model(str(artifact)).eval()
+    tokenizer, model = load_tokenizer(str(artifact)), TASKS["parallel"].model.load(str(artifact)).eval()
     with torch.no_grad():
         expected = model(**tokenizer(sentences, padding=True, return_tensors="pt")).sentence
-    assert pair_point(**changes).distillation.multilevel.pooling == model.pooling == pooling
+    assert pair_point(**changes).config.distillation.multilevel.pooling == model.pooling == pooling
     np.testing.assert_allclose(vectors, expected, atol=1e-5)

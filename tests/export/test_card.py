@@ -80,19 +80,22 @@ def test_only_a_base_model_of_the_hub_is_named_as_one(name, is_one):
 
 def test_methods_in_words():
     fading = Schedule(start=1, end=0)
-    skd = point(distillation={"coefficient": "map_at_k", "k": 5, "temperature": 4, "kd_weight": fading.model_dump()})
+    skd = point(
+        distillation={"coefficient": "map_at_k", "k": 5, "temperature": 4, "kd_weight": fading.model_dump()}
+    ).config
     assert "over 2 generations of 1 epoch." in method(skd)
     assert list(knobs(skd))[:2] == [
         "label term: weight 1",
         "KD term: weight 1 to 0 (linear, until 1 of the lineage); forward KL of start and end at temperature 4, "
         "weighted for each example by the teacher's average precision at 5",
     ]
-    assert method(point(distillation={"kd_weight": 0})).startswith("A baseline of self-distillation")
-    assert len(list(knobs(point(distillation={"kd_weight": 0})))) == 3
-    tagger = tag_point(distillation={"objective": "top_wk", "k": 3}, lineage={"min_delta": 0.5})
+    baseline = point(distillation={"kd_weight": 0}).config
+    assert method(baseline).startswith("A baseline of self-distillation")
+    assert len(list(knobs(baseline))) == 3
+    tagger = tag_point(distillation={"objective": "top_wk", "k": 3}, lineage={"min_delta": 0.5}).config
     assert "objective top_wk, 3 paths" in list(knobs(tagger))[1] and "rose by 0.5 points" in list(knobs(tagger))[2]
-    assert "word 1, sentence 1, structure 10" in list(knobs(pair_point()))[1]
-    assert "Its teacher is `builtin:tiny`." in method(pair_point(lineage={"num_generations": 1}))
+    assert "word 1, sentence 1, structure 10" in list(knobs(pair_point().config))[1]
+    assert "Its teacher is `builtin:tiny`." in method(pair_point(lineage={"num_generations": 1}).config)
 
 
 def test_a_card_without_scores_of_generation_0_or_versions_is_written_all_the_same(sweep):
@@ -100,5 +103,5 @@ def test_a_card_without_scores_of_generation_0_or_versions_is_written_all_the_sa
     (record,) = records.points
     bare = type(records)(records.root, {"config": {"name": "bare"}}, records.points, ())
     model = load_qa_model(str(records.root / "artifacts" / record.result["artifact"]))
-    text = model_card(Subject(bare, record, point(), {}, model, "pass", has_onnx=False))
+    text = model_card(Subject(bare, record, point().config, {}, model, "pass", has_onnx=False))
     assert "| XLT F1 |" in text and "generation 0 |" not in text

@@ -15,7 +15,7 @@ from raykd.predict import Predictor
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.records import read_records
-from raykd.tasks.form import FORMS, QAForm
+from raykd.tasks.qa.form import QaForm
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_lineage_that_ends_where_it_began_delivers_generation_0(tmp_path, out)
     assert done.point.result["artifact"] == done.point.base
     assert "this model is generation 0" in (out / "README.md").read_text()
     # Its record does not tell how texts are cut; the exported folder does.
-    assert Predictor.load(out).reading.max_length == point().data.max_length
+    assert Predictor.load(out).reading.max_length == point().config.data.max_length
 
 
 def test_a_bilstm_is_refused_by_name(tmp_path, out):
@@ -130,7 +130,7 @@ def test_a_bilstm_is_refused_by_name(tmp_path, out):
     assert Predictor.load(f"{tmp_path / 'results'}#best").label(["Ada", "was", "born"]).words == ("Ada", "was", "born")
 
 
-class _Wrong(QAForm):
+class _Wrong(QaForm):
     """A conversion with a mistake in it."""
 
     def plain(self, model):
@@ -142,7 +142,7 @@ class _Wrong(QAForm):
 
 
 def test_a_model_that_answers_differently_gets_no_name(root, out, monkeypatch):
-    monkeypatch.setitem(FORMS, "qa", _Wrong())
+    monkeypatch.setattr("raykd.tasks.qa.form.QaForm", _Wrong)
     assert "answers differently: a logit is off by 0.001" in refused(ArtifactError, root, out)
 
 

@@ -14,9 +14,11 @@ from transformers import (
 )
 
 from raykd.errors import DataError
-from raykd.models.plain import load_plain, plain_qa, plain_tagger
+from raykd.models.plain import plain_qa, plain_tagger
 from raykd.models.qa import SpanModel
 from raykd.models.tagging import TagHead, TagModel
+from raykd.tasks.qa.form import QaForm
+from raykd.tasks.tagging.form import TaggingForm
 
 SIZES = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 32}
 IDS = torch.tensor([[2, 7, 8, 9, 3], [2, 11, 12, 3, 0]])
@@ -39,6 +41,11 @@ def without_a_qa_class():
     return Gemma3TextModel(Gemma3TextConfig(**SIZES, **heads))
 
 
+def loaded(form, folder):
+    """A plain model of a task from its folder, as an export loads it."""
+    return form.auto_class.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+
+
 @torch.no_grad()
 def same(one, other, *names) -> bool:
     inputs = {"input_ids": IDS, "attention_mask": MASK}
@@ -52,7 +59,7 @@ def test_a_span_head_on_a_backbone_becomes_the_class_that_transformers_has_for_i
     torch.nn.init.normal_(model.span_head.bias)
     plain = plain_qa(model)
     plain.save_pretrained(tmp_path)
-    again = load_plain("qa", tmp_path)
+    again = loaded(QaForm, tmp_path)
     assert type(again).__name__.endswith("ForQuestionAnswering")
     assert same(model, again, "start_logits", "end_logits")
 
@@ -66,7 +73,7 @@ def test_a_backbone_without_such_a_class_is_refused():
 def test_a_linear_head_becomes_a_token_classifier_with_the_names_of_the_labels(encoder, tmp_path):
     model = TagModel(encoder(), TagHead(LABELS)).eval()
     plain_tagger(model).save_pretrained(tmp_path)
-    again = load_plain("tagging", tmp_path)
+    again = loaded(TaggingForm, tmp_path)
     assert again.config.id2label == dict(enumerate(LABELS))
     words = {"first": torch.tensor([[1, 2]] * 2), "last": torch.tensor([[1, 2]] * 2), "word_mask": torch.ones(2, 2) > 0}
     with torch.no_grad():

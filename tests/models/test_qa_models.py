@@ -17,7 +17,7 @@ from transformers import (
     Qwen2Model,
 )
 
-from raykd.data.smallworld import build_tokenizer
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.errors import DataError
 from raykd.models.qa import SpanModel, load_qa_model, load_tokenizer, shrink, tiny_qa_model
 

@@ -25,7 +25,7 @@ def journal(tmp_path: Path) -> Journal:
 
 def record(journal: Journal, plan: Plan) -> None:
     """What a run leaves of its points."""
-    journal.write_sweep({"config": plan.sweep.model_dump(mode="json"), "points": [point.id for point in plan.points]})
+    journal.write_sweep({"config": plan.sweep.to_json(), "points": [point.id for point in plan.points]})
     for point in plan.points:
         journal.add(point.id, {"label": point.label, "config": point.config.model_dump(mode="json")})
 

@@ -8,29 +8,28 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.tiny_sweeps import pair_sweep, tag_sweep
+from support.tiny_sweeps import identity_of, pair_sweep, tag_sweep
 
-from raykd.config import Identity, load_sweep
-from raykd.config.explain import check
+from raykd.config.identity import Identity
 from raykd.config.keys import merged, with_path
 from raykd.errors import ConfigError
-from raykd.plan.file import sweep_of
+from raykd.plan.file import load_sweep, sweep_of
 from raykd.plan.points import expand, make_plan, suggested_point
-from raykd.plan.sweep import SweepConfig
+from raykd.plan.sweep import SweepConfig, SweepKeys
 
 POINT = {"data": {"train": {"path": "train.json"}}, "evaluation": {"source": {"path": "dev.json"}}}
 
 
 def point(change: dict[str, Any] | None = None) -> Identity:
-    config, problems = check(Identity, merged(POINT, change or {}))
-    assert config, problems
-    return config
+    return identity_of(merged(POINT, change or {}))
 
 
 def sweep(change: dict[str, Any] | None = None) -> SweepConfig:
-    config, problems = check(SweepConfig, merged({"name": "small", **POINT}, change or {}))
-    assert config, problems
-    return config
+    """Not through a file's checks, which would refuse what is to be refused here."""
+    raw = merged({"name": "small", **POINT}, change or {})
+    keys = SweepKeys.model_validate({key: value for key, value in raw.items() if key in SweepKeys.model_fields})
+    own = identity_of({key: value for key, value in raw.items() if key not in SweepKeys.model_fields}).config
+    return SweepConfig(**dict(keys), point=own)
 
 
 def searching(*, methods: Any = None, seeds: Any = None, **search: Any) -> SweepConfig:
@@ -225,9 +224,7 @@ def test_a_plan_counts_each_teacher_of_tagging_and_one_pass_over_its_own_sentenc
     """3 budgets and 2 objectives: 2 monolingual teachers are made once, their signals once for each budget."""
     space = grid(data__budget=[4, 8, 12], distillation__objective=["posterior", "top_k"])
     keys = tag_sweep(search={"space": space}, methods={"ce": {"distillation": {"kd_weight": 0}}, "kd": {}})
-    config, problems = check(SweepConfig, keys)
-    assert config, problems
-    plan = make_plan(config)
+    plan = make_plan(sweep_of(keys))
     assert len(plan.points) == 3 + 3 * 2  # the baseline has no objective
     assert (len(plan.bases), len(plan.generation_zero), len(plan.signals)) == (1, 2, 3)
     assert plan.num_signal_passes == 3 + 6 * 1  # and one later teacher a point

@@ -7,7 +7,7 @@ import pytest
 from support.tiny_sweeps import pair_sweep, sweep, tag_sweep
 
 from raykd.cli import main
-from raykd.data import smallworld
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.errors import ConfigError
 from raykd.models.qa import load_tokenizer
 from raykd.plan.cost import Sizes, signal_bytes
@@ -44,11 +44,11 @@ def trained(root: Path, *speeds: float) -> str:
 def test_the_disk_that_word_vectors_take_is_what_the_task_stores(tmp_path):
     config = planned(pair_sweep(data={"budget": "all", "train": {"num_items": 200}})).points[0].config
     items = parallel_data.load_items(config.data, folder=tmp_path)
-    smallworld.build_tokenizer(tmp_path)
+    build_tokenizer(tmp_path)
     tokenizer = load_tokenizer(str(tmp_path))
     features = build_pair_features(items.all(), tokenizer, tokenizer, max_length=config.data.max_length)
     stored = int(features.english.signal_lengths.sum()) * 64 * 2
-    sizes = Sizes(total_items=200, widths=(64, 64), texts=TASKS["parallel"].data.texts(items))
+    sizes = Sizes(total_items=200, widths=(64, 64), texts=TASKS["parallel"].data.items(config, folder=tmp_path).texts)
     assert signal_bytes(config, sizes, first=True) == pytest.approx(stored, rel=0.2)
 
 

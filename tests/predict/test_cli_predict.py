@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from raykd.cli import main
-from raykd.data import smallworld
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.models.encoder import tiny_sentence_encoder
 from raykd.models.qa import load_tokenizer, tiny_qa_model
 from raykd.models.tagging import TagHead, tiny_tag_model
@@ -21,7 +21,7 @@ LABELS = ("B-LOC", "I-LOC", "O")
 def models(tmp_path_factory) -> Path:
     """A folder with a random model of each kind: `qa`, `tagger`, `encoder`."""
     root = tmp_path_factory.mktemp("models")
-    smallworld.build_tokenizer(root)
+    build_tokenizer(root)
     tokenizer = load_tokenizer(str(root))
     made = {
         "qa": tiny_qa_model(tokenizer, seed=1),

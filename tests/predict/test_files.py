@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raykd.predict.files import Question, read_questions, read_sentences
 
 from raykd.errors import DataError
+from raykd.tasks.qa.files import Question, read_questions
+from raykd.tasks.tagging.files import read_sentences
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:

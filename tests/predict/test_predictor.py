@@ -8,14 +8,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raykd.predict.predictor import CANDIDATES
-from raykd.predict.reading import Reading, task_of
 
 from raykd.data import smallworld, smallworld_tags
 from raykd.errors import DataError
 from raykd.models.qa import SpanModel, load_tokenizer, tiny_qa_model
 from raykd.models.tagging import TagHead, tiny_tag_model
 from raykd.predict import Predictor
+from raykd.tasks.predictor import Reading
+from raykd.tasks.qa.predictor import CANDIDATES, QaPredictor
+from raykd.tasks.tagging.predictor import TaggingPredictor
 
 LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 
@@ -37,7 +38,7 @@ def qa_folder(tokenizer, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def qa(qa_folder) -> Predictor:
+def qa(qa_folder) -> QaPredictor:
     return Predictor.load(qa_folder)
 
 
@@ -54,7 +55,7 @@ def tagger_folder(tokenizer, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tagger(tagger_folder) -> Predictor:
+def tagger(tagger_folder) -> TaggingPredictor:
     return Predictor.load(tagger_folder)
 
 
@@ -167,10 +168,12 @@ def test_texts_are_cut_as_in_the_sweep_where_the_folder_tells_how(qa_folder, tmp
 
 
 def test_what_a_folder_is_for_is_told_by_its_files(qa_folder, tagger_folder, tokenizer, tmp_path):
-    assert (task_of(qa_folder), task_of(tagger_folder)) == ("qa", "tagging")
+    kinds = [type(Predictor.load(folder)) for folder in (qa_folder, tagger_folder)]
+    assert kinds == [QaPredictor, TaggingPredictor]
     spans = SpanModel(tiny_qa_model(tokenizer, seed=1).bert)
     spans.save_pretrained(tmp_path, state_dict=spans.state_dict())
-    assert task_of(tmp_path) == "qa"
+    tokenizer.save_pretrained(tmp_path)
+    assert type(Predictor.load(tmp_path)) is QaPredictor
 
 
 @pytest.mark.parametrize(

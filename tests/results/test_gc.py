@@ -8,6 +8,7 @@ import torch
 from support.tiny_sweeps import point
 
 from raykd import cli
+from raykd.config.digest import dump
 from raykd.config.identity import Identity
 from raykd.errors import ArtifactError, LeaseHeldError
 from raykd.report.leaderboard import leaderboard
@@ -42,7 +43,7 @@ def add(store: Store, status: str, *, seed: int, **changes) -> Identity:
     config = point(seed=seed, **changes)
     journal, name = Journal(store), config.id
     described = {"id": name, "method": "skd", "label": f"seed={seed}", "varied": {"seed": seed}, "base": "base"}
-    journal.add(name, {**described, "config": config.model_dump(mode="json")})
+    journal.add(name, {**described, "config": dump(config.config)})
     journal.start(name)
     journal.write_epoch(name, 1, {"epoch": 1})
     for generation in (1, 2):

@@ -12,6 +12,7 @@ from support.racing_processes import ROUNDS, copies, winners
 from support.tiny_sweeps import point
 
 from raykd import cli
+from raykd.config.digest import dump
 from raykd.errors import ArtifactError, CapacityError, StorageError
 from raykd.report.leaderboard import leaderboard
 from raykd.results.artifacts import Store
@@ -180,8 +181,7 @@ class Machine:
         ready(self.context, self.point)
         self.journal.write_sweep({"name": "tiny", "points": [self.id], "data": {}})
         varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.point.base}
-        config = self.point.config.model_dump(mode="json")
-        self.journal.add(self.id, {"id": self.id, **varied, "config": config})
+        self.journal.add(self.id, {"id": self.id, **varied, "config": dump(self.point.config)})
 
     def run(self, *, epochs: int | None = None) -> dict | None:
         """Run to the end, or die after so many epochs."""

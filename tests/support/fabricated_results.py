@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from raykd.config.digest import dump
 from raykd.plan.file import load_sweep
 from raykd.plan.points import Point, expand
 from raykd.results.artifacts import Store
@@ -42,7 +43,7 @@ def fabricate(
     journal.write_sweep(
         {
             "name": sweep.name,
-            "config": sweep.model_dump(mode="json"),
+            "config": sweep.to_json(),
             "points": [point.id for point in points],
             "versions": {"raykd": "0.1.0", "torch": "2.13.0"},
             "hardware": {
@@ -61,9 +62,9 @@ def fabricate(
 
 
 def _add(journal: Journal, point: Point, status: str) -> None:
-    config = point.config.model_dump(mode="json")
+    config = dump(point.config)
     described = {"id": point.id, "method": point.method, "label": point.label, "varied": point.varied, "config": config}
-    journal.add(point.id, {**described, "base": point.config.base})
+    journal.add(point.id, {**described, "base": point.base})
     if status == "pending":
         return
     journal.start(point.id)
@@ -80,9 +81,9 @@ def _add(journal: Journal, point: Point, status: str) -> None:
 
 
 def _score_base(journal: Journal, points: Sequence[Point]) -> None:
-    for point in {point.config.base: point for point in points}.values():
+    for point in {point.base: point for point in points}.values():
         scores, outcomes = _scored(point.config.task, point.config.evaluation.languages, 20.0, point)
-        base = point.config.base
+        base = point.base
         record = {"base": base, "model": point.config.base.model, "final": scores, "outcomes": outcomes}
         journal.store.write_json(f"scores/{base}.json", record)
 

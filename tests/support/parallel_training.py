@@ -16,7 +16,8 @@ from raykd.models.multilevel import MultilevelModel
 from raykd.tasks import TASKS
 from raykd.tasks.parallel.config import MultilevelConfig, ParallelDistillation
 from raykd.tasks.parallel.features import PairFeatures
-from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher
+from raykd.tasks.parallel.teachers import LiveTeacher
+from raykd.tasks.parallel.terms import EpochPairs
 from raykd.tasks.parallel.windows import build_pair_features
 from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
 from raykd.worker.training import loss_terms
@@ -108,7 +109,7 @@ def trained(
     stats = train_epoch(
         Gradients(model),
         EpochData([step], EpochPairs.of(pairs, [step]), pairs.lengths),
-        loss=WeightedLoss(loss_terms(task, config, padding=False), teacher, **WEIGHTS, parts=task.parts),
+        loss=WeightedLoss(loss_terms(task, config, padding=False), teacher, **WEIGHTS, parts=task.learning.parts),
         batching=batching,
         timeline=Timeline(first_step=0, total_steps=1, schedule_start=0, schedule_steps=1),
         seed=0,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from raykd.config.digest import dump
 from raykd.plan.file import sweep_of
 from raykd.results.journal import Journal
 from raykd.trackers import Trackers
@@ -54,7 +55,7 @@ def fill(root: Path | str) -> Journal:
     journal.write_sweep({"name": "tiny", "points": list(POINTS), "versions": {"raykd": "1.2"}})
     for point_id, method in POINTS.items():
         described = {"id": point_id, "method": method, "label": f"{method} seed=1", "varied": {"seed": 1}}
-        journal.add(point_id, {**described, "base": "base", "config": point().model_dump(mode="json")})
+        journal.add(point_id, {**described, "base": "base", "config": dump(point().config)})
     return journal
 
 

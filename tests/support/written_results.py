@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from raykd.config.digest import dump
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from support.tiny_sweeps import point as point_of
@@ -13,7 +14,7 @@ COLUMNS = {"xlt_f1": "XLT F1", "gxlt_f1": "G-XLT F1"}
 
 def begin(root: Path | str, *ids: str, **search: Any) -> Journal:
     """A sweep of these points, none of them recorded yet; without any, one whose searcher chooses them."""
-    config = {**point_of().model_dump(mode="json"), "search": {"num_points": len(ids), **search}}
+    config = {**dump(point_of().config), "search": {"num_points": len(ids), **search}}
     journal = Journal(Store(root))
     journal.write_sweep({"name": "few-shot", "points": list(ids), "config": config})
     return journal
@@ -21,7 +22,7 @@ def begin(root: Path | str, *ids: str, **search: Any) -> Journal:
 
 def add(journal: Journal, point_id: str, label: str | None = None, *, epochs: int = 3, **varied: Any) -> None:
     """Record a point of so many generations of one epoch."""
-    config = point_of(lineage={"num_generations": epochs}).model_dump(mode="json")
+    config = dump(point_of(lineage={"num_generations": epochs}).config)
     described = {"id": point_id, "method": "skd", "label": label or f"skd {point_id}", "varied": varied, "base": "b"}
     journal.add(point_id, {**described, "config": config})
 

@@ -2,7 +2,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from raykd.data.smallworld import build_tokenizer
+from raykd.data.smallworld_tokenizer import build_tokenizer
 
 CHARACTERS = [chr(code) for block in ((33, 127), (0x0E01, 0x0E3B), (0x0E40, 0x0E4F)) for code in range(*block)]
 CHARACTERS += list("北京是中国的首都人口很多éüß")

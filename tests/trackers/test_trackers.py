@@ -12,12 +12,9 @@ from support.tiny_sweeps import sweep
 from support.tracked_sweep import fill, report, trackers
 
 from raykd.cli import main
-from raykd.config import load_sweep
 from raykd.config.trackers import MlflowConfig, TrackersConfig, WandbConfig
 from raykd.errors import ConfigError, LeaseLostError
-from raykd.results.artifacts import Store
-from raykd.results.journal import Journal
-from raykd.storage import no_fence
+from raykd.plan.file import load_sweep
 from raykd.trackers import check_trackers, follower
 from raykd.trackers.follower import Follower
 from raykd.trackers.run import Ledger
@@ -57,9 +54,8 @@ def follow(memory, journal):
     """A follower of that tracker, at work."""
     started = []
 
-    def follow(*points: str, fence=no_fence) -> Follower:
-        fenced = Journal(Store(journal.store.root, fence))
-        begun = Follower("memory", lambda: memory, Ledger.begin(fenced), points)
+    def follow(*points: str, guard=lambda: None) -> Follower:
+        begun = Follower("memory", lambda: memory, Ledger.begin(journal, guard), points)
         begun.start()
         started.append(begun)
         return begun
@@ -170,7 +166,7 @@ def test_a_run_that_lost_its_folder_tells_nothing_more(follow, memory, journal):
     journal.store.write_json("tracked.json", {"id": "tiny-1"})
     journal.write_epoch("a1", 1, report(1))
     journal.write_epoch("b1", 1, report(1))
-    begun = follow("a1", "b1", fence=lost)
+    begun = follow("a1", "b1", guard=lost)
     begun.join(10)
     assert not begun.is_alive()
     assert memory.runs == []

@@ -3,7 +3,7 @@
 import pytest
 from support.tiny_sweeps import pair_point
 
-from raykd.data.smallworld import build_tokenizer
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.results.artifacts import Store
 from raykd.worker.context import WorkerContext
 
@@ -31,7 +31,6 @@ def test_points_with_and_without_a_label_term_read_what_their_terms_need(context
 
 def test_points_that_differ_in_knobs_alone_share_their_pairs(context):
     other = pair_point(distillation={"multilevel": {"structure_temperature": 0.1}}, training={"learning_rate": 1})
-    base = PLAIN.base
     assert context.train_set(PLAIN) is context.train_set(other)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from raykd.config.base import Schedule
 from raykd.config.training import Batching
 from raykd.data.batching import order_epoch
+from raykd.tasks.qa.config import QaTraining
 from raykd.worker.loop import EpochData, Terms, Timeline, WeightedLoss, learning_rate_at, train_epoch
 
 # The learning rate ------------------------------------------------------------------------------------------------
@@ -141,6 +142,9 @@ def run(engine: Torch, batching: Batching, *, epoch: int = 0, **options):
 
 def by_examples(examples: int = 7, **options) -> Batching:
     return Batching(tokens_per_step=None, examples_per_step=examples, learning_rate=0.1, **options)
+
+
+PADDED = QaTraining(tokens_per_step=None, examples_per_step=7, learning_rate=0.1, pad_to_max=True)
 
 
 def test_losses_and_weights_are_those_of_a_plain_full_batch():
@@ -290,7 +294,7 @@ def test_boundaries_are_those_between_steps_of_the_epoch():
 def test_batches_are_padded_to_the_width_of_all_features_only_where_that_was_asked_for():
     tight, wide = Features(), Features()
     run(Torch(MODEL), by_examples(), features=tight)
-    run(Torch(MODEL), by_examples(pad_to_max=True), features=wide, lengths=np.full(NUM_FEATURES, 48))
+    run(Torch(MODEL), PADDED, features=wide, lengths=np.full(NUM_FEATURES, 48))
     assert (tight.widths, wide.widths) == ({None}, {48})
 
 

@@ -32,7 +32,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, Distil
 from raykd.config.identity import Identity
 from raykd.config.keys import merged
 from raykd.data.batching import order_epoch, split_step
-from raykd.data.smallworld import build_tokenizer
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.errors import DataError
 from raykd.models.encoder import SENTENCE_CONFIG
 from raykd.results.journal import Journal

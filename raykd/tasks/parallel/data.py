@@ -231,10 +231,7 @@ class ParallelReader:
         english = {pair.english: len(pair.english.split()) for pair in pairs}
         other = fmean(len(pair.other.split()) for pair in pairs)
         tokens = 3 + PIECES_PER_WORD * (fmean(english[pair.english] for pair in pairs) + other)
-        # The other examples pair an English sentence with itself.
-        share = len(config.data.languages) / config.examples_per_item
-        distinct = share * len(english) / len(pairs)
-        texts = TextSizes(tokens=tokens, words=fmean(english.values()), distinct=distinct)
+        texts = TextSizes(tokens=tokens, words=fmean(english.values()), distinct=len(english) / len(pairs))
         return Items(found, min(map(len, found.pairs.values())), hash_pairs(pairs), texts)
 
     def draw(self, config: ParallelPoint, items: PairItems) -> None:
@@ -267,7 +264,9 @@ class ParallelReader:
             check_models(configs, locate=locate)
 
     def signal_bytes(self, config: ParallelPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
-        return texts.distinct * (1 + texts.words * ("word" in config.levels)) * width * 2  # float16
+        # Examples that are no pairs are an English sentence beside itself.
+        pairs = len(config.data.languages) / config.examples_per_item
+        return pairs * texts.distinct * (1 + texts.words * ("word" in config.levels)) * width * 2  # float16
 
     def train_set(self, config: ParallelPoint, tokenizer: Any, *, items: PairItems, places: Places) -> TrainSet:
         from raykd.tasks.parallel.sets import train_set

@@ -12,6 +12,7 @@ from raykd.models.files import SENTENCE_CONFIG
 from raykd.models.plain import plain_encoder
 from raykd.tasks.form import LANGUAGES, Batch, borders, plain_inputs
 from raykd.tasks.parallel.config import ParallelPoint
+from raykd.tasks.plain import PlainForm
 
 _PARALLEL = """\
 import torch
@@ -29,13 +30,15 @@ print(torch.cosine_similarity(vectors[0], vectors[1], dim=0).item())"""
 _MEAN = 'torch.stack([row[mask.bool()].mean(dim=0) for row, mask in zip(hidden, encoded["attention_mask"])])'
 
 
-class EncoderForm:
+class EncoderForm(PlainForm):
     """Hidden states."""
 
     outputs = ("last_hidden_state",)
     auto_class = AutoModel
     own_files = (SENTENCE_CONFIG,)
-    plain = staticmethod(plain_encoder)
+
+    def plain(self, model: Any) -> Any:
+        return plain_encoder(model)
 
     def load_options(self, kind: type[Any]) -> dict[str, Any]:
         has_pooler = "add_pooling_layer" in inspect.signature(kind).parameters
@@ -49,9 +52,6 @@ class EncoderForm:
 
     def answers(self, model: Any, batch: Batch) -> list[Tensor]:
         return [model.hidden(**plain_inputs(batch))]
-
-    def aligned(self, outputs: Sequence[Tensor], batch: Batch, model: Any) -> list[Tensor]:
-        return list(outputs)
 
     def decisions(self, answers: Sequence[Tensor], batch: Batch, model: Any) -> list[Any]:
         return []

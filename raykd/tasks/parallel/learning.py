@@ -84,7 +84,3 @@ class ParallelLearning(PlainLearning):
     ) -> Scored:
         """Retrieval, zero-shot classification, what tells a collapse, and what was hit."""
         return score_sentences(predictions, scored)
-
-    def combine(self, scored: Mapping[str | None, Scored]) -> Scored:
-        """Generation 0 is one model."""
-        return scored[None]

@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from raykd.config.base import never_positive
-from raykd.data import smallworld
 from raykd.models.encoder import SentenceEncoder, load_sentence_encoder, tiny_sentence_encoder, vector_size
 from raykd.models.multilevel import MultilevelModel, MultilevelOptions
 from raykd.models.qa import load_tokenizer
 from raykd.tasks.parallel.checks import check_sizes
 from raykd.tasks.parallel.config import ParallelPoint
+from raykd.tasks.plain import PlainModel
 
 _ENCODED = ("input_ids", "attention_mask", "token_type_ids", "first", "word_mask")
 _TEACHER_SEED = 1
@@ -24,11 +24,8 @@ def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: batch[name] for name in _ENCODED if name in batch}
 
 
-class ParallelModel:
+class ParallelModel(PlainModel):
     """See `raykd.tasks.task.TaskModel`."""
-
-    def build_tiny_tokenizer(self, folder: Path) -> None:
-        smallworld.build_tokenizer(folder)
 
     def tiny(self, config: ParallelPoint, tokenizer: Any, *, items: Any, seed: int) -> SentenceEncoder:
         return tiny_sentence_encoder(tokenizer, seed=seed, pooling=config.distillation.multilevel.pooling)
@@ -42,9 +39,6 @@ class ParallelModel:
 
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return model_inputs(batch)
-
-    def check_alike(self, teacher: Path, base: Path) -> None:
-        """Nothing to compare: there is no label set."""
 
     def to_train(self, model: SentenceEncoder, config: ParallelPoint, *, teacher: Path) -> MultilevelModel:
         """The student with the heads that its training needs; the seed of the point draws them.

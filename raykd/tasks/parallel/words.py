@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from raykd.models.files import SENTENCE_CONFIG
-from raykd.tasks.info import Folders, Info, Words
+from raykd.tasks.info import Folders, Info, Words, starter_in
 from raykd.tasks.parallel.config import ParallelPoint
 
 
@@ -22,7 +22,7 @@ def _limits(config: ParallelPoint) -> Iterator[str]:
 INFO = Info(
     name="parallel",
     title="parallel text",
-    package=__package__,
+    read_starter=starter_in(__package__),
     folders=Folders(files=(SENTENCE_CONFIG,), any_encoder=True),
     # Sentences, masked words and masked pieces are a pass each.
     passes=3,

@@ -1,7 +1,7 @@
 """The data of the QA task: budgets of parallel items, cells for scoring, labelled items for generation 0."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from raykd.data.sources import SourceRef
 from raykd.data.squad import read_cells, read_flat, read_parallel, sample
 from raykd.errors import DataError
 from raykd.tasks.qa.config import QaData, QaEvaluation, QaLabelTraining, QaPoint
-from raykd.tasks.readers import scored_sources
+from raykd.tasks.readers import PlainReader, scored_sources
 from raykd.tasks.sizes import Items, TextSizes
 from raykd.tasks.task import Features, Places, ScoredSet, TrainSet
 
@@ -143,7 +143,7 @@ def _reference(source: Source) -> SourceRef:
     return SourceRef(path=source.path, hub=source.hub, hub_config=source.hub_config, split=source.split)
 
 
-class QaReader:
+class QaReader(PlainReader):
     """See `raykd.tasks.task.TaskData`."""
 
     def items(self, config: QaPoint, *, folder: Path) -> Items:
@@ -160,9 +160,6 @@ class QaReader:
     def count_labelled(self, config: QaPoint, items: ParallelQA | None, *, folder: Path) -> tuple[int, str]:
         found = list(load_labelled(_label_training(config), folder=folder))
         return len(found), hash_examples(found)
-
-    def check_models(self, configs: Sequence[QaPoint], *, locate: Callable[[str], str]) -> None:
-        """Nothing: they are checked when they are loaded."""
 
     def signal_bytes(self, config: QaPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
         return tokens * 2 * 4  # a start and an end, float32

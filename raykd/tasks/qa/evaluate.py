@@ -8,10 +8,10 @@ import torch
 from raykd.config.base import Source
 from raykd.data.batching import batches_for_inference
 from raykd.models.qa import load_qa_model, load_tokenizer
+from raykd.tasks.form import plain_inputs
 from raykd.tasks.qa.answers import answer_rows, collect_ranked, score_predictions, spans_of
 from raykd.tasks.qa.config import QaEvaluation
 from raykd.tasks.qa.data import load_cells
-from raykd.tasks.qa.model import model_inputs
 from raykd.tasks.qa.sets import dev_set
 
 MAX_QUESTION_LENGTH = 64
@@ -59,7 +59,7 @@ def evaluate(
     with torch.no_grad():
         for micro in batches_for_inference(dev.features.lengths, tokens=config.batch_tokens, rank=0, world_size=1):
             batch = {key: tensor.to(device) for key, tensor in dev.features.collate(micro.indices).items()}
-            outputs = loaded(**model_inputs(batch))
+            outputs = loaded(**plain_inputs(batch))
             predictions += spans_of(outputs, batch, micro.indices, max_answer_tokens=config.max_answer_tokens)
             if n_best:
                 options = {"n_best": n_best, "max_answer_tokens": config.max_answer_tokens}

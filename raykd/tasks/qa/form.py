@@ -8,7 +8,8 @@ from transformers import AutoModelForQuestionAnswering
 
 from raykd.data import smallworld
 from raykd.models.plain import plain_qa
-from raykd.tasks.form import LANGUAGES, Batch, cut, plain_inputs
+from raykd.tasks.form import LANGUAGES, Batch, cut
+from raykd.tasks.plain import PlainForm
 from raykd.tasks.qa.config import QaPoint
 from raykd.tasks.qa.decode import top_spans
 from raykd.tasks.qa.features import build_features
@@ -46,28 +47,19 @@ def answer(question, context, max_length={max_length}, stride={stride}, max_answ
 print(answer("Where was Ada born?", "Ada was born in London. She died in Marylebone."))"""
 
 
-class QaForm:
+class QaForm(PlainForm):
     """Start and end logits."""
 
     outputs = ("start_logits", "end_logits")
     auto_class = AutoModelForQuestionAnswering
-    own_files = ()
-    plain = staticmethod(plain_qa)
 
-    def load_options(self, kind: type[Any]) -> dict[str, Any]:
-        return {}
+    def plain(self, model: Any) -> Any:
+        return plain_qa(model)
 
     def batches(self, tokenizer: Any, model: Any, config: QaPoint) -> list[Batch]:
         items = smallworld.parallel_items("dev", 2, languages=LANGUAGES)
         examples = [example for item in items.values() for example in item.values()]
         return cut(build_features(examples, tokenizer, no_answer="keep", **config.window_options))
-
-    def answers(self, model: Any, batch: Batch) -> list[Tensor]:
-        outputs = model(**plain_inputs(batch))
-        return [outputs.start_logits, outputs.end_logits]
-
-    def aligned(self, outputs: Sequence[Tensor], batch: Batch, model: Any) -> list[Tensor]:
-        return list(outputs)
 
     def decisions(self, answers: Sequence[Tensor], batch: Batch, model: Any) -> list[Any]:
         _, first, last = top_spans(*answers, context_mask=batch["context_mask"])

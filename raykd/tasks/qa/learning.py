@@ -1,6 +1,6 @@
 """Extractive QA: what a batch costs, who teaches it, and how predictions are scored."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from raykd.tasks.plain import PlainLearning
 from raykd.tasks.qa.answers import Prediction, score_predictions, spans_of
 from raykd.tasks.qa.config import QaDistillation, QaEvaluation
 from raykd.tasks.qa.features import QAFeatures
-from raykd.tasks.qa.model import model_inputs
 from raykd.tasks.qa.sets import DevSet, TrainSet
 from raykd.tasks.qa.teachers import LiveTeacher, StoredTeacher, align_signals
 from raykd.tasks.qa.terms import OUTPUTS, TeacherSignals, kd_term, label_term
@@ -25,15 +24,8 @@ class QaLearning(PlainLearning):
     outputs = OUTPUTS
     stored_dtype = torch.float32
 
-    def forward(self, model: Any, batch: dict[str, Tensor], said: TeacherSignals | None) -> Any:
-        return model(**model_inputs(batch))
-
     def teacher_features(self, train: TrainSet, *, first: bool) -> QAFeatures:
         return train.teacher_features
-
-    def taught_by(self, train: TrainSet, language: str | None) -> np.ndarray:
-        """All windows, whatever the teacher was trained on."""
-        return np.arange(len(train.features))
 
     def terms(
         self,
@@ -72,10 +64,6 @@ class QaLearning(PlainLearning):
     def score(self, predictions: Iterable[Prediction], scored: DevSet, evaluation: QaEvaluation) -> Scored:
         """Means over the cells of the G-XLT matrix, and every cell."""
         return score_predictions(predictions, scored, normalization=evaluation.normalization)
-
-    def combine(self, scored: Mapping[str | None, Scored]) -> Scored:
-        """There is one teacher."""
-        return scored[None]
 
 
 def _mean_of(models: Any) -> Any:

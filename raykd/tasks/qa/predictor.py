@@ -43,7 +43,7 @@ class Answer:
 class QaPredictor(TaskPredictor):
     """Answers questions with spans of their contexts."""
 
-    does = "answers questions"
+    does = "answers questions (task qa)"
 
     def _load(self, place: Path) -> Any:
         return load_qa_model(str(place), needs_head=True)

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raykd.tasks.form import plain_inputs
 from raykd.tasks.qa.config import QaDistillation
 from raykd.tasks.qa.features import QAFeatures
-from raykd.tasks.qa.model import model_inputs
 from raykd.tasks.qa.terms import OUTPUTS, TeacherSignals, confidence, positions, reduced
 from raykd.tasks.teaching import Micro
 
@@ -133,10 +133,10 @@ class LiveTeacher:
     @torch.no_grad()
     def _logits(self, indices: np.ndarray, student: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         if self.seen is None:
-            outputs = self.forward(**model_inputs(student))
+            outputs = self.forward(**plain_inputs(student))
             return outputs.start_logits.float(), outputs.end_logits.float()
         batch = {name: tensor.to(self.device) for name, tensor in self.seen.collate(indices).items()}
-        outputs = self.forward(**model_inputs(batch))
+        outputs = self.forward(**plain_inputs(batch))
         aligned = []
         for logits in (outputs.start_logits, outputs.end_logits):
             target = torch.full(student["context_mask"].shape, ABSENT, device=self.device)

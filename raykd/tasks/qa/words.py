@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from raykd.models.files import SPAN_HEAD
-from raykd.tasks.info import CellLanguages, Folders, Info, Words
+from raykd.tasks.info import CellLanguages, Folders, Info, Words, starter_in
 from raykd.tasks.qa.config import QaPoint
 
 _COEFFICIENTS = {
@@ -46,7 +46,7 @@ def _cell_languages(languages: Iterable[str], cell: str) -> CellLanguages:
 INFO = Info(
     name="qa",
     title="question answering",
-    package=__package__,
+    read_starter=starter_in(__package__),
     cell_languages=_cell_languages,
     folders=Folders(files=(SPAN_HEAD,), architectures=("ForQuestionAnswering",)),
     words=Words(

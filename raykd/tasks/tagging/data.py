@@ -1,7 +1,7 @@
 """The sentences of the tagging task: files and the built-in world, budgets, labels."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -15,7 +15,7 @@ from raykd.data.sources import SourceRef
 from raykd.data.tag_format import TagFormat
 from raykd.data.tags import Scheme, label_set, types_of
 from raykd.errors import DataError
-from raykd.tasks.readers import PIECES_PER_WORD, scored_sources
+from raykd.tasks.readers import PIECES_PER_WORD, PlainReader, scored_sources
 from raykd.tasks.sizes import Items, TextSizes
 from raykd.tasks.tagging.config import (
     ColumnsConfig,
@@ -178,7 +178,7 @@ def hash_sentences(sentences: Iterable[Sentence]) -> str:
     return digest.hexdigest()
 
 
-class TaggingReader:
+class TaggingReader(PlainReader):
     """See `raykd.tasks.task.TaskData`."""
 
     def items(self, config: TaggingPoint, *, folder: Path) -> Items:
@@ -201,9 +201,6 @@ class TaggingReader:
         labels = items.labels() if items else None
         found = self._labelled(config, config.data.languages, folder=folder, labels=labels).all()
         return len(found), hash_sentences(found)
-
-    def check_models(self, configs: Sequence[TaggingPoint], *, locate: Callable[[str], str]) -> None:
-        """Nothing: they are checked when they are loaded."""
 
     def signal_bytes(self, config: TaggingPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
         return texts.words * texts.labels * 2  # float16

@@ -12,6 +12,7 @@ from raykd.models.files import HEAD_CONFIG, HEAD_WEIGHTS
 from raykd.models.plain import plain_tagger
 from raykd.models.tagging import TagModel, TagOutput, pool_words
 from raykd.tasks.form import LANGUAGES, Batch, cut
+from raykd.tasks.plain import PlainForm
 from raykd.tasks.tagging.config import TaggingPoint
 from raykd.tasks.tagging.model import model_inputs
 from raykd.tasks.tagging.terms import best_labels
@@ -50,16 +51,15 @@ _VITERBI = """\
         labels.insert(0, int(origin[labels[0]]))"""
 
 
-class TaggingForm:
+class TaggingForm(PlainForm):
     """Label scores of pieces, which the head's pooling makes those of words."""
 
     outputs = ("logits",)
     auto_class = AutoModelForTokenClassification
     own_files = (HEAD_CONFIG, HEAD_WEIGHTS)
-    plain = staticmethod(plain_tagger)
 
-    def load_options(self, kind: type[Any]) -> dict[str, Any]:
-        return {}
+    def plain(self, model: Any) -> Any:
+        return plain_tagger(model)
 
     def batches(self, tokenizer: Any, model: TagModel, config: TaggingPoint) -> list[Batch]:
         found = smallworld_tags.sentences("dev", 3, languages=LANGUAGES)

@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from raykd.config.explain import show
-from raykd.data import smallworld
 from raykd.errors import ArtifactError, DataError
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, TagModel, load_head, load_tag_model, tiny_tag_model
+from raykd.tasks.plain import PlainModel
 from raykd.tasks.tagging.config import TaggingPoint
 from raykd.tasks.tagging.data import TagItems
 
@@ -21,11 +21,8 @@ def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: batch[name] for name in names if name in batch}
 
 
-class TaggingModel:
+class TaggingModel(PlainModel):
     """See `raykd.tasks.task.TaskModel`."""
-
-    def build_tiny_tokenizer(self, folder: Path) -> None:
-        smallworld.build_tokenizer(folder)
 
     def tiny(self, config: TaggingPoint, tokenizer: Any, *, items: TagItems, seed: int) -> TagModel:
         return tiny_tag_model(tokenizer, _head(config, items), seed=seed)
@@ -61,9 +58,6 @@ class TaggingModel:
                 f"{teacher}: its labels are {', '.join(sides[0].labels)}; those of this lineage ({base}) are "
                 f"{', '.join(sides[1].labels)}: teacher and student need one label set"
             )
-
-    def to_train(self, model: TagModel, config: TaggingPoint, *, teacher: Path) -> TagModel:
-        return model
 
 
 def _head(config: TaggingPoint, items: TagItems) -> TagHead:

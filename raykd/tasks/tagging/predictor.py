@@ -36,7 +36,7 @@ class Labelled:
 class TaggingPredictor(TaskPredictor):
     """Gives every word of a sentence a label."""
 
-    does = "labels words"
+    does = "labels words (task tagging)"
 
     def of_file(self, path: Path, *, n_best: int) -> Iterator[Said]:
         yield from map(_said, self.labels(read_sentences(path)))

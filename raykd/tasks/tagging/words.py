@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from raykd.models.files import HEAD_CONFIG
-from raykd.tasks.info import Folders, Info, Words
+from raykd.tasks.info import Folders, Info, Words, starter_in
 from raykd.tasks.tagging.config import TaggingPoint
 
 
@@ -25,7 +25,7 @@ def _limits(config: TaggingPoint) -> Iterator[str]:
 INFO = Info(
     name="tagging",
     title="tagging",
-    package=__package__,
+    read_starter=starter_in(__package__),
     folders=Folders(
         files=(HEAD_CONFIG,),
         refused={

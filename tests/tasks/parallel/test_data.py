@@ -5,21 +5,11 @@ import numpy as np
 import pytest
 from support.tiny_sweeps import pair_point
 
-from raykd.config.base import Source
-from raykd.config.identity import Identity
 from raykd.config.keys import merged
 from raykd.data.examples import LabelledPair, SentencePair
 from raykd.errors import DataError
-from raykd.tasks.parallel.config import MixingConfig, ZeroShotConfig
-from raykd.tasks.parallel.data import (
-    draw_epochs,
-    hash_pairs,
-    load_dev,
-    load_items,
-    load_train,
-    load_zero_shot,
-    rows_of,
-)
+from raykd.tasks.parallel.config import MixingConfig, PairSource, ParallelPoint, ZeroShotConfig
+from raykd.tasks.parallel.data import draw_epochs, hash_pairs, load_dev, load_items, load_train, load_zero_shot, rows_of
 
 LINES = {
     "es": ["the city\tla ciudad", "a river\tun rio", "old\tvieja", "where ?\tdonde ?"],
@@ -44,16 +34,16 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def config(**changes) -> Identity:
+def config(**changes) -> ParallelPoint:
     """A point over the files of `folder`."""
     source = {"path": "pairs.{language}.tsv", "builtin": None, "num_items": None}
     data = {"train": source, "languages": ["es", "no"], "budget": "all"}
     files = {"data": data, "evaluation": {"source": source, "languages": ["no", "es"]}}
-    return pair_point(**merged(files, changes))
+    return pair_point(**merged(files, changes)).config
 
 
 def probe(**changes) -> ZeroShotConfig:
-    sides = {name: Source(path="labelled.{language}.tsv") for name in ("train", "source")}
+    sides = {name: PairSource(path="labelled.{language}.tsv") for name in ("train", "source")}
     return ZeroShotConfig(**{**sides, "languages": ("es", "en", "no"), **changes})
 
 
@@ -226,7 +216,7 @@ def test_labels_that_english_does_not_have_are_refused_for_all_languages_at_once
 
 
 def test_probes_of_the_builtin_world_are_fitted_and_scored_on_other_names():
-    source = Source(builtin="small-world", num_items=20)
+    source = PairSource(builtin="small-world", num_items=20)
     items = load_zero_shot(
         ZeroShotConfig(train=source, source=source, languages=("en", "zh")), pivot="en", seed=0, folder=Path()
     )

@@ -27,7 +27,8 @@ from raykd.data.batching import MicroBatch, split_step
 from raykd.models.multilevel import MultilevelModel
 from raykd.tasks import TASKS
 from raykd.tasks.parallel.features import PairFeatures
-from raykd.tasks.parallel.learning import EpochPairs, LiveTeacher, StoredTeacher, loss_terms, student_inputs
+from raykd.tasks.parallel.teachers import LiveTeacher, StoredTeacher
+from raykd.tasks.parallel.terms import EpochPairs, loss_terms, student_inputs
 
 STEP = STEPS[0]
 
@@ -359,7 +360,7 @@ def test_the_task_says_of_a_teacher_what_its_outputs_are():
     batch = pairs.english.collate(np.arange(len(pairs.english)))
     task = TASKS["parallel"]
     with torch.no_grad():
-        found = task.signals(teacher_encoder()(**task.model_inputs(batch)))["vectors"]
+        found = task.learning.signals(teacher_encoder()(**task.model.inputs(batch)))["vectors"]
     lengths = pairs.english.signal_lengths
     kept = torch.cat([row[:length] for row, length in zip(found, lengths, strict=True)])
     torch.testing.assert_close(kept, vectors, rtol=1e-4, atol=1e-5)

@@ -9,26 +9,13 @@ from transformers import BertConfig, BertForQuestionAnswering
 from raykd.data import smallworld
 from raykd.data.batching import MicroBatch
 from raykd.data.examples import Answer, QAExample
+from raykd.tasks.form import plain_inputs as model_inputs
+from raykd.tasks.qa.answers import best_answers, cells_to_json, score_answers, spans_of
 from raykd.tasks.qa.config import QaDistillation
 from raykd.tasks.qa.features import build_features, with_questions
-from raykd.tasks.qa.learning import (
-    ABSENT,
-    LiveTeacher,
-    StoredTeacher,
-    TeacherSignals,
-    align_signals,
-    best_answers,
-    cells_to_json,
-    confidence,
-    kd_term,
-    label_term,
-    model_inputs,
-    positions,
-    reduced,
-    score_answers,
-    spans_of,
-)
 from raykd.tasks.qa.scoring import score_cell
+from raykd.tasks.qa.teachers import ABSENT, LiveTeacher, StoredTeacher, align_signals
+from raykd.tasks.qa.terms import TeacherSignals, confidence, kd_term, label_term, positions, reduced
 
 CPU = torch.device("cpu")
 OPTIONS = {"max_length": 48, "stride": 8, "max_question_length": 24}

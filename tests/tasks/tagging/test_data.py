@@ -8,14 +8,7 @@ from raykd.data.examples import Sentence
 from raykd.data.tags import label_set
 from raykd.errors import DataError
 from raykd.tasks import TASKS
-from raykd.tasks.tagging.data import (
-    TagItems,
-    hash_sentences,
-    load_dev,
-    load_items,
-    load_labelled,
-    load_train,
-)
+from raykd.tasks.tagging.data import TagItems, hash_sentences, load_dev, load_items, load_labelled, load_train
 
 BLOCKS = {
     "en": ["Ada B-PER\nwrote O", "Rome B-LOC\nis O\nold O", "it O\nrained O", "Bo B-PER\nReed I-PER\nran O"],
@@ -41,7 +34,7 @@ def config(*, languages=("en", "es"), rows=None, columns=None, **changes):
     data = {"train": source, "languages": languages, "budget": "all", "columns": columns or {}}
     evaluation = {"source": {**source, "rows": None}, "languages": (*languages, *({"no"} - {*languages}))}
     base = {"train": {"source": {**source, "rows": None}}}
-    return tag_point(**merged({"data": data, "evaluation": evaluation, "base": base}, changes))
+    return tag_point(**merged({"data": data, "evaluation": evaluation, "base": base}, changes)).config
 
 
 def drawn(point, items: TagItems, *, seed: int = 0) -> dict[str, list[str]]:
@@ -200,14 +193,12 @@ def test_dev_samples_are_fixed_and_nested_and_the_same_for_all_points():
 def test_the_reader_counts_the_smallest_language_and_its_hashes_tell_data_apart(folder):
     write(folder, es=BLOCKS["es"][:2])
     reader, point = TASKS["tagging"].data, config()
-    items, size, before = reader.items(point, folder=folder)
-    assert size == 2
+    items = reader.items(point, folder=folder)
+    assert items.count == 2
     with pytest.raises(DataError, match="es: budget 3: 2 items are available"):
-        reader.budget(
-            point.model_copy(update={"data": point.data.model_copy(update={"budget": 3})}), items, folder=folder
-        )
+        reader.draw(point.model_copy(update={"data": point.data.model_copy(update={"budget": 3})}), items.all)
     write(folder, es=[*BLOCKS["es"][:1], "Lima O"])
-    assert reader.items(point, folder=folder)[2] != before
+    assert reader.items(point, folder=folder).sha256 != items.sha256
 
 
 def test_the_reader_checks_what_points_are_chosen_by_too(folder):
@@ -215,10 +206,10 @@ def test_the_reader_checks_what_points_are_chosen_by_too(folder):
     write(folder / "choose", en=["Ada B-ORG"], es=BLOCKS["es"], no=BLOCKS["no"])
     point = config(evaluation={"selection": {"path": "choose/{language}.txt"}})
     reader, plain = TASKS["tagging"].data, config()
-    items = reader.items(point, folder=folder)[0]
-    assert reader.dev(plain, items, folder=folder)
+    items = reader.items(point, folder=folder).all
+    assert reader.hash_scored(plain, items, folder=folder)
     with pytest.raises(DataError, match=r"choose/en.txt: line 1: tag 'S-ORG' is not one of"):
-        reader.dev(point, items, folder=folder)
+        reader.hash_scored(point, items, folder=folder)
 
 
 def test_hashes_see_words_tags_ids_and_languages():

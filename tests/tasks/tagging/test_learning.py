@@ -12,9 +12,10 @@ from raykd.data.examples import Sentence
 from raykd.data.tags import label_set
 from raykd.models.tagging import TagOutput
 from raykd.objectives.chain import Transitions
-from raykd.tasks import TASKS, tagging
+from raykd.tasks import TASKS
 from raykd.tasks.tagging.config import TaggingDistillation
-from raykd.tasks.tagging.learning import StoredTeacher, best_labels, loss_terms
+from raykd.tasks.tagging.teachers import StoredTeacher
+from raykd.tasks.tagging.terms import best_labels, loss_terms
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.teaching import Reading
 
@@ -30,7 +31,6 @@ OBJECTIVES = [
     {"objective": "emission", "temperature": 2.5},
     {"objective": "token", "temperature": 1.0},
     {"objective": "posterior", "temperature": 2.5},
-    {"objective": None, "temperature": 2.5},
     {"objective": "top_k", "k": 3},
     {"objective": "top_k", "k": 50},
     {"objective": "top_wk", "k": 3, "temperature": 1.0},
@@ -265,7 +265,7 @@ def test_sentences_with_fewer_teachers_leave_slots_empty(features):
 
 @pytest.mark.parametrize("words_at_once", [1, 5, 1000])
 def test_marginals_and_paths_are_those_of_each_sentence(features, monkeypatch, words_at_once):
-    monkeypatch.setattr(tagging, "_WORDS_AT_ONCE", words_at_once)
+    monkeypatch.setattr("raykd.tasks.tagging.teachers._WORDS_AT_ONCE", words_at_once)
     config, rows = TaggingDistillation(objective="posterior_top_wk", k=4), np.arange(8)
     teacher = StoredTeacher(features, READINGS["each its own"], config, device=CPU)
     ((slot,),) = teacher.for_step(rows, [MicroBatch(rows, False)])
@@ -292,7 +292,7 @@ def test_only_what_the_objective_reads_is_derived(features, objective, has_margi
 def test_signals_stay_in_half_precision_and_are_read_in_full(features):
     config = TaggingDistillation(objective="emission")
     teacher = StoredTeacher(features, READINGS["one of two and one of all"], config, device=CPU)
-    assert TASKS["tagging"].stored_dtype == torch.float16
+    assert TASKS["tagging"].learning.stored_dtype == torch.float16
     assert {values.dtype for values in teacher.emissions} == {torch.float16}
     (slots,) = teacher.for_step(BATCH, [MicroBatch(BATCH, False)])
     assert {slot.emissions.dtype for slot in slots} == {torch.float32}

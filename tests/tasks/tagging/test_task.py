@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from raykd.tasks.tagging.task import TagDevSet, TaggingTask
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import tag_point
 
@@ -15,12 +14,15 @@ from raykd.data.tags import label_set
 from raykd.errors import ArtifactError, DataError
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, load_head, tiny_tag_model
+from raykd.tasks import TASKS
 from raykd.tasks.outcomes import Scored, record_outcomes
+from raykd.tasks.tagging.sets import TagDevSet
 from raykd.tasks.tagging.windows import build_tag_features
+from raykd.tasks.task import Places
 
-TASK = TaggingTask()
+TASK = TASKS["tagging"]
 LABELS = label_set(["LOC", "PER"], "iob2")
-EVALUATION = tag_point().evaluation
+EVALUATION = tag_point().config.evaluation
 
 
 def sentence(name: str, words: str, tags: str) -> Sentence:
@@ -57,7 +59,7 @@ def predictions(dev: TagDevSet, **tags: str) -> list[tuple[int, list[int]]]:
 
 
 def score(dev: TagDevSet, **tags: str) -> dict:
-    scored = TASK.score(predictions(dev, **tags), dev, EVALUATION)
+    scored = TASK.learning.score(predictions(dev, **tags), dev, EVALUATION)
     check_rebuilt(scored.outcomes, scored.scores)
     return scored.scores
 
@@ -146,7 +148,7 @@ def cells(metric: str = "f1", **scores: float) -> Scored:
 
 
 def test_generation_0_is_each_language_by_its_own_teacher_and_the_others_by_the_best():
-    found = TASK.of_teachers({
+    found = TASK.learning.combine({
         "en": cells(en=80, es=99, zh=10, de=30),
         "es": cells(en=90, es=60, zh=20, de=5),
     }).scores  # fmt: skip
@@ -155,23 +157,23 @@ def test_generation_0_is_each_language_by_its_own_teacher_and_the_others_by_the_
 
 
 def test_a_teacher_whose_language_is_not_scored_still_counts_for_the_others():
-    found = TASK.of_teachers({"en": cells(en=80, zh=10), "es": cells(en=90, zh=20)}).scores
+    found = TASK.learning.combine({"en": cells(en=80, zh=10), "es": cells(en=90, zh=20)}).scores
     assert (found["f1"], found["zero_shot_f1"]) == (80, 20)
 
 
 def test_the_best_teacher_is_best_in_the_main_metric():
     teachers = {"en": cells("accuracy", en=80, zh=10), "es": cells("accuracy", en=80, zh=20)}
-    found = TASK.of_teachers(teachers).scores
+    found = TASK.learning.combine(teachers).scores
     assert (found["main"], found["accuracy"], found["zero_shot_accuracy"]) == ("accuracy", 40, 10)
 
 
 def test_one_teacher_of_all_languages_speaks_for_itself():
     scored = cells(en=1)
-    assert TASK.of_teachers({None: scored}) is scored
+    assert TASK.learning.combine({None: scored}) is scored
 
 
 def test_the_outcomes_of_generation_0_are_those_of_the_teachers_that_its_scores_come_from():
-    found = TASK.of_teachers({"en": cells(en=80, es=99, zh=10), "es": cells(en=90, es=60, zh=20)})
+    found = TASK.learning.combine({"en": cells(en=80, es=99, zh=10), "es": cells(en=90, es=60, zh=20)})
     assert [found.outcomes["cells"][name]["values"][2][0] for name in ("en", "es", "zh")] == [80, 60, 20]
     check_rebuilt(found.outcomes, found.scores)
 
@@ -190,18 +192,18 @@ def folder(tmp_path, small_world_tokenizer) -> Path:
 
 
 def test_the_tiny_model_has_the_head_that_is_asked_for(small_world_tokenizer):
-    config = tag_point(head={"lstm_size": 4, "pooling": "mean", "freeze_encoder": True})
-    items, _ = TASK.items(config, folder=Path())
-    made = [TASK.tiny_model(config, small_world_tokenizer, items=items, seed=seed) for seed in (1, 1, 2)]
+    config = tag_point(head={"lstm_size": 4, "pooling": "mean", "freeze_encoder": True}).config
+    items = TASK.data.items(config, folder=Path()).all
+    made = [TASK.model.tiny(config, small_world_tokenizer, items=items, seed=seed) for seed in (1, 1, 2)]
     assert made[0].head == TagHead(items.labels(), "crf", "mean", 4, True)
     assert torch.equal(made[0].emissions.weight, made[1].emissions.weight)
     assert not torch.equal(made[0].emissions.weight, made[2].emissions.weight)
 
 
 def test_the_train_set_of_a_point_holds_its_budget_in_each_language(folder, small_world_tokenizer):
-    config = tag_point()
-    items, _ = TASK.items(config, folder=folder)
-    train = TASK.train_set(config, small_world_tokenizer, items=items, folder=folder, artifact=folder)
+    config = tag_point().config
+    items = TASK.data.items(config, folder=folder).all
+    train = TASK.data.train_set(config, small_world_tokenizer, items=items, places=Places(folder, folder, folder))
     assert train.seen is train.features
     assert [len(train.features.of_language(each)) for each in ("en", "es")] == [12, 12]
     assert train.features.labels == load_head(str(folder)).labels
@@ -210,26 +212,26 @@ def test_the_train_set_of_a_point_holds_its_budget_in_each_language(folder, smal
 
 
 def test_the_dev_set_of_a_point_names_the_languages_of_training(folder, small_world_tokenizer):
-    dev = TASK.dev_set(tag_point(), small_world_tokenizer, folder=folder, artifact=folder)
+    dev = TASK.data.scored_set(tag_point().config, small_world_tokenizer, places=Places(folder, folder, folder))
     assert dev.trained == ("en", "es") and dev.features.languages == ("en", "es", "zh")
     assert len(dev.sentences) == 3 * 8
 
 
 def test_a_long_sentence_is_cut_and_counted(folder, small_world_tokenizer):
-    config = tag_point(data={"max_length": 16})
-    items, _ = TASK.items(config, folder=folder)
-    train = TASK.train_set(config, small_world_tokenizer, items=items, folder=folder, artifact=folder)
+    config = tag_point(data={"max_length": 16}).config
+    items = TASK.data.items(config, folder=folder).all
+    train = TASK.data.train_set(config, small_world_tokenizer, items=items, places=Places(folder, folder, folder))
     assert train.features.lengths.max() <= 16
     assert train.description["windows"]["split_sentences"] > 0
-    dev = TASK.dev_set(config, small_world_tokenizer, folder=folder, artifact=folder)
-    perfect = TASK.score(predictions(dev), dev, config.evaluation).scores
+    dev = TASK.data.scored_set(config, small_world_tokenizer, places=Places(folder, folder, folder))
+    perfect = TASK.learning.score(predictions(dev), dev, config.evaluation).scores
     assert perfect["f1"] == perfect["zero_shot_f1"] == 100
 
 
 def test_teachers_read_their_language_or_all(folder, small_world_tokenizer):
-    config, model = tag_point(), TASK.load_model(str(folder))
+    config, model = tag_point().config, TASK.model.load(str(folder))
     parts = {
-        language: TASK.labelled(config, small_world_tokenizer, model, folder=folder, language=language)
+        language: TASK.labelled.labelled(config, small_world_tokenizer, model, folder=folder, language=language)
         for language in ("en", "es", None)
     }
     assert [len(features) for features, _ in parts.values()] == [24, 24, 48]
@@ -246,26 +248,26 @@ def test_a_teacher_with_other_labels_is_refused_and_both_sides_are_named(
         made = tiny_tag_model(small_world_tokenizer, TagHead(wrong), seed=0)
         made.save_pretrained(other, state_dict=made.state_dict())
         with pytest.raises(ArtifactError) as caught:
-            TASK.same_labels(other, folder)
+            TASK.model.check_alike(other, folder)
         (line,) = caught.value.problems
         assert line.startswith(f"{other}: its labels are {', '.join(wrong)}; those of this lineage ({folder}) are ")
         assert f"({folder}) are {', '.join(labels)}: " in line
-    TASK.same_labels(folder, folder)
+    TASK.model.check_alike(folder, folder)
 
 
 def test_a_given_model_gets_a_new_head_where_teachers_are_trained_and_keeps_its_own_otherwise(folder):
-    trained = tag_point(head={"kind": "softmax"}, distillation={"objective": "posterior"})
-    items, _ = TASK.items(trained, folder=folder)
-    assert TASK.given_model(trained, str(folder), items=items).head == TagHead(items.labels(), "softmax")
-    kept = TASK.given_model(given(), str(folder), items=items)
-    weights = TASK.load_model(str(folder)).emissions.weight
+    trained = tag_point(head={"kind": "softmax"}, distillation={"objective": "posterior"}).config
+    items = TASK.data.items(trained, folder=folder).all
+    assert TASK.model.given(trained, str(folder), items=items)[0].head == TagHead(items.labels(), "softmax")
+    kept, _ = TASK.model.given(given(), str(folder), items=items)
+    weights = TASK.model.load(str(folder)).emissions.weight
     assert torch.equal(kept.emissions.weight, weights)
 
 
 def given(**head):
     """A point that takes a model as it is."""
-    raw = merged(tag_point().model_dump(mode="json"), {"base": {"train": None}, "head": head})
-    return type(tag_point()).model_validate(raw)
+    raw = merged(tag_point().config.model_dump(mode="json"), {"base": {"train": None}, "head": head})
+    return type(tag_point().config).model_validate(raw)
 
 
 @pytest.mark.parametrize(
@@ -279,25 +281,25 @@ def given(**head):
 def test_a_given_model_whose_head_is_not_the_files_is_refused(folder, head, said):
     # Objectives are checked against the head in the file.
     with pytest.raises(DataError, match=said):
-        TASK.given_model(given(**head), str(folder), items=None)
+        TASK.model.given(given(**head), str(folder), items=None)
 
 
 def test_a_given_model_is_frozen_as_the_file_says(folder):
-    frozen = TASK.given_model(given(freeze_encoder=True), str(folder), items=None)
+    frozen, _ = TASK.model.given(given(freeze_encoder=True), str(folder), items=None)
     assert frozen.head.frozen_encoder
     assert not any(parameter.requires_grad for parameter in frozen.encoder.parameters())
-    assert torch.equal(frozen.emissions.weight, TASK.load_model(str(folder)).emissions.weight)
+    assert torch.equal(frozen.emissions.weight, TASK.model.load(str(folder)).emissions.weight)
 
 
 @torch.no_grad()
 def test_what_is_stored_of_a_teacher_is_what_its_crf_needs(folder, small_world_tokenizer):
-    model = TASK.load_model(str(folder)).eval()
-    dev = TASK.dev_set(tag_point(), load_tokenizer(str(folder)), folder=folder, artifact=folder)
+    model = TASK.model.load(str(folder)).eval()
+    dev = TASK.data.scored_set(tag_point().config, load_tokenizer(str(folder)), places=Places(folder, folder, folder))
     batch = dev.features.collate(np.array([0, 5]))
-    outputs = model(**TASK.model_inputs(batch))
-    assert list(TASK.signals(outputs)) == list(TASK.outputs)
-    assert TASK.signals(outputs)["emissions"].dtype == torch.float32
-    shapes = {name: list(values.shape) for name, values in TASK.constants(outputs).items()}
+    outputs = model(**TASK.model.inputs(batch))
+    assert list(TASK.learning.signals(outputs)) == list(TASK.learning.outputs)
+    assert TASK.learning.signals(outputs)["emissions"].dtype == torch.float32
+    shapes = {name: list(values.shape) for name, values in TASK.learning.constants(outputs).items()}
     assert shapes == {"between": [13, 13], "start": [13], "end": [13]}
     softmax = tiny_tag_model(small_world_tokenizer, TagHead(("A", "B"), "softmax"), seed=0)
-    assert TASK.constants(softmax(**TASK.model_inputs(batch))) == {}
+    assert TASK.learning.constants(softmax(**TASK.model.inputs(batch))) == {}
