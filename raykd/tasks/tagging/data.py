@@ -69,8 +69,8 @@ def load_sentences(
         DataError: naming file and line, all that is wrong at once.
     """
     if source.builtin:
-        read = smallworld_tags.sentences(split, source.num_items, languages=languages, scheme=columns.encode)
-        return _cut(TagItems({key: list(members) for key, members in read.items()}, columns.encode, {}), source)
+        made = smallworld_tags.sentences(split, source.builtin_items, languages=languages, scheme=columns.encode)
+        return _cut(TagItems({key: list(members) for key, members in made.items()}, columns.encode, {}), source)
     tag_format = TagFormat(
         word_column=columns.word,
         tag_column=columns.tag,
