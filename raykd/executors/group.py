@@ -20,12 +20,13 @@ from raykd.executors.recording import plain_errors, recorded
 from raykd.executors.waiting import LOOK_SECONDS, ReservationWatch
 from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.waits import seconds
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
 
 RESIZE_SECONDS = 60.0
 """How often a group with `num_workers: [min, max]` looks whether it can have another number of workers."""
-PEER_LOST_SECONDS = 30.0
+PEER_LOST_SECONDS = seconds("RAYKD_PEER_LOST_SECONDS", 30.0)
 """Until Ray knows that a node is gone, at the latest."""
 REPORT_SECONDS = 0.2
 """How often the end of a group is looked for while no report comes."""
@@ -85,7 +86,8 @@ class GroupExecutor:
         Args:
             queue: where reports go.
         """
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        # As `ray.train` has them, with their types.
+        from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
         compute = config.compute
         scaling = ScalingConfig(
@@ -115,7 +117,7 @@ def _actors(job: PointJob, place: Place) -> Iterator[tuple[Any, Queue]]:
     """The driver of a point's lineage, and the queue through which reports come."""
     from raykd.worker.point import lineage_of
 
-    driver = ray.remote(num_cpus=0)(Driver).remote(lineage_of(job, place.store))
+    driver: Any = ray.remote(num_cpus=0)(Driver).remote(lineage_of(job, place.store))
     queue = Queue(1, actor_options={"num_cpus": 0})
     try:
         yield driver, queue

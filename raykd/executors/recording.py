@@ -42,9 +42,10 @@ def plain_errors(*more: type[Exception]) -> Iterator[None]:
     Args:
         more: other kinds of errors that wrap what happened.
     """
+    wrapping: tuple[type[Exception], ...] = (RayError, *more)
     try:
         yield
-    except (RayError, *more) as error:
+    except wrapping as error:
         ours = error_of_raykd(error)
         if ours is not None:
             raise ours from error

@@ -166,8 +166,10 @@ class _Runner:
         """Record all points, and leave out those that are done or failed too often. A searcher's points are recorded as
         it draws them."""
         if not self.plan.is_exact:
-            self.due = max(0, self.sweep.search.num_points - len(history(self.journal)))
-            self.skipped = self.sweep.search.num_points - self.due
+            wanted = self.sweep.search.num_points
+            assert wanted is not None, "a searcher has a number of points"
+            self.due = max(0, wanted - len(history(self.journal)))
+            self.skipped = wanted - self.due
             return
         for point in self.plan.points:
             self.recorder.add(point)

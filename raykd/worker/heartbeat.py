@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raykd.results.heartbeat import HeartbeatRecord
+from raykd.waits import seconds
 
 Kind = Literal["starting", "loading", "signals", "training", "scoring", "exporting"]
 
 WRITE_SECONDS = 4.0
-SHORTEST_STALL = 30.0
+SHORTEST_STALL = seconds("RAYKD_SILENCE_SECONDS", 30.0)
 """The least silence, in seconds, that is taken for a stall."""
 SLOW_STEPS = 20
 """So many times the longest silence so far in work of one kind make a stall, where that is longer."""

@@ -12,6 +12,7 @@ import ray
 import safetensors.torch
 import torch
 from ray.cluster_utils import Cluster
+from support.ray_cluster import FAST_FAILURE_DETECTION, ROOT, WITH_WARM_WORKERS
 from support.tiny_sweeps import point
 
 from raykd.config.identity import Identity
@@ -28,26 +29,38 @@ from raykd.worker.prepare import prepare
 
 pytestmark = pytest.mark.cluster
 
-ROOT = Path(__file__).parents[2]
 ONE_CPU = WorkerResources(1.0, 0.0)
 
 
-@pytest.fixture
-def two_nodes() -> Iterator[Cluster]:
-    """Two nodes of one CPU each, beside a head without any."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head without a CPU, and nodes to come."""
+    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in FAST_FAILURE_DETECTION.items():
+            patch.setenv(name, value)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        cluster.add_node(num_cpus=1)
         cluster.add_node(num_cpus=1)
     environment = {
         **WORKER_ENVIRONMENT,
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        "PYTHONPATH": f"{WITH_WARM_WORKERS}:{ROOT / 'tests'}",
         "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
+        "RAYKD_PEER_LOST_SECONDS": "10",
     }
-    environment["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "15"
     ray.init(address=cluster.address, runtime_env={"env_vars": environment}, log_to_driver=False, logging_level="ERROR")
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+
+
+@pytest.fixture
+def two_nodes(cluster) -> Cluster:
+    """Two nodes of one CPU each, whatever became of those of another test."""
+    for _ in range(2 - len(cluster.worker_nodes)):
+        cluster.add_node(num_cpus=1)
+    return cluster
 
 
 def config(num_generations: int = 2, **compute) -> Identity:

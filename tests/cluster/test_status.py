@@ -20,7 +20,6 @@ from raykd.status import StatusReader
 pytestmark = pytest.mark.cluster
 
 ROOT = Path("runs/tiny")
-ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
 
 
 def best_of_leaderboard() -> float:
@@ -41,7 +40,7 @@ def test_the_status_is_true_at_every_moment_of_a_run():
         "bad": {"training": {"learning_rate": 1e30, "max_grad_norm": 0.0}},
     }
     keys = sweep(methods=methods, lineage={"num_generations": 4}, search={"max_concurrent": 2})
-    environment = {**os.environ, **ENVIRONMENT}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "raykd"]
     asked = [*command, "status", str(ROOT), "--json"]
     reader, here, there, told = StatusReader(ROOT), Watcher(), Watcher(), set()

@@ -96,13 +96,12 @@ def squad_files(folder: Path, languages: tuple[str, ...]) -> None:
         (folder / f"x.{language}.json").write_text(json.dumps(document, ensure_ascii=False))
 
 
-def test_files_of_a_relative_data_folder_are_found_everywhere_and_their_change_is_refused(capsys, monkeypatch):
+def test_files_of_a_relative_data_folder_are_found_everywhere_and_their_change_is_refused(own_ray, capsys, monkeypatch):
     squad_files(Path("files"), ("en", "es", "zh"))
     keys = sweep(methods={"inline": {}, "train": {"compute": {"num_workers": 2}}}, lineage={"num_generations": 1})
     keys["data"]["train"] = {"path": "x.{language}.json"}
     keys["evaluation"]["source"] = {"path": "files/x.{language}.json"}
-    # A Ray of its own: the folder is told to workers when Ray starts.
-    ray.shutdown()
+    # The folder is told to workers when Ray starts.
     monkeypatch.setenv("RAYKD_DATA", "files")
     assert main(["sweep", write(keys)]) == 0
     assert "2 finished" in capsys.readouterr().out
@@ -113,7 +112,6 @@ def test_files_of_a_relative_data_folder_are_found_everywhere_and_their_change_i
     Path("files/x.zh.json").write_text(Path("files/x.zh.json").read_text().replace("sw-train-00000", "other-id"))
     assert main(["sweep", "sweep.yaml"]) == 2
     assert "changed since runs/tiny was begun" in capsys.readouterr().err
-    ray.shutdown()
 
 
 def test_a_failed_point_is_reported_and_the_others_finish(capsys):
@@ -188,17 +186,15 @@ def test_worker_groups_that_are_stopped_early_give_their_workers_back(capsys):
     assert {group["state"] for group in groups} == {"REMOVED"}
 
 
-def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp_path):
+def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp_path, capsys):
     keys = sweep(lineage={"num_generations": 6, "keep": "last"}, data={"budget": 16}, search={"max_concurrent": 1})
-    write(keys)
-    command = [sys.executable, "-m", "raykd", "sweep", "sweep.yaml", "--storage"]
-    source = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": source, "PYTHONUNBUFFERED": "1"}
-    undisturbed = subprocess.run([*command, "whole"], env=environment, capture_output=True, text=True, check=False)
-    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert main(["sweep", write(keys), "--storage", "whole"]) == 0
+    capsys.readouterr()
 
+    command = [sys.executable, "-m", "raykd", "sweep", "sweep.yaml", "--storage", "killed"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*command, "killed"], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         for line in process.stdout:
             if "epoch 3/6" in line:
@@ -207,10 +203,10 @@ def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp
     journal = Journal.at(tmp_path / "killed")
     assert [journal.points.state(point).status for point in journal.points.ids()] == ["running"]
 
-    resumed = subprocess.run([*command, "killed"], env=environment, capture_output=True, text=True, check=False)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "epoch 1/6" not in resumed.stdout
-    assert "epoch 6/6" in resumed.stdout
+    assert main(["sweep", "sweep.yaml", "--storage", "killed"]) == 0
+    said = capsys.readouterr().out
+    assert "epoch 1/6" not in said
+    assert "epoch 6/6" in said
     whole, again = results("whole")["default seed=1"], results("killed")["default seed=1"]
     assert again.scores == whole.scores
     stores = [Journal.at(tmp_path / folder).store for folder in ("whole", "killed")]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from support.points import killed_after, opened, ready, run
 from support.racing_processes import ROUNDS, copies, winners
 from support.tiny_sweeps import point
 from support.written_results import description
@@ -22,11 +23,6 @@ from raykd.results.models import check_model, locate_model
 from raykd.results.points import PointResult
 from raykd.results.sweep import SweepDescription
 from raykd.storage import Storage, machine_folder, read_probe, remove_probe, retries, write_probe
-from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob
-from raykd.worker.lineage import Driver
-from raykd.worker.point import PointRun, lineage_of
-from raykd.worker.prepare import prepare
 
 
 @pytest.fixture
@@ -182,11 +178,11 @@ class Machine:
 
     def __init__(self, root: Path | str, folder: Path) -> None:
         self.point = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
-        self.context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
+        self.context = opened(root, folder=folder)
         self.journal, self.id = Journal(self.context.store), self.point.id
 
     def prepare(self) -> None:
-        list(prepare(self.context, [self.point]))
+        ready(self.context, self.point)
         self.journal.sweep.write(SweepDescription(name="tiny", points=(self.id,)))
         described = description(self.id, label="skd seed=1", varied={"seed": 1}, base=self.point.base)
         self.journal.points.add(replace(described, config=dump(self.point.config)))
@@ -194,12 +190,10 @@ class Machine:
     def run(self, *, epochs: int | None = None) -> PointResult | None:
         """Run to the end, or die after so many epochs."""
         self.journal.points.start(self.id)
-        work = PointJob(self.point)
-        reports = PointRun(self.context, work).run(Driver(lineage_of(work, self.context.store)).next)
-        for number, _ in enumerate(reports, start=1):
-            if number == epochs:
-                reports.close()
-                return None
+        if epochs is not None:
+            killed_after(self.context, self.point, epochs)
+            return None
+        run(self.context, self.point)
         self.journal.points.end(self.id, "finished")
         return self.journal.points.result(self.id)
 

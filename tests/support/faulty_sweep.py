@@ -49,9 +49,11 @@ class SweepJob:
 
     Args:
         folder: on storage that all nodes see; the results go below it.
+        settings: variables of the command's own.
     """
 
-    def __init__(self, cluster: LocalCluster, folder: Path, keys: Mapping[str, Any]) -> None:
+    def __init__(self, cluster: LocalCluster, folder: Path, keys: Mapping[str, Any], **settings: float) -> None:
+        self.settings = " ".join(f"{name}={value}" for name, value in settings.items())
         self.cluster, self.results = cluster, folder / "results"
         self.file = folder / "sweep.yaml"
         self.num_submitted = 0
@@ -66,7 +68,8 @@ class SweepJob:
     def submit(self) -> None:
         """Submit the command, the same each time."""
         self.num_submitted += 1
-        self.cluster.submit(f"{sys.executable} -m raykd sweep {self.file} --storage {self.results}", self.id)
+        command = f"{sys.executable} -m raykd sweep {self.file} --storage {self.results}"
+        self.cluster.submit(f"{self.settings} {command}".strip(), self.id)
 
     def status(self) -> str | None:
         """The job's status; None where the head has never heard of it."""

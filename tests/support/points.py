@@ -36,7 +36,7 @@ def sharing(source: Path, root: Path, *, folders: tuple[str, ...] = SHARED) -> W
 
 
 def ready(context: WorkerContext, *points: Identity) -> list[str]:
-    """Make what these points need before generation 1, which they share; what is said about it."""
+    """Make what points with one generation 0 need before generation 1; what is said about it."""
     return list(prepare(context, points))
 
 
