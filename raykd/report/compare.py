@@ -229,7 +229,7 @@ def _tested(drafts: Sequence[_Draft], level: float, num_resamples: int, seed: in
     for group in groups:
         models = list(dict.fromkeys(each for draft in group for each in (*draft.first, *draft.second)))
         place = {model: number for number, model in enumerate(models)}
-        pairs = [tuple([place[each] for each in side] for side in (draft.first, draft.second)) for draft in group]
+        pairs = [([place[each] for each in draft.first], [place[each] for each in draft.second]) for draft in group]
         tested = paired_tests(models, pairs, level=level, num_resamples=num_resamples, seed=seed)
         found += [replace(draft.comparison, **vars(each)) for draft, each in zip(group, tested, strict=True)]
     corrected = [holm([getattr(each, name) for each in found]) for name in ("p_bootstrap", "p_wilcoxon")]

@@ -54,7 +54,8 @@ class Record:
         except (KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(f"{where}: not a {cls.__name__} of version {version} ({error!r})") from error
         try:
-            found = _adapter(cls).validate_python(fields)
+            kind: Any = cls
+            found = _adapter(kind).validate_python(fields)
         except ValidationError as error:
             raise ArtifactError(f"{where}: {first_problem(error)}") from error
         assert isinstance(found, cls)

@@ -117,8 +117,9 @@ def _with_estimates(read: Sequence[PointReading]) -> list[PointReading]:
     """Points with the seconds that they still take: at their own pace, or else that of the points most like them."""
     paces: dict[Hashable, list[float]] = {}
     for each in read:
-        for name in each.alike if each.pace is not None else ():
-            paces.setdefault(name, []).append(each.pace)
+        if each.pace is not None:
+            for name in each.alike:
+                paces.setdefault(name, []).append(each.pace)
     means = {name: statistics.fmean(found) for name, found in paces.items()}
     estimated = []
     for each in read:
@@ -141,12 +142,12 @@ def _seconds_left(read: Sequence[PointReading], still_to_do: int, at_once: int |
     due = [each for each in read if each.status.state not in OVER]
     if not read:
         return None
-    lefts = [each.status.seconds_left for each in due]
+    lefts = [each.status.seconds_left for each in due if each.status.seconds_left is not None]
     paces = [each.pace for each in read if each.pace is not None]
-    if None in lefts or (still_to_do and not paces):
+    if len(lefts) < len(due) or (still_to_do and not paces):
         return None
     total = sum(lefts) + (still_to_do * statistics.fmean(paces) if still_to_do else 0.0)
-    running = [each.status.seconds_left for each in due if each.status.state == "running"]
+    running = [left for left, each in zip(lefts, due, strict=True) if each.status.state == "running"]
     return max(total / (at_once or len(running) or 1), *running, 0.0)
 
 

@@ -73,6 +73,7 @@ class Follower(threading.Thread):
 
     def leave(self) -> bool:
         """Wait for the end for as long as `close` allowed; whether all was told."""
+        assert self.ends is not None, "it has not been told to close"
         self.join(max(0.0, self.ends - time.monotonic()))
         # Libraries that are cut off when the process ends have nobody left to complain to.
         self.is_abandoned = self.is_alive()

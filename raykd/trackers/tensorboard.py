@@ -41,7 +41,7 @@ class TensorBoard:
         if there == content:
             return
         if there and self.store.is_local and content.startswith(there):
-            with (self.store.root / name).open("ab") as file:
+            with Path(self.store.root, name).open("ab") as file:
                 file.write(content[len(there) :])
         else:
             self.store.write(name, content)
