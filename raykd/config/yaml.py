@@ -66,7 +66,7 @@ for _name, (_pattern, _first, _construct) in _SCALARS.items():
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})$"), _first)
     _Loader.add_constructor(_TAG + _name, _construct)
 _Loader.add_implicit_resolver(f"{_TAG}merge", re.compile("<<$"), ["<"])
-_Loader.add_constructor(None, _Loader.construct_undefined)
+_Loader.add_constructor(None, _Loader.construct_undefined)  # type: ignore[type-var]  # the stubs fit no subclass
 _Loader.add_constructor(f"{_TAG}seq", _list)
 _Loader.add_constructor(f"{_TAG}map", _Loader.construct_mapping)
 

@@ -89,7 +89,8 @@ def load_sentences(
         )
     sentences = {language: list(found.sentences) for language, found in read.items()}
     counts = {language: found.to_json() for language, found in read.items()}
-    return _cut(TagItems(sentences, next(iter(schemes.values())), counts), source)
+    scheme = next(iter(schemes.values()), None) or "none"
+    return _cut(TagItems(sentences, scheme, counts), source)
 
 
 def _cut(items: TagItems, source: TaggingSource) -> TagItems:
