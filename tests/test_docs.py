@@ -13,8 +13,12 @@ from support.reference_pages import FOLDER, PAGES
 from support.tiny_sweeps import sweep
 
 from raykd.cli import main, parser
+from raykd.config.keys import point_keys
 from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
+from raykd.plan.sweep import SweepKeys
+from raykd.tasks import TASKS
+from raykd.tasks.parallel.config import ZeroShotConfig
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(
@@ -51,6 +55,30 @@ def commands(page: Path) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_reference_page_is_what_the_program_says(name):
     assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name](), "run `make docs`"
+
+
+def keys_of_page() -> dict[str, str]:
+    """Each dotted key that the page of keys has a row for -> the tasks that it names."""
+    sections = re.split(r"^## ", PAGES["sweep-keys.md"](), flags=re.MULTILINE)[1:]
+    found = {}
+    for section in sections:
+        title, _, rows = section.partition("\n")
+        prefix = f"{title.strip('`')}." if title.startswith("`") else ""
+        found |= {prefix + key: tasks for key, tasks in re.findall(r"^\| `(\w+)` \| ([\w, ]+) \|", rows, re.MULTILINE)}
+    return found
+
+
+def test_every_key_has_a_row_that_names_the_tasks_that_have_it():
+    expected = {key: list(TASKS) for key in point_keys(SweepKeys)}
+    for name, task in TASKS.items():
+        for key in point_keys(task.point):
+            expected.setdefault(key, []).append(name)
+    expected["task"] = list(TASKS)
+    found = {key: list(TASKS) if tasks == "all" else tasks.split(", ") for key, tasks in keys_of_page().items()}
+    assert {key: tasks for key, tasks in found.items() if ".NAME" not in key} == expected
+    assert len(expected) > 150
+    of_names = {key for key in found if key.startswith("evaluation.zero_shot.NAME.")}
+    assert of_names == {f"evaluation.zero_shot.NAME.{key}" for key in point_keys(ZeroShotConfig)}
 
 
 @pytest.mark.parametrize("page", DOCS, ids=name_of)

@@ -15,16 +15,17 @@ import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raykd.config.sweep import SearchConfig, SweepConfig
 
-from raykd.config.keys import LEAF_KEYS, with_path
+from raykd.config.keys import leaf_keys, with_path
 from raykd.config.point import ComputeConfig, LineageConfig
 from raykd.errors import ArtifactError, ConfigError, RaykdError
 from raykd.plan.file import load_sweep
+from raykd.plan.sweep import SearchConfig, SweepConfig
 from raykd.report.leaderboard import failures, leaderboard
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.signals import SignalStore
+from raykd.tasks import TASKS
 from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
 from raykd.worker.lineage import GenerationRecord
@@ -33,6 +34,9 @@ from raykd.worker.resuming import load_resume_state, save_generations
 from raykd.worker.timer import no_notice
 
 SWEEPS = {path.name: path.read_text() for path in sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))}
+
+KEYS = tuple(dict.fromkeys(key for task in TASKS.values() for key in leaf_keys(task.point)))
+"""Of the points of all tasks: of most files some of them are another task's."""
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What would break a line, or a terminal."""
@@ -106,7 +110,7 @@ def test_a_shipped_sweep_file_with_damaged_text(tmp_path, name, data):
 @st.composite
 def changed(draw: st.DrawFn, raw: dict[str, Any]) -> dict[str, Any]:
     """A sweep with other values at a few places, in methods and in the search space too."""
-    for key in draw(st.lists(st.sampled_from([*LEAF_KEYS, *raw]), min_size=1, max_size=3)):
+    for key in draw(st.lists(st.sampled_from([*KEYS, *raw]), min_size=1, max_size=3)):
         place = draw(
             st.sampled_from([tuple(key.split(".")), ("methods", "other", *key.split(".")), ("search", "space", key)])
         )

@@ -125,6 +125,8 @@ def _schema_of(task: Task, definitions: dict[str, Any]) -> dict[str, Any]:
     partial_point = json.loads(json.dumps(point["properties"]).replace('"#/$defs/', '"#/$defs/Partial'))
     definitions |= sections
     definitions |= {f"Partial{name}": _without_required(section) for name, section in partial.items()}
+    del keys["properties"]["preset"]["anyOf"]
+    keys["properties"]["preset"]["enum"] = [*task.presets, None]
     keys["properties"]["methods"]["additionalProperties"] = {
         "type": ["object", "null"],
         "description": "Keys of a point, as at the top level, each of them optional.",

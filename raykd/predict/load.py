@@ -54,17 +54,29 @@ def evaluate(model: str, **options: Any) -> tuple[dict[str, Any], list[dict[str,
     """
     settle_accelerator()
     place = fetch_model(model, folder=Path.cwd())
-    task = _task_of_folder(place, _point_of(place))
+    able = [each for each in TASKS.values() if each.evaluate is not None]
+    # A bare encoder may be meant for any task: the one that scores it says what it lacks.
+    task = _known_task(place, _point_of(place)) or able[0]
     if task.evaluate is None:
-        able = ", ".join(each.info.title for each in TASKS.values() if each.evaluate is not None)
+        titles = ", ".join(each.info.title for each in able)
         raise DataError(
-            f"model {model}: of task {task.name}, whose models are scored inside their sweeps; this scores {able}"
+            f"model {model}: of task {task.name}, whose models are scored inside their sweeps; this scores {titles}"
         )
     return task.evaluate(place, **options)
 
 
 def _task_of_folder(folder: Path, point: Mapping[str, Any]) -> Task:
-    """The task of a model's folder: of the point that it is from, or by its files or its architecture.
+    """The task of a model's folder: the one that it is known by, or the one that takes every encoder.
+
+    Raises:
+        DataError: if it holds no model, or one that is for something else.
+    """
+    return _known_task(folder, point) or next(task for task in TASKS.values() if task.info.folders.any_encoder)
+
+
+def _known_task(folder: Path, point: Mapping[str, Any]) -> Task | None:
+    """The task of the point that a model's folder is from, or by its files or its architecture; None where these say
+    nothing.
 
     Raises:
         DataError: if it holds no model, or one that is for something else.
@@ -85,7 +97,7 @@ def _task_of_folder(folder: Path, point: Mapping[str, Any]) -> Task:
                 raise DataError(f"{folder}: {reason}")
         if any(kind in each for each in kinds for kind in task.info.folders.architectures):
             return task
-    return next(task for task in TASKS.values() if task.info.folders.any_encoder)
+    return None
 
 
 def _point_of(folder: Path) -> Mapping[str, Any]:

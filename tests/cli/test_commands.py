@@ -6,17 +6,23 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from support.tiny_sweeps import sweep
 
 from raykd.cli import main
-from raykd.data import smallworld
+from raykd.config.keys import split_key, with_path
+from raykd.config.yaml import parse_value
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.models.qa import load_tokenizer, tiny_qa_model
 from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
+from raykd.plan.sweep import SweepKeys
+from raykd.tasks import TASKS
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
+SHIPPED = sorted(SWEEPS.glob("*.yaml"))
 
 
 @pytest.fixture(autouse=True)
@@ -135,15 +141,74 @@ def test_help_answers_at_once():
     assert min(seconds) < 0.5
 
 
-def test_the_schema_is_json_that_describes_every_section(capsys):
+def printed_schema(capsys) -> jsonschema.Draft202012Validator:
+    """What `raykd schema` prints, to hold files against."""
+    capsys.readouterr()
     assert main(["schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
-    assert {"base", "data", "distillation", "lineage", "search", "methods"} <= schema["properties"].keys()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
 
 
-@pytest.mark.parametrize("file", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_schema_is_json_that_describes_every_section_of_every_task(capsys):
+    alternatives = printed_schema(capsys).schema["oneOf"]
+    described = [set(each["properties"]) for each in alternatives]
+    assert described == [{*task.point.model_fields, *SweepKeys.model_fields} for task in TASKS.values()]
+    for keys in described:
+        assert {"base", "data", "distillation", "lineage", "search", "methods"} <= keys
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda path: path.name)
 def test_every_shipped_sweep_loads_and_has_points(file):
     assert make_plan(load_sweep(file)).points
+
+
+def test_the_schema_takes_every_shipped_sweep_and_every_starter(capsys):
+    schema = printed_schema(capsys)
+    texts = {file.name: file.read_text() for file in SHIPPED}
+    texts |= {name: task.info.starter(name=name) for name, task in TASKS.items()}
+    assert len(texts) > 10
+    assert [name for name, text in texts.items() if not schema.is_valid(parse_value(text))] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("distilation", {}),
+        ("distillation.temprature", 2),
+        ("distillation.kd_weight", "much"),
+        ("data.languages", []),
+        ("methods.other", {"seeds": [1]}),
+        ("methods.other.distillation.temprature", 2),
+        ("search.space", {"distillation.temprature": [1, 2]}),
+        ("task", "translation"),
+        ("preset", "none"),
+        ("name", None),
+    ],
+)
+@pytest.mark.parametrize("task", TASKS)
+def test_the_schema_refuses_what_is_wrong(capsys, task, key, value):
+    schema, keys = printed_schema(capsys), parse_value(TASKS[task].info.starter(name="x"))
+    assert schema.is_valid(keys)
+    assert not schema.is_valid(with_path(keys, split_key(key), value))
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "value"),
+    [
+        ("qa", "head.kind", "crf"),
+        ("qa", "teacher.model", "builtin:tiny"),
+        ("qa", "distillation.objective", "posterior"),
+        ("tagging", "distillation.coefficient", "map_at_k"),
+        ("tagging", "methods.other.distillation.coefficient", "map_at_k"),
+        ("tagging", "preset", "legacy"),
+        ("parallel", "data.train.rows", [0, 1]),
+        ("parallel", "search.space", {"distillation.temperature": [1, 2]}),
+    ],
+)
+def test_the_schema_refuses_a_key_of_another_task(capsys, task, key, value):
+    keys = parse_value(TASKS[task].info.starter(name="x"))
+    assert not printed_schema(capsys).is_valid(with_path(keys, split_key(key), value))
 
 
 def test_the_released_grid_has_as_many_points_as_the_paper():
@@ -153,7 +218,7 @@ def test_the_released_grid_has_as_many_points_as_the_paper():
 
 
 def test_evaluate_scores_a_model_folder(capsys, tmp_path):
-    smallworld.build_tokenizer(tmp_path / "model")
+    build_tokenizer(tmp_path / "model")
     tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).save_pretrained(tmp_path / "model")
     for language in ("en", "de"):
         squad_file(tmp_path / f"data/x.{language}.json", "Ada wrote in 1843.", "1843", 13)
@@ -178,7 +243,7 @@ def test_evaluate_scores_a_model_folder(capsys, tmp_path):
 
 
 def test_evaluate_refuses_a_model_whose_head_was_never_trained(capsys, tmp_path):
-    smallworld.build_tokenizer(tmp_path / "model")
+    build_tokenizer(tmp_path / "model")
     tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).bert.save_pretrained(tmp_path / "model")
     squad_file(tmp_path / "data/x.en.json", "Ada wrote in 1843.", "1843", 13)
     assert main(["evaluate", "model", "--data", "data/x.en.json"]) == 2
@@ -186,7 +251,7 @@ def test_evaluate_refuses_a_model_whose_head_was_never_trained(capsys, tmp_path)
 
 
 def test_evaluate_reads_a_tydiqa_file_by_the_languages_of_its_ids(capsys, tmp_path):
-    smallworld.build_tokenizer(tmp_path / "model")
+    build_tokenizer(tmp_path / "model")
     tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).save_pretrained(tmp_path / "model")
     squad_file(tmp_path / "tydiqa.json", "Ada wrote in 1843.", "1843", 13, number="finnish--1-0")
     command = ["evaluate", "model", "--data", "tydiqa.json", "--languages"]

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raykd.data import smallworld, smallworld_tags
+from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.errors import DataError
 from raykd.models.qa import SpanModel, load_tokenizer, tiny_qa_model
 from raykd.models.tagging import TagHead, tiny_tag_model
@@ -24,7 +25,7 @@ LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    smallworld.build_tokenizer(folder)
+    build_tokenizer(folder)
     return load_tokenizer(str(folder))
 
 

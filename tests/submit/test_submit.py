@@ -12,9 +12,10 @@ from support.jobs_api_server import TOKEN, JobsApi
 from support.tiny_sweeps import sweep
 
 from raykd.cli import main
+from raykd.executors.ray_internals import upload_limit
 from raykd.plan.file import load_sweep
 from raykd.submit import cluster, find_token, submission_id
-from raykd.submit.upload import UPLOAD_LIMIT, files_to_upload, upload_bytes
+from raykd.submit.upload import files_to_upload, upload_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +116,7 @@ def test_an_upload_that_is_too_large_names_its_largest_files_and_what_to_leave_o
     assert "model.safetensors" not in files
     assert "in .rayignore: /models/ (90.0 MiB);" in advice
     Path(".rayignore").write_text("/models/\n")
-    assert dry_run(capsys)["upload"]["bytes"] < UPLOAD_LIMIT
+    assert dry_run(capsys)["upload"]["bytes"] < upload_limit()
 
 
 def test_results_are_never_uploaded(capsys):

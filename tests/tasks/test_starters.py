@@ -7,22 +7,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from raykd.starters import TASKS as KNOWN
-from raykd.starters import starter
 
 from raykd.cli import main
-from raykd.cli.init import TASKS
 from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
 from raykd.plan.preview import preview
-from raykd.plan.sweep import SweepConfig
+from raykd.plan.sweep import SweepKeys
+from raykd.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 OFF = re.compile(r"^(\s*)#([a-z])", re.MULTILINE)
-
-
-def test_every_task_has_a_file_to_start_from():
-    assert TASKS == KNOWN
 
 
 @pytest.fixture
@@ -35,7 +29,7 @@ def here(tmp_path, monkeypatch):
 def test_init_writes_a_file_that_plans_and_finds_its_data(here, capsys, task):
     assert main(["init", task]) == 0
     sweep = load_sweep(here / f"{task}.yaml")
-    assert (sweep.task, sweep.name) == (task, task)
+    assert (sweep.point.task, sweep.name) == (task, task)
     found = preview(make_plan(sweep), folder=here)
     assert found.problems == ()
     assert len(found.points) == 12
@@ -45,7 +39,7 @@ def test_init_writes_a_file_that_plans_and_finds_its_data(here, capsys, task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_line_that_is_off_can_be_taken_in(here, task):
-    text = starter(task, name="x")
+    text = TASKS[task].info.starter(name="x")
     marks = list(OFF.finditer(text))
     assert len(marks) >= 8
     for mark in marks:
@@ -56,11 +50,11 @@ def test_every_line_that_is_off_can_be_taken_in(here, task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_section_of_the_task_is_there(task):
-    text = starter(task, name="x")
+    text = TASKS[task].info.starter(name="x")
     keys = yaml.safe_load(OFF.sub(r"\1\2", text))
-    missing = set(SweepConfig.model_fields) - set(keys) - set(foreign(task))
-    # seeds stand for seed; presets are the released code's.
-    assert missing - {"seed", "preset"} == ({"student"} if task == "tagging" else set())
+    missing = {*SweepKeys.model_fields, *TASKS[task].point.model_fields} - set(keys)
+    # seeds stand for seed; presets are the released code's. Students of the other tasks start from their base model.
+    assert missing - {"seed", "preset"} == (set() if task == "qa" else {"student"})
 
 
 def test_a_file_that_is_there_is_kept(here, capsys):
@@ -88,6 +82,13 @@ def test_a_folder_that_is_not_there_is_named(here, capsys):
     assert "none/x.yaml: cannot be written: No such file or directory" in capsys.readouterr().err
 
 
-def test_the_files_are_part_of_the_package():
+def test_a_task_that_there_is_not_is_refused_with_those_that_there_are(here, capsys):
+    assert main(["init", "qua"]) == 2
+    assert capsys.readouterr().err == f"raykd: qua: no such task; choose one of {', '.join(TASKS)}\n"
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_the_file_is_part_of_the_package(task):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert project["tool"]["setuptools"]["package-data"]["raykd.starters"] == ["*.yaml"]
+    assert project["tool"]["setuptools"]["package-data"][task.info.package] == ["starter.yaml"]
