@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from raykd.cli.text import duration, epoch_line
+from raykd.cli.common import add_command
+from raykd.cli.text import counted, duration, epoch_line
 from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,13 +22,18 @@ NEAREST = 5
 
 def add(commands: Any) -> None:
     """The parser of `raykd logs`."""
-    logs = commands.add_parser("logs", help="show everything that was recorded of one point of a sweep")
-    logs.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
-    logs.add_argument(
-        "point", metavar="POINT", help="its label as progress lines show it, its id, or the id's beginning"
+    logs = add_command(
+        commands,
+        "logs",
+        help="show everything that was recorded of one point of a sweep",
+        examples=['raykd logs runs/qa "ce budget=16 seed=1"', 'raykd logs runs/qa "ce budget=16 seed=1" --follow'],
     )
-    logs.add_argument("--follow", "-f", action="store_true", help="go on with what comes, until the point has ended")
-    logs.add_argument("--json", action="store_true", help="print it as JSON, with --follow one object a line")
+    logs.add_argument("root", metavar="DIR", help="the results folder, or its URL")
+    logs.add_argument("point", metavar="POINT", help="label (as progress lines show it), id, or beginning of the id")
+    logs.add_argument(
+        "--follow", "-f", action="store_true", help="print new lines as they come, until the point has ended"
+    )
+    logs.add_argument("--json", action="store_true", help="print JSON; with --follow one object per line")
     logs.set_defaults(run=_logs)
 
 
@@ -61,10 +67,10 @@ def _named(points: tuple["PointStatus", ...], wanted: str, root: str) -> "PointS
         return found[0]
     if found:
         named = ", ".join(f"{point.id} ({point.label})" for point in found[:NEAREST])
-        raise ConfigError(f"{root}: {len(found)} points begin with {wanted!r}: {named}; write more of the id")
+        raise ConfigError(f"{root}: {len(found)} points begin with {wanted!r}: {named}; give more of the id")
     names = sorted({name for point in points for name in (point.id, point.label)})
     near = difflib.get_close_matches(wanted, names, n=NEAREST, cutoff=0.0)
-    nearest = f"nearest are {', '.join(map(repr, near))}" if near else "it has none yet"
+    nearest = f"nearest are {', '.join(map(repr, near))}" if near else "it has no points yet"
     raise ConfigError(f"{root}: no point {wanted!r}; {nearest}")
 
 
@@ -122,7 +128,7 @@ def _point_lines(described: Mapping[str, Any]) -> Iterator[str]:
 def _state_lines(state: Mapping[str, Any]) -> Iterator[str]:
     words = [f"{state['state']}, attempt {state['attempts']}" if state["attempts"] else state["state"]]
     if state["failures"]:
-        words.append(f"{state['failures']} failure(s)")
+        words.append(counted(state["failures"], "failure"))
     if state["started"]:
         words.append(f"began {_moment(state['started'])}")
     if state["started"] and state["ended"]:
@@ -145,7 +151,8 @@ def _result_lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield ", ".join(
         f"{head} {scores[name]:.1f}" for name, head in scores["columns"].items() if scores[name] is not None
     )
-    yield f"delivers artifact {result['artifact']}; {duration(result['seconds'])} on {result['num_workers']} worker(s)"
+    workers = counted(result["num_workers"], "worker")
+    yield f"final model: artifact {result['artifact']}; {duration(result['seconds'])} on {workers}"
 
 
 def _moment(seconds: float) -> str:

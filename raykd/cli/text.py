@@ -11,6 +11,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def counted(number: int, noun: str) -> str:
+    """Like `1 point` or `3 points`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def memory(num_bytes: int) -> str:
     """In GB."""
     return f"{num_bytes / 1e9:.1f} GB"

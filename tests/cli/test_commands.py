@@ -127,8 +127,8 @@ def test_a_plan_counts_points_and_passes(capsys):
     keys = sweep(methods={"ce": {"distillation": {"kd_weight": 0}}, "skd": {}}, seeds=[1, 2])
     assert main(["plan", write(keys), "--points"]) == 0
     said = capsys.readouterr().out
-    assert "4 point(s) of 2 method(s)" in said
-    assert "generation 0: 1 model(s)" in said
+    assert "4 points of 2 methods" in said
+    assert "generation 0: 1 shared base model" in said
     assert "skd seed=2" in said
 
 

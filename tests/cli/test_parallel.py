@@ -105,9 +105,9 @@ def test_a_plan_counts_points_pairs_and_passes(capsys):
     )
     assert main(["plan", write(keys), "--points"]) == 0
     said = capsys.readouterr().out
-    assert "10 point(s) of 3 method(s)" in said
+    assert "10 points of 3 methods" in said
     # The first teacher's signals for each seed's pairs, and those of one later teacher of each of four points.
-    assert "teacher passes: 6 stored signal pass(es)" in said
+    assert "signals: 6 teacher passes, outputs saved" in said
     # 2 pairs of each of 2 languages and 2 of English with itself, 2 generations, 10 points.
     assert "training: 120 examples" in said
     assert "all structure_temperature=0.1 seed=2" in said and "tlm seed=1" in said

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import shlex
 import threading
 import time
 from types import SimpleNamespace
@@ -58,6 +59,16 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 def test_every_command_takes_json(command):
     options = {option for action in commands()[command]._actions for option in action.option_strings}
     assert "--json" in options
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_help_of_every_command_ends_with_examples_that_it_understands(command):
+    first, *examples = commands()[command].epilog.splitlines()
+    assert first == "examples:" and examples
+    for example in examples:
+        program, name, *words = shlex.split(example)
+        assert (program, name) == ("raykd", command)
+        parser().parse_args([name, *(words[: words.index("--")] if "--" in words else words)])
 
 
 def test_status_in_lines_names_what_runs_and_what_failed(capsys, journal, alive):

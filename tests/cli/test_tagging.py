@@ -69,10 +69,10 @@ def test_a_plan_counts_points_teachers_and_passes(capsys):
     )
     assert main(["plan", write(keys), "--points"]) == 0
     said = capsys.readouterr().out
-    assert "8 point(s) of 2 method(s)" in said
-    assert "generation 0: 2 model(s), each made once" in said
+    assert "8 points of 2 methods" in said
+    assert "generation 0: 2 shared base models" in said
     # One pass of the first teachers for each seed's sentences, and one later teacher of each of six points.
-    assert "teacher passes: 8 stored signal pass(es)" in said
+    assert "signals: 8 teacher passes, outputs saved" in said
     # 2 languages of 2 sentences, 2 generations, 8 points.
     assert "training: 64 examples" in said
     assert "kd objective=top_wk seed=2" in said and "crf seed=1" in said

@@ -18,8 +18,10 @@ def test_an_export_says_what_was_written_checked_and_comes_next(sweep, tmp_path,
     out = tmp_path / "home"
     assert main(["export", str(sweep("qa")), str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{LABEL} (") and lines[0].endswith(f"is in {out}")
-    assert lines[1] == "checked: transformers alone answers alike, on 8 examples; largest difference of a logit: 0"
+    assert lines[0].startswith(f"exported: {LABEL} (") and lines[0].endswith(f" to {out}")
+    assert (
+        lines[1] == "checked: plain transformers gives the same output, on 8 examples; largest difference of a logit: 0"
+    )
     assert lines[2:] == [f"next: raykd predict {out}"]
 
 
@@ -33,7 +35,7 @@ def test_json_holds_the_same(sweep, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--private"], "--private says who sees what --push uploads"),
+        (["--private"], "--private has no effect without --push"),
         (["--push", "a/b/c"], "--push a/b/c"),
         (["--point", "skd seed=7"], "nearest are 'skd seed=1'"),
     ],

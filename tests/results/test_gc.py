@@ -185,7 +185,7 @@ def test_the_command_shows_sizes_and_reasons_and_deletes_only_when_asked(store, 
     shown = json.loads(capsys.readouterr().out)
     assert [each["num_bytes"] for each in shown] == [500, 1000]
     assert cli.main(["gc", str(store.root)]) == 0
-    assert "0.0 MB in 2 place(s) can go; --delete deletes it" in capsys.readouterr().out
+    assert "0.0 MB in 2 places unneeded; --delete deletes them" in capsys.readouterr().out
     assert cli.main(["gc", str(store.root), "--delete"]) == 0
-    assert "2 place(s) deleted" in capsys.readouterr().out
+    assert "2 places deleted" in capsys.readouterr().out
     assert found(store) == {}

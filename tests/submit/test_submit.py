@@ -211,7 +211,7 @@ class TestAJob:
             assert main([*SUBMIT, "--address", api.address]) == 2
         said = capsys.readouterr()
         name = submission_id(load_sweep(Path("tiny.yaml")), "/shared/tiny")
-        assert said.out.splitlines()[0].startswith(f"{name}: 1 point(s), submitted with 1 file(s)")
+        assert said.out.splitlines()[0].startswith(f"{name}: 1 point, submitted with 1 file")
         assert said.out.splitlines()[1:] == ["waits for its environment", "one", "two", f"{name}: FAILED"]
         assert said.err == ""
         (sent,) = api.submitted
