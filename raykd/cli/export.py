@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         help="write a point's model as a Hugging Face folder with a model card",
         description="Write a point's model as a Hugging Face folder with a model card. It loads with transformers, "
         "without raykd; before the folder gets its name, its output is compared with that of the model in the sweep.",
-        examples=["raykd export runs/qa my-model", "raykd export runs/qa my-model --point ce"],
+        examples=["raykd export runs/qa my-model", "raykd export runs/qa ce-model --point ce"],
     )
     export.add_argument("root", metavar="DIR", help="the results folder, or its URL")
     export.add_argument("out", metavar="OUT", type=Path, help="output folder (new or empty)")
