@@ -29,14 +29,14 @@ def test_every_node_is_asked_for_its_versions_and_for_the_storage(cluster, tmp_p
     assert [each.what for each in found] == ["Ray", "node head", "node n1", "storage"]
     assert "2 node(s), 1 CPU(s), 0 GPU(s)" in found[0].found
     assert "raykd 0." in found[2].found
-    assert "every node reads what is written here" in found[3].found
+    assert "every node can read it" in found[3].found
 
 
 @pytest.mark.parametrize(
     ("mode", "token", "reason"),
     [
-        ("token", "0" * 64, "the cluster refused the token that it was sent"),
-        ("", "", "the cluster wants a token, and RAY_AUTH_MODE is not token: none was sent"),
+        ("token", "0" * 64, "the cluster refused the token"),
+        ("", "", "the cluster needs a token, and none was sent: RAY_AUTH_MODE is not token"),
     ],
 )
 def test_a_wrong_token_is_named_within_seconds(cluster, monkeypatch, mode, token, reason):
