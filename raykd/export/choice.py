@@ -30,12 +30,12 @@ def chosen_point(records: SweepRecords, wanted: str | None) -> PointRecord:
     kept = [point for point in finished if store.has(point.result["artifact"], strict=True)]
     if not kept:
         raise DataError(
-            f"{records.root}: the weights of all {len(finished)} finished point(s) were removed (lineage.keep: none); "
-            "run the sweep with lineage.keep: last into another storage"
+            f"{records.root}: the weights of all {len(finished)} finished points were removed (lineage.keep: none); "
+            "run the sweep with lineage.keep: last in another storage"
         )
     scored = [point for point in kept if main_score(point) is not None]
     if not scored:
-        raise DataError(f"{records.root}: no finished point has a main score; name one by its label or id")
+        raise DataError(f"{records.root}: no finished point has a main score; choose one with --point")
     return max(scored, key=main_score)
 
 

@@ -11,7 +11,7 @@ from raykd.results.records import PointRecord, SweepRecords
 def lineage_table(records: SweepRecords, point: PointRecord, config: PointBase) -> str:
     """Markdown: a row for each generation of a finished point, with fingerprints of its artifact and its teachers."""
     store, delivered = Store(records.root), point.result["artifact"]
-    lines = ["| generation | artifact | taught by | dev score |", "|---|---|---|---|"]
+    lines = ["| generation | artifact | teacher | dev score |", "|---|---|---|---|"]
     lines.append(f"| 0 | `{point.base}`, from `{config.base.model}` | - | - |")
     for generation in point.result["generations"]:
         artifact, score = generation["artifact"], generation["dev_score"]

@@ -143,7 +143,7 @@ class _Wrong(QaForm):
 
 def test_a_model_that_answers_differently_gets_no_name(root, out, monkeypatch):
     monkeypatch.setattr("raykd.tasks.qa.form.QaForm", _Wrong)
-    assert "answers differently: a logit is off by 0.001" in refused(ArtifactError, root, out)
+    assert "gives another output: a logit differs by 0.001" in refused(ArtifactError, root, out)
 
 
 def test_a_point_of_another_version_is_named(root, out):
@@ -151,7 +151,7 @@ def test_a_point_of_another_version_is_named(root, out):
     (only,) = journal.point_ids()
     described = journal.point(only)
     journal.add(only, {**described, "config": {**described["config"], "teachers": 2}})
-    assert "is of another version of raykd" in refused(ArtifactError, root, out)
+    assert "was written by another version of raykd" in refused(ArtifactError, root, out)
 
 
 @pytest.mark.parametrize("task", ["qa", "tagging", "parallel"])
