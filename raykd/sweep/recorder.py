@@ -104,11 +104,11 @@ class RunRecorder:
             # It was removed while it was read: the point has just ended, or begun again.
             return None
         silence = self.detectors.setdefault(point.id, StallDetector()).silent_for(pulse, time.monotonic())
-        return silence and f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
+        return silence and f"no heartbeat for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
 
     def retried(self, point: Point, error: str) -> None:
         """A point's process died; it goes on in another one."""
-        self.progress.line(f"{point.label}: {self._reason(error)}; trying again")
+        self.progress.line(f"{point.label}: {self._reason(error)}; retrying")
 
     def ended(self, point: Point) -> None:
         """A trial came to its end: its point is finished, failed with an error of raykd, or was stopped early.

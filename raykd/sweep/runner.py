@@ -274,7 +274,7 @@ def _unchanged(journal: Journal, data: Mapping[str, str]) -> dict[str, str]:
     changed = [name for name, digest in data.items() if recorded.get(name, digest) != digest]
     if changed:
         raise DataError(
-            f"{name}: changed since {journal.store.root} was begun; put it back, or give the sweep another storage"
+            f"{name}: changed since {journal.store.root} was begun; restore it, or use another storage"
             for name in changed
         )
     return {**recorded, **data}

@@ -64,7 +64,7 @@ def _load_generations(checkpoints: Checkpoints) -> list[GenerationRecord]:
         records = TypeAdapter(list[GenerationRecord]).validate_python(checkpoints.store.find_json(path) or [])
     except (ArtifactError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        log.warning("%s is left out, its generations are trained again: %s", checkpoints.store.describe(path), reason)
+        log.warning("%s is skipped, its generations are trained again: %s", checkpoints.store.describe(path), reason)
         return []
     numbered = enumerate(records, start=1)
     return [record for number, record in itertools.takewhile(lambda each: _is_there(checkpoints, *each), numbered)]
