@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd.cli.common import add_command
-from raykd.cli.text import counted
+from raykd.results.words import counted
 
 
 def add(commands: Any) -> None:

@@ -23,7 +23,9 @@ def add(commands: Any) -> None:
     export.add_argument("root", metavar="DIR", help="the results folder, or its URL")
     export.add_argument("out", metavar="OUT", type=Path, help="output folder (new or empty)")
     export.add_argument(
-        "--point", metavar="POINT", help="label, id or method (default: the finished point with the best score)"
+        "--point",
+        metavar="POINT",
+        help="label, id or its beginning, or method if it has one finished point (default: best)",
     )
     export.add_argument("--onnx", action="store_true", help="also write model.onnx, checked with onnxruntime")
     export.add_argument("--push", metavar="REPO", help="upload the folder to this Hub repository")
@@ -55,7 +57,7 @@ def _export(options: argparse.Namespace) -> int:
             "folder": str(done.folder),
             "point": done.point.id,
             "label": done.point.label,
-            "artifact": done.point.result["artifact"],
+            "artifact": done.artifact,
             "checks": {name: vars(check) for name, check in checks.items() if check},
             "pushed": pushed,
         }
@@ -63,7 +65,7 @@ def _export(options: argparse.Namespace) -> int:
         return 0
     if pushed:
         print(f"pushed: {pushed}")
-    if TASKS[done.point.config["task"]].load_predictor is not None:
+    if TASKS[done.point.settings.task].load_predictor is not None:
         print(f"next: raykd predict {done.folder}")
     return 0
 

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from raykd.cli.common import add_command
-from raykd.cli.text import counted
+from raykd.results.words import counted
 
 
 def add(commands: Any) -> None:

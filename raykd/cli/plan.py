@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raykd.cli.common import add_command, load
-from raykd.cli.text import counted
 from raykd.errors import ConfigError, DataError
+from raykd.results.words import counted, duration
 from raykd.storage import location
 
 if TYPE_CHECKING:
@@ -100,8 +100,7 @@ def _lines(found: "Preview", currency: str) -> Iterator[str]:
     yield f"  generation 0: {counted(found.num_generation_zero, 'shared base model')}"
     if found.num_strangers:
         yield f"  first teacher: {counted(found.num_strangers, 'given model')}, not generation 0"
-    passes = found.num_signal_passes
-    yield f"  signals: {passes} teacher {'pass' if passes == 1 else 'passes'}, outputs saved"
+    yield f"  signals: {counted(found.num_signal_passes, 'teacher pass', 'teacher passes')}, outputs saved"
     for executor, why, count in found.executors:
         yield f"  executor {executor}: {counted(count, 'point')}, {why}"
     cost = found.estimate
@@ -118,9 +117,9 @@ def _cost_lines(found: "Preview", currency: str, *, wall_seconds: float) -> Iter
 
     def words(part: Any, money: float | None) -> str:
         paid = "" if money is None else f", {money:,.2f} {currency}"
-        return f"{_duration(part.seconds)}, {_hours(part.hours(unit))} {unit}-hours{paid}"
+        return f"{duration(part.seconds)}, {_hours(part.hours(unit))} {unit}-hours{paid}"
 
-    yield f"  time: {_duration(wall_seconds)} with {counted(found.parallel, 'point')} at a time"
+    yield f"  time: {duration(wall_seconds)} with {counted(found.parallel, 'point')} at a time"
     yield f"  work: {words(cost.total, found.money)}"
     yield f"    shared by all points: {words(cost.shared, None)}"
     for method in found.methods:
@@ -135,9 +134,3 @@ def _cost_lines(found: "Preview", currency: str, *, wall_seconds: float) -> Iter
 
 def _hours(hours: float) -> str:
     return f"{hours:.3f}" if hours < 1 else f"{hours:,.1f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

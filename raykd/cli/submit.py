@@ -8,7 +8,7 @@ from typing import Any
 
 from raykd.cli.common import INTERRUPTED, add_command, load
 from raykd.cli.sweep import sweep_arguments
-from raykd.cli.text import counted
+from raykd.results.words import counted
 
 
 def add(commands: Any) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from raykd.cli.common import add_command, load, place_of, silence_libraries
 from raykd.cli.display import Events, display
 from raykd.cli.leaderboard import board_document, print_board
-from raykd.cli.text import counted, duration
 from raykd.errors import RaykdError
+from raykd.results.words import counted, duration
 
 if TYPE_CHECKING:
     from raykd.sweep import Outcome
@@ -70,13 +70,15 @@ def _sweep(options: argparse.Namespace) -> int:
 
     started = time.time()
     shown = display(root, as_json=options.json, quiet=options.quiet, verbose=options.verbose)
+    # A `raykd.Progress` in all but name: its base class would import Ray for every command.
+    watcher: Any = shown
     with shown:
         shown.begin(sweep.name, len(plan.points), root)
         outcome = run_sweep(
             plan,
             root=root,
             folder=options.file.parent,
-            progress=shown,
+            progress=watcher,
             data=data,
             fail_fast=options.fail_fast,
             retry_failed=options.retry_failed,

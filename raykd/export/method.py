@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from raykd.config.base import Schedule, Weight
 from raykd.config.point import PointBase
+from raykd.results.words import counted
 from raykd.tasks import task_of
 
 _TEACHERS = {
@@ -53,11 +54,6 @@ def knobs(config: PointBase) -> Iterator[str]:
         f"{training.warmup:.0%} warm-up, {size} a step"
     )
     yield f"seed {config.seed}"
-
-
-def counted(number: int, word: str) -> str:
-    """A number and its noun."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _weight(weight: Weight) -> str:

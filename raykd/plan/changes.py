@@ -20,13 +20,13 @@ def refuse_changed(plan: Plan, journal: Journal) -> None:
     Raises:
         ConfigError: a line for each key that differs, with both values and how many points it concerns.
     """
-    if not journal.has_sweep():
+    if not journal.sweep.exists():
         return
     found: dict[tuple[str, str, str], int] = {}
     for before, now in _pairs(plan, journal):
         for key, old, new in differences(before, now):
-            change = key, *("absent" if value is ABSENT else show(value) for value in (old, new))
-            found[change] = found.get(change, 0) + 1
+            was, is_now = ("absent" if value is ABSENT else show(value) for value in (old, new))
+            found[key, was, is_now] = found.get((key, was, is_now), 0) + 1
     if found:
         lines = [f"{key}: was {old}, now {new} ({count} points)" for (key, old, new), count in found.items()]
         raise ConfigError(
@@ -41,20 +41,20 @@ def refuse_changed(plan: Plan, journal: Journal) -> None:
 def _pairs(plan: Plan, journal: Journal) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Configurations under one name that differ: as the journal has it, as the file has it."""
     if not plan.is_exact:
-        recorded = sweep_of(journal.sweep()["config"])
+        recorded = sweep_of(journal.sweep.read().config)
         searched = {*recorded.search.space, *plan.sweep.search.space}
         before = {point.method: point for point in typical_points(recorded)}
         for point in typical_points(plan.sweep):
             if point.method in before:
-                yield tuple(_without(each.recipe, searched) for each in (before[point.method], point))
+                yield _without(before[point.method].recipe, searched), _without(point.recipe, searched)
         return
     known: dict[str, list[str]] = {}
-    for point_id in journal.point_ids():
-        known.setdefault(journal.point(point_id)["label"], []).append(point_id)
+    for point_id in journal.points.ids():
+        known.setdefault(journal.points.description(point_id).label, []).append(point_id)
     for point in plan.points:
         others = known.get(point.label, [])
         if others and point.id not in others:
-            described = journal.point(others[-1])["config"]
+            described = journal.points.description(others[-1]).config
             yield recipe(point_from_record(described, where=f"{journal.store.root}: {point.label}")), point.recipe
 
 

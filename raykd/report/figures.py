@@ -33,7 +33,7 @@ _THEMED = {_INK: "currentColor", _FAINT: "var(--faint)"} | {
     colour: f"var(--series-{number})" for number, colour in enumerate(_COLOURS)
 }
 _REFERENCE = {"color": _INK, "marker": "o", "markerfacecolor": "none", "markeredgewidth": 1.2, "linestyle": "none"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "raykd",
     "font.size": 12,
@@ -113,7 +113,7 @@ def curves(
             axes.axhline(level[1], color=_INK, linewidth=1.4, dashes=(6, 3), label=_wrapped(level[0], LEGEND_LETTERS))
         for line in lines:
             look = _look(line.style, joined=joined)
-            if line.low is not None:
+            if line.low is not None and line.high is not None:
                 axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.16, linewidth=0)
             axes.plot(line.x, line.mean, label=_wrapped(line.name, LEGEND_LETTERS), **look)
         if ticks is not None:
@@ -194,7 +194,7 @@ def dots(
         for number, line in enumerate(series):
             places = np.asarray(line.x) + (number - (each - 1) / 2) * 0.7 / each
             look = _look(line.style, joined=False) if line.style >= 0 else _REFERENCE
-            if line.low is not None:
+            if line.low is not None and line.high is not None:
                 axes.hlines(places, line.low, line.high, color=look["color"], linewidth=1.6)
             axes.plot(line.mean, places, label=_wrapped(line.name, LEGEND_LETTERS), **look)
         axes.set_yticks(range(len(names)), labels)

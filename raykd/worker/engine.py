@@ -75,7 +75,7 @@ def join_process_group(*, alone: bool) -> None:
     if alone and not torch.distributed.is_initialized():
         os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
         backend = "gloo" if on_cpu else "nccl"
-        store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+        store = torch.distributed.HashStore()
         torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
     if on_cpu and torch.distributed.get_world_size() == 1:
         # A single rank never reduces: building the shared-memory op would cost half a minute for nothing.
@@ -122,10 +122,9 @@ class Engine:
             self._engine.enable_backward_allreduce = False
 
     @property
-    def model(self) -> nn.Module:
-        """The model; under stage 3 its parameters are empty outside of a forward pass."""
-        model: nn.Module = self._engine.module
-        return model
+    def model(self) -> Any:
+        """The task's model; under stage 3 its parameters are empty outside of a forward pass."""
+        return self._engine.module
 
     def train(self) -> None:
         """Dropout on."""

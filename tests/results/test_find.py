@@ -1,0 +1,72 @@
+"""Points by name: the same rules for every command."""
+
+import pytest
+
+from raykd.errors import DataError
+from raykd.results.find import Named, best_point, find_point
+
+POINTS = [
+    Named("ab1", "skd seed=1", "skd", "finished", is_finished=True, score=60.0),
+    Named("ab2", "skd seed=2", "skd", "failed", "out of memory"),
+    Named("cd3", "ce seed=1", "ce", "finished", is_finished=True, score=64.0),
+    Named("cd4", "ce seed=2", "ce", "finished", is_finished=True, score=None),
+    Named("ce5", "mix seed=1", "mix", "pending"),
+]
+
+
+def refused(wanted: str, **options: bool) -> str:
+    with pytest.raises(DataError) as caught:
+        find_point(POINTS, wanted, where="runs/tiny", **options)
+    (line,) = caught.value.problems
+    return line
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        *[("skd seed=1", "ab1"), ("ab1", "ab1"), ("cd3", "cd3")],
+        *[("skd", "ab1"), ("best", "cd3")],
+    ],
+)
+def test_a_point_goes_by_label_id_method_or_best(wanted, found, finished):
+    assert find_point(POINTS, wanted, where="runs/tiny", finished=finished).id == found
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("ce5", "ce5"), ("mix", "ce5"), ("ab2", "ab2"), ("cd4", "cd4")])
+def test_an_unfinished_point_is_found_where_it_will_do(wanted, found):
+    assert find_point(POINTS, wanted, where="runs/tiny").id == found
+
+
+def test_the_beginning_of_an_id_will_do_where_one_point_has_it():
+    points = [POINTS[0], POINTS[2]]
+    assert find_point(points, "a", where="runs/tiny").id == "ab1"
+    assert refused("cd").startswith("2 points in runs/tiny go by 'cd': 'ce seed=1' (cd3), 'ce seed=2' (cd4); choose")
+    # A beginning is no method: that one of these points is finished does not tell them apart.
+    assert refused("ab").startswith("2 points in runs/tiny go by 'ab': ")
+    assert find_point(POINTS, "ab", where="runs/tiny", finished=True).id == "ab1"
+
+
+def test_a_method_goes_before_the_beginning_of_an_id():
+    assert refused("ce", finished=True).startswith("2 finished points in runs/tiny go by 'ce': 'ce seed=1' (cd3), ")
+
+
+def test_what_is_not_finished_says_where_it_stands():
+    assert refused("ab2", finished=True) == (
+        "no point 'ab2' in runs/tiny is finished ('skd seed=2' (ab2) is failed: out of memory); "
+        "run that sweep to its end"
+    )
+
+
+def test_an_unknown_name_is_answered_with_those_that_are_near():
+    line = refused("skd sed=1")
+    assert line.startswith("runs/tiny has no point 'skd sed=1'; nearest are 'skd seed=1', ")
+    assert "or 'best'" in line
+    assert "runs/tiny has no point ''" in refused("")
+
+
+def test_the_best_point_has_the_highest_score_and_the_first_of_equal_ones_wins():
+    assert best_point([("a", 1.0), ("b", None), ("c", 2.0), ("d", 2.0)], lambda each: each[1]) == ("c", 2.0)
+    assert best_point([("b", None)], lambda each: each[1]) is None
+    with pytest.raises(DataError, match="no point in runs/tiny has a main score"):
+        find_point([POINTS[1]], "best", where="runs/tiny")
