@@ -35,7 +35,7 @@ def decision(analysis: Analysis, comparisons: Sequence[Comparison]) -> tuple[str
     missing = [point for point in analysis.records.points if point.result is None]
     if missing:
         num = len(analysis.records.points)
-        lines.append(f"{len(missing)} of {num} points have no result yet: what is said here may change.")
+        lines.append(f"{len(missing)} of {num} points have no result yet: these conclusions may change.")
     return tuple(lines)
 
 
@@ -136,7 +136,7 @@ def _gain(analysis: Analysis, best: Configuration) -> float | None:
 
 
 def _against_rivals(best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:
-    """How the best one stands beside those that it was compared with, generation 0 left out."""
+    """How the best one compares with the others, generation 0 left out."""
     beaten: list[str] = []
     alike: list[str] = []
     shared = set(best.varied)
@@ -151,9 +151,7 @@ def _against_rivals(best: Configuration, comparisons: Sequence[Comparison]) -> l
     if beaten:
         lines.append(f"It is significantly better than {_some(beaten)}{same}.")
     if alike:
-        lines.append(
-            f"Its difference to {_some(alike)}{same} is not significant: between them this sweep does not decide."
-        )
+        lines.append(f"Its difference to {_some(alike)}{same} is not significant: the sweep cannot tell them apart.")
     return lines
 
 
@@ -253,7 +251,7 @@ def _table(made: Sequence[Comparison]) -> Table:
     return Table(
         headings,
         rows,
-        "p-values after Holm's correction, in brackets before it; the verdict is the bootstrap's",
+        "p-values after Holm's correction, uncorrected in brackets; the verdict is that of the bootstrap",
         num_labels=2,
     )
 
