@@ -120,7 +120,7 @@ def test_everything_that_is_wrong_is_said_at_once(capsys):
 
 def test_a_leaderboard_of_a_folder_without_a_sweep_says_so(capsys):
     assert main(["leaderboard", "empty"]) == 2
-    assert "empty: no sweep was run here" in capsys.readouterr().err
+    assert "empty: not a results folder" in capsys.readouterr().err
 
 
 def test_a_plan_counts_points_and_passes(capsys):

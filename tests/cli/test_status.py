@@ -96,7 +96,7 @@ def test_a_place_without_results_is_refused_in_one_line(capsys, tmp_path, comman
     shown = capsys.readouterr()
     assert shown.out == ""
     (line,) = shown.err.splitlines()
-    assert line.endswith("none: no results of a sweep; give the place that `raykd sweep` names")
+    assert line.endswith("none: not a results folder; give the folder that `raykd sweep` names")
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])

@@ -48,4 +48,4 @@ def test_what_cannot_be_done_is_refused_in_a_line(sweep, tmp_path, capsys, optio
 def test_a_folder_that_is_taken_and_one_without_a_sweep_are_refused(sweep, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert "is there already" in refused(capsys, sweep("qa"), tmp_path)
-    assert "no sweep was run here" in refused(capsys, tmp_path / "none", tmp_path / "home")
+    assert "not a results folder" in refused(capsys, tmp_path / "none", tmp_path / "home")

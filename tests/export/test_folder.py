@@ -101,7 +101,7 @@ def test_a_sweep_without_a_finished_point_says_so(tmp_path, out, status, found):
 def test_a_sweep_without_points_and_a_folder_without_a_sweep_say_so(tmp_path, out):
     Journal.at(tmp_path / "empty").sweep.write(SweepDescription(name="empty"))
     assert "there are no points" in refused(DataError, tmp_path / "empty", out)
-    assert "no sweep was run here" in refused(ConfigError, tmp_path / "nowhere", out)
+    assert "not a results folder" in refused(ConfigError, tmp_path / "nowhere", out)
 
 
 def test_weights_that_are_gone_are_named_with_what_to_do(root, out):
