@@ -18,6 +18,7 @@ from raykd.results.points import PointResult
 from raykd.results.records import PointRecord, SweepRecords, read_records
 from raykd.results.settings import Settings
 from raykd.results.sweep import SweepDescription
+from raykd.results.words import counted
 from raykd.storage import location
 from raykd.tasks import TASKS
 from raykd.tasks.outcomes import CellOutcomes, Outcomes, Scores
@@ -68,7 +69,7 @@ class FinishedPoint:
         store, artifact = Store(self.root), self.result.artifact
         if not store.has(artifact, strict=True):
             raise ArtifactError(
-                f"{self.label}: artifact {artifact} has no weights; lineage.keep: last keeps those that are delivered"
+                f"{self.label}: artifact {artifact} has no weights; lineage.keep: last keeps those of the final model"
             )
         return store.artifact(artifact)
 
@@ -306,7 +307,7 @@ def run_sweep(
         verbose=verbose,
     )
     if outcome.missing and not fail_fast:
-        raise TrainingError(f"{root}: {outcome.missing} point(s) did not run; run the same sweep again")
+        raise TrainingError(f"{root}: {counted(outcome.missing, 'point')} did not run; run the same sweep again")
     return Results(read_records(root), outcome)
 
 

@@ -204,7 +204,7 @@ def test_frames_of_a_sweep_that_has_not_begun_are_empty_and_have_their_columns(r
 
 
 def test_a_folder_without_a_sweep_says_so(tmp_path):
-    with pytest.raises(ConfigError, match="no sweep was run here"):
+    with pytest.raises(ConfigError, match="not a results folder"):
         raykd.load(tmp_path)
 
 

@@ -59,14 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("raykd: the disk is full: free space, then run the same command again", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("raykd: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print("raykd: interrupted; run the same command again to resume", file=sys.stderr)
         return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     top = argparse.ArgumentParser(
-        prog="raykd", description="Distil multilingual models over generations on a Ray cluster."
+        prog="raykd",
+        description="Distil multilingual models over generations on a Ray cluster.",
+        epilog="examples:\n  raykd init qa\n  raykd plan qa.yaml\n  raykd sweep qa.yaml\n  raykd report runs/qa",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"raykd {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: lines, a live picture below them on a terminal, or events as JSON."""
+"""What a sweep shows while it runs: log lines, live progress below them on a terminal, or events as JSON."""
 
 import contextlib
 import json
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raykd.cli.text import epoch_line
 from raykd.errors import RaykdError
+from raykd.results.words import counted
 
 if TYPE_CHECKING:
     from raykd.results.epochs import EpochReport
@@ -41,7 +42,7 @@ class Lines:
 
     def begin(self, name: str, num_points: int, root: Any) -> None:
         """A sweep begins, with results in a folder or at a URL."""
-        self.line(f"{name}: {num_points} point(s), results in {root}")
+        self.line(f"{name}: {counted(num_points, 'point')}, results in {root}")
 
     def line(self, text: str) -> None:
         """Something happened."""

@@ -7,18 +7,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from raykd.cli.common import add_command
+from raykd.results.words import counted
+
 
 def add(commands: Any) -> None:
     """The parser of `raykd doctor`."""
-    doctor = commands.add_parser(
-        "doctor", help="check this machine, the cluster, data and a sweep file; say what is missing and what to do"
+    doctor = add_command(
+        commands,
+        "doctor",
+        help="check this machine, the cluster, data and a sweep file; say what is missing and what to do",
+        examples=["raykd doctor", "raykd doctor sweeps/quickstart.yaml --storage /shared/runs/quickstart"],
     )
-    doctor.add_argument("file", type=Path, nargs="?", help="a sweep file, to check its data, models, storage and size")
-    doctor.add_argument("--storage", metavar="DIR", help="folder or URL of results, in place of the file's")
     doctor.add_argument(
-        "--address", metavar="HOST:PORT", help="of the Ray cluster, or its dashboard's URL, in place of RAY_ADDRESS"
+        "file", type=Path, nargs="?", help="a sweep file: check its data, models, storage and whether its points fit"
     )
-    doctor.add_argument("--json", action="store_true", help="print it as JSON")
+    doctor.add_argument("--storage", metavar="DIR", help="results folder or URL; overrides that of the file")
+    doctor.add_argument(
+        "--address", metavar="HOST:PORT", help="Ray cluster, or the URL of its dashboard; overrides RAY_ADDRESS"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(run=_doctor)
 
 
@@ -36,5 +44,5 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(finding) for finding in found], indent=1, ensure_ascii=False))
     else:
-        print(f"\n{counts['error']} error(s), {counts['warning']} warning(s)")
+        print(f"\n{counted(counts['error'], 'error')}, {counted(counts['warning'], 'warning')}")
     return 1 if counts["error"] else 0

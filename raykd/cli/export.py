@@ -1,41 +1,43 @@
-"""`raykd export`: take a model home."""
+"""`raykd export`: write a point's model as a folder that transformers loads."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from raykd.cli.common import silence_libraries
+from raykd.cli.common import add_command, silence_libraries
 from raykd.errors import ConfigError
 from raykd.storage import location
 
 
 def add(commands: Any) -> None:
     """The parser of `raykd export`."""
-    export = commands.add_parser(
+    export = add_command(
+        commands,
         "export",
         help="write a point's model as a Hugging Face folder with a model card",
         description="Write a point's model as a Hugging Face folder with a model card. It loads with transformers, "
-        "without raykd, and is compared with the model in the sweep before it gets its name.",
+        "without raykd; before the folder gets its name, its output is compared with that of the model in the sweep.",
+        examples=["raykd export runs/qa my-model", "raykd export runs/qa ce-model --point ce"],
     )
-    export.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
-    export.add_argument("out", metavar="OUT", type=Path, help="folder to write: not there, or empty")
+    export.add_argument("root", metavar="DIR", help="the results folder, or its URL")
+    export.add_argument("out", metavar="OUT", type=Path, help="output folder (new or empty)")
     export.add_argument(
         "--point",
         metavar="POINT",
-        help="label, id or its beginning, or method, if one point of that is finished (default: best)",
+        help="label, id or its beginning, or method if it has one finished point (default: best)",
     )
-    export.add_argument("--onnx", action="store_true", help="write model.onnx too, checked with onnxruntime")
-    export.add_argument("--push", metavar="REPO", help="upload the folder to this repository of the Hub")
-    export.add_argument("--private", action="store_true", help="with --push: a repository that is made is private")
-    export.add_argument("--json", action="store_true", help="print what was written as JSON")
+    export.add_argument("--onnx", action="store_true", help="also write model.onnx, checked with onnxruntime")
+    export.add_argument("--push", metavar="REPO", help="upload the folder to this Hub repository")
+    export.add_argument("--private", action="store_true", help="with --push: create the repository as private")
+    export.add_argument("--json", action="store_true", help="print a summary as JSON")
     export.set_defaults(run=_export)
 
 
 def _export(options: argparse.Namespace) -> int:
     silence_libraries()
     if options.private and not options.push:
-        raise ConfigError("--private says who sees what --push uploads; give --push REPO")
+        raise ConfigError("--private has no effect without --push; add --push REPO")
     from raykd.export.folder import export_point
     from raykd.export.hub import check_repo, push
     from raykd.tasks import TASKS
@@ -44,10 +46,10 @@ def _export(options: argparse.Namespace) -> int:
         check_repo(options.push)
     done = export_point(location(options.root), options.out, wanted=options.point, onnx=options.onnx)
     if not options.json:
-        print(f"{done.point.label} ({done.point.id}) is in {done.folder}")
-        print(f"checked: transformers alone answers alike, {_words(done.check)}")
+        print(f"exported: {done.point.label} ({done.point.id}) to {done.folder}")
+        print(f"checked: plain transformers gives the same output, {_words(done.check)}")
         if done.onnx:
-            print(f"checked: model.onnx in onnxruntime concludes the same, {_words(done.onnx)}")
+            print(f"checked: model.onnx in onnxruntime gives the same output, {_words(done.onnx)}")
     pushed = push(done.folder, options.push, private=options.private) if options.push else None
     if options.json:
         checks = {"transformers": done.check, "onnx": done.onnx}

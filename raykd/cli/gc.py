@@ -1,17 +1,25 @@
-"""`raykd gc`: what nobody will ask for."""
+"""`raykd gc`: unneeded files of a sweep's results."""
 
 import argparse
 import json
 import sys
 from typing import Any
 
+from raykd.cli.common import add_command
+from raykd.results.words import counted
+
 
 def add(commands: Any) -> None:
     """The parser of `raykd gc`."""
-    gc = commands.add_parser("gc", help="show what a sweep's results hold that nobody will ask for, or delete it")
-    gc.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
-    gc.add_argument("--delete", action="store_true", help="delete it; without this nothing is")
-    gc.add_argument("--json", action="store_true", help="print it as JSON")
+    gc = add_command(
+        commands,
+        "gc",
+        help="list unneeded checkpoints, weights and teacher outputs of a sweep, or delete them",
+        examples=["raykd gc runs/qa", "raykd gc runs/qa --delete"],
+    )
+    gc.add_argument("root", metavar="DIR", help="the results folder, or its URL")
+    gc.add_argument("--delete", action="store_true", help="delete them; without this option they are only listed")
+    gc.add_argument("--json", action="store_true", help="print JSON")
     gc.set_defaults(run=_gc)
 
 
@@ -29,6 +37,6 @@ def _gc(options: argparse.Namespace) -> int:
         return 0
     for each in waste:
         print(f"{each.num_bytes / 1e6:10.1f} MB  {each.name}: {each.why}")
-    total = f"{sum(each.num_bytes for each in waste) / 1e6:.1f} MB in {len(waste)} place(s)"
-    print(f"{total} deleted" if options.delete else f"{total} can go; --delete deletes it")
+    total = f"{sum(each.num_bytes for each in waste) / 1e6:.1f} MB in {counted(len(waste), 'place')}"
+    print(f"{total} deleted" if options.delete else f"{total} unneeded; --delete deletes them")
     return 0

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raykd.cli.common import add_command
 from raykd.errors import ConfigError
 from raykd.storage import location
 
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """The parser of `raykd leaderboard`."""
-    board = commands.add_parser("leaderboard", help="mean and deviation over seeds of every configuration of a sweep")
-    board.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
-    board.add_argument(
-        "--format", choices=("table", "markdown", "csv"), help="default: a table on a terminal, else markdown"
+    board = add_command(
+        commands,
+        "leaderboard",
+        help="show mean and standard deviation over seeds of every configuration of a sweep",
+        examples=["raykd leaderboard runs/qa --cells", "raykd leaderboard runs/qa --format csv"],
     )
-    board.add_argument("--cells", action="store_true", help="add the G-XLT matrix of the best point")
-    board.add_argument("--json", action="store_true", help="print it as JSON, failures and with --cells cells too")
+    board.add_argument("root", metavar="DIR", help="the results folder, or its URL")
+    board.add_argument(
+        "--format", choices=("table", "markdown", "csv"), help="default: a table on a terminal, otherwise markdown"
+    )
+    board.add_argument("--cells", action="store_true", help="add the scores of the best point in every cell")
+    board.add_argument("--json", action="store_true", help="print JSON, with failures and, with --cells, cells")
     board.set_defaults(run=_leaderboard)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from raykd.cli.common import add_command
 from raykd.cli.text import epoch_line
-from raykd.results.words import duration
+from raykd.results.words import counted, duration
 
 if TYPE_CHECKING:
     from raykd.results.journal import Journal
@@ -20,16 +21,20 @@ FOLLOW_SECONDS = 1.0
 
 def add(commands: Any) -> None:
     """The parser of `raykd logs`."""
-    logs = commands.add_parser("logs", help="show everything that was recorded of one point of a sweep")
-    logs.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
-    logs.add_argument(
-        "point",
-        metavar="POINT",
-        help="its label as progress lines show it, its id or the id's beginning, its method if one point of that is "
-        "finished, or best",
+    logs = add_command(
+        commands,
+        "logs",
+        help="show everything that was recorded of one point of a sweep",
+        examples=['raykd logs runs/qa "ce budget=16 seed=1"', "raykd logs runs/qa best --follow"],
     )
-    logs.add_argument("--follow", "-f", action="store_true", help="go on with what comes, until the point has ended")
-    logs.add_argument("--json", action="store_true", help="print it as JSON, with --follow one object a line")
+    logs.add_argument("root", metavar="DIR", help="the results folder, or its URL")
+    logs.add_argument(
+        "point", metavar="POINT", help="label, id or its beginning, method if it has one finished point, or best"
+    )
+    logs.add_argument(
+        "--follow", "-f", action="store_true", help="print new lines as they come, until the point has ended"
+    )
+    logs.add_argument("--json", action="store_true", help="print JSON; with --follow one object per line")
     logs.set_defaults(run=_logs)
 
 
@@ -136,7 +141,7 @@ def _point_lines(point: "PointStatus", varied: Mapping[str, Any]) -> Iterator[st
 def _state(point: "PointStatus") -> _Event:
     words = [f"{point.state}, attempt {point.attempts}" if point.attempts else point.state]
     if point.failures:
-        words.append(f"{point.failures} failure(s)")
+        words.append(counted(point.failures, "failure"))
     if point.started:
         words.append(f"began {_moment(point.started)}")
     if point.started and point.ended:
@@ -149,7 +154,8 @@ def _result_lines(result: "PointResult") -> Iterator[str]:
         dev = f", dev {record.dev_score:.1f}" if record.dev_score is not None else ""
         yield f"generation {record.index}: artifact {record.artifact}{dev}"
     yield result.scores.in_words
-    yield f"delivers artifact {result.artifact}; {duration(result.seconds)} on {result.num_workers} worker(s)"
+    workers = counted(result.num_workers, "worker")
+    yield f"final model: artifact {result.artifact}; {duration(result.seconds)} on {workers}"
 
 
 def _moment(seconds: float) -> str:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raykd.cli.common import load
+from raykd.cli.common import add_command, load
 from raykd.errors import ConfigError, DataError
-from raykd.results.words import duration
+from raykd.results.words import counted, duration
 from raykd.storage import location
 
 if TYPE_CHECKING:
@@ -18,27 +18,36 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """The parser of `raykd plan`."""
-    plan = commands.add_parser(
-        "plan", help="show what a sweep file would run and cost: points, passes, steps, time, GPU-hours, disk"
+    plan = add_command(
+        commands,
+        "plan",
+        help="show what a sweep file would run and cost: points, teacher passes, steps, time, GPU-hours, disk",
+        examples=[
+            "raykd plan sweeps/quickstart.yaml --points",
+            "raykd plan sweeps/quickstart.yaml --gpu --parallel 4 --price 2.50",
+            "raykd plan sweeps/quickstart.yaml --like runs/qa",
+        ],
     )
     plan.add_argument("file", type=Path, help="the sweep file")
     speed = plan.add_mutually_exclusive_group()
     speed.add_argument(
-        "--tokens-per-second", type=float, metavar="N", help="speed of one point's training, for the time estimate"
+        "--tokens-per-second", type=float, metavar="N", help="training speed of one point, for the time estimate"
     )
-    speed.add_argument("--like", metavar="DIR", help="take the speed that was measured in the results of another sweep")
-    plan.add_argument(
-        "--parallel", type=int, metavar="N", help="points at a time (default: search.max_concurrent, or 1)"
-    )
-    plan.add_argument(
-        "--gpu", action="store_true", help="count a GPU for each worker where the file leaves gpus_per_worker open"
+    speed.add_argument(
+        "--like", metavar="DIR", help="use the training speed that the sweep in this results folder measured"
     )
     plan.add_argument(
-        "--price", type=float, metavar="X", help="of a GPU-hour, or of a CPU-hour where there are no GPUs"
+        "--parallel", type=int, metavar="N", help="points that run at once (default: search.max_concurrent, or 1)"
     )
-    plan.add_argument("--currency", default="EUR", metavar="NAME", help="what the price is in (default: EUR)")
-    plan.add_argument("--points", action="store_true", help="list every point")
-    plan.add_argument("--json", action="store_true", help="print it as JSON")
+    plan.add_argument(
+        "--gpu", action="store_true", help="count 1 GPU per worker if the file does not set gpus_per_worker"
+    )
+    plan.add_argument(
+        "--price", type=float, metavar="X", help="price of a GPU-hour, or of a CPU-hour if points use no GPU"
+    )
+    plan.add_argument("--currency", default="EUR", metavar="NAME", help="currency of the price (default: EUR)")
+    plan.add_argument("--points", action="store_true", help="list every point with its id")
+    plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=_plan)
 
 
@@ -48,7 +57,7 @@ def _plan(options: argparse.Namespace) -> int:
 
     for option, value in (("--parallel", options.parallel), ("--price", options.price)):
         if value is not None and not value > 0:
-            raise ConfigError(f"{option} {value:g}: a number above 0 is needed")
+            raise ConfigError(f"{option} {value:g}: must be above 0")
     plan = make_plan(load(options.file))
     speed = None
     if options.like is not None:
@@ -86,13 +95,14 @@ def _as_json(found: "Preview", currency: str) -> dict[str, Any]:
 
 def _lines(found: "Preview", currency: str) -> Iterator[str]:
     drawn = "" if found.is_exact else ", chosen by the searcher while the sweep runs"
-    yield f"{found.name}: {len(found.points)} point(s) of {len(found.methods)} method(s){drawn}"
-    yield f"  generation 0: {found.num_generation_zero} model(s), each made once"
+    points, methods = counted(len(found.points), "point"), counted(len(found.methods), "method")
+    yield f"{found.name}: {points} of {methods}{drawn}"
+    yield f"  generation 0: {counted(found.num_generation_zero, 'shared base model')}"
     if found.num_strangers:
-        yield f"  first teacher: {found.num_strangers} given model(s) beside generation 0"
-    yield f"  teacher passes: {found.num_signal_passes} stored signal pass(es)"
+        yield f"  first teacher: {counted(found.num_strangers, 'given model')}, not generation 0"
+    yield f"  signals: {counted(found.num_signal_passes, 'teacher pass', 'teacher passes')}, outputs saved"
     for executor, why, count in found.executors:
-        yield f"  executor {executor}: {count} point(s), {why}"
+        yield f"  executor {executor}: {counted(count, 'point')}, {why}"
     cost = found.estimate
     if cost.examples is not None and cost.steps is not None:
         yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"
@@ -109,17 +119,17 @@ def _cost_lines(found: "Preview", currency: str, *, wall_seconds: float) -> Iter
         paid = "" if money is None else f", {money:,.2f} {currency}"
         return f"{duration(part.seconds)}, {_hours(part.hours(unit))} {unit}-hours{paid}"
 
-    yield f"  time: {duration(wall_seconds)} with {found.parallel} point(s) at a time"
+    yield f"  time: {duration(wall_seconds)} with {counted(found.parallel, 'point')} at a time"
     yield f"  work: {words(cost.total, found.money)}"
     yield f"    shared by all points: {words(cost.shared, None)}"
     for method in found.methods:
-        yield f"    {method.method}, {method.num_points} point(s): {words(method.cost, method.money)}"
+        yield f"    {method.method}, {counted(method.num_points, 'point')}: {words(method.cost, method.money)}"
     yield (
-        f"  all at {found.speed.tokens_per_second:,.0f} tokens/s a point ({found.speed.source}); scoring, start-up and "
-        "waiting are not counted"
+        f"  all at {found.speed.tokens_per_second:,.0f} tokens/s per point ({found.speed.source}), without scoring, "
+        "start-up and waiting"
     )
     if found.speed.source.startswith("assumed"):
-        yield "  a better guess: --tokens-per-second N, or --like DIR for the speed of an earlier sweep"
+        yield "  for a better estimate: --tokens-per-second N, or --like DIR (the speed of an earlier sweep)"
 
 
 def _hours(hours: float) -> str:

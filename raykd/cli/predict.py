@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from raykd.cli.common import silence_libraries
+from raykd.cli.common import add_command, silence_libraries
 from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,27 +18,31 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """The parser of `raykd predict`."""
-    predict = commands.add_parser(
+    predict = add_command(
+        commands,
         "predict",
         help="answer questions, or label sentences, with a model",
-        description="Answer questions with spans of their contexts, or label the words of sentences, from a file or as "
-        "they are typed. Which of the two is up to the model.",
+        description="Answer questions with spans of their contexts, or label the words of sentences, depending on the "
+        "model. Input comes from a file or is asked for interactively.",
+        examples=[
+            "raykd predict 'runs/qa#best' questions.tsv --n-best 3",
+        ],
     )
     predict.add_argument("model", help="a model folder, a Hub id, or RESULTS#POINT of a sweep")
     predict.add_argument(
         "file", nargs="?", type=Path, metavar="FILE",
-        help="questions as .json (SQuAD), .jsonl or .tsv (question, context); or sentences, one a line, or a word a "
-        "line as .conll, .tsv or .conllu. Without it they are asked for",
+        help="questions as .json (SQuAD), .jsonl or .tsv (question, context); or sentences, one per line, or one word "
+        "per line as .conll, .tsv or .conllu; if omitted, asks interactively",
     )  # fmt: skip
-    predict.add_argument("--n-best", type=int, default=1, metavar="N", help="answers a question (default: 1)")
-    predict.add_argument("--output", type=Path, metavar="FILE", help="write there what would be printed")
-    predict.add_argument("--json", action="store_true", help="print JSON, an object a line where texts are typed")
+    predict.add_argument("--n-best", type=int, default=1, metavar="N", help="answers per question (default: 1)")
+    predict.add_argument("--output", type=Path, metavar="FILE", help="write to this file instead of standard output")
+    predict.add_argument("--json", action="store_true", help="print JSON; without FILE one object per line")
     predict.set_defaults(run=_predict)
 
 
 def _predict(options: argparse.Namespace) -> int:
     if options.n_best < 1:
-        raise ConfigError(f"--n-best {options.n_best}: give 1 or more")
+        raise ConfigError(f"--n-best {options.n_best}: must be 1 or more")
     if options.file is not None and not options.file.is_file():
         raise ConfigError(f"{options.file}: no such file")
     silence_libraries()

@@ -5,17 +5,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from raykd.cli.common import add_command
 from raykd.errors import ConfigError
 from raykd.storage import location
 
 
 def add(commands: Any) -> None:
     """The parser of `raykd report`."""
-    report = commands.add_parser("report", help="one HTML page about a sweep, with figures, and markdown beside it")
-    report.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
-    report.add_argument("--output", type=Path, metavar="FILE", help="the page; DIR/report.html, of a URL one here")
-    report.add_argument("--markdown", type=Path, metavar="FILE", help="the markdown; beside the page")
-    report.add_argument("--json", action="store_true", help="say what was written, and the outcome, as JSON")
+    report = add_command(
+        commands,
+        "report",
+        help="write one HTML page about a sweep, with figures and significance tests, and the same as markdown",
+        examples=["raykd report runs/qa", "raykd report runs/qa --output page.html"],
+    )
+    report.add_argument("root", metavar="DIR", help="the results folder, or its URL")
+    report.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the page (default: DIR/report.html; for a URL, report-NAME.html in this folder)",
+    )
+    report.add_argument("--markdown", type=Path, metavar="FILE", help="the markdown (default: next to the page)")
+    report.add_argument("--json", action="store_true", help="print the conclusions and the written files as JSON")
     report.set_defaults(run=_report)
 
 
@@ -32,7 +43,7 @@ def _report(options: argparse.Namespace) -> int:
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+            raise ConfigError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
     written, beside = map(str, texts)
     if options.json:
         said = {"html": written, "markdown": beside, "decision": report.decision, "best": report.best}

@@ -4,11 +4,18 @@ import argparse
 import json
 from typing import Any
 
+from raykd.cli.common import add_command
+
 
 def add(commands: Any) -> None:
     """The parser of `raykd schema`."""
-    schema = commands.add_parser("schema", help="print the JSON schema of a sweep file")
-    schema.add_argument("--json", action="store_true", help="print it as JSON, which it always is")
+    schema = add_command(
+        commands,
+        "schema",
+        help="print the JSON schema of a sweep file",
+        examples=["raykd schema"],
+    )
+    schema.add_argument("--json", action="store_true", help="always JSON")
     schema.set_defaults(run=_schema)
 
 

@@ -7,13 +7,22 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from raykd.cli.common import add_command
+
 
 def add(commands: Any) -> None:
     """The parser of `raykd status`."""
-    status = commands.add_parser("status", help="show how a sweep stands, also while it runs elsewhere")
-    status.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
-    status.add_argument("--watch", type=_seconds, metavar="SECONDS", help="show it again and again, until it is over")
-    status.add_argument("--json", action="store_true", help="print it as JSON, with --watch one object a line")
+    status = add_command(
+        commands,
+        "status",
+        help="show the progress of a sweep, also while it runs elsewhere",
+        examples=["raykd status runs/qa", "raykd status runs/qa --watch 5"],
+    )
+    status.add_argument("root", metavar="DIR", help="the results folder, or its URL")
+    status.add_argument(
+        "--watch", type=_seconds, metavar="SECONDS", help="refresh every SECONDS until the sweep has ended"
+    )
+    status.add_argument("--json", action="store_true", help="print JSON; with --watch one object per line")
     status.set_defaults(run=_status)
 
 

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raykd.cli.common import load, place_of, silence_libraries
+from raykd.cli.common import add_command, load, place_of, silence_libraries
 from raykd.cli.display import Events, display
 from raykd.cli.leaderboard import board_document, print_board
 from raykd.errors import RaykdError
-from raykd.results.words import duration
+from raykd.results.words import counted, duration
 
 if TYPE_CHECKING:
     from raykd.sweep import Outcome
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """The parser of `raykd sweep`."""
-    sweep = commands.add_parser("sweep", help="run a sweep file, or go on with it")
+    sweep = add_command(
+        commands,
+        "sweep",
+        help="run or resume a sweep file",
+        examples=[
+            "raykd sweep sweeps/quickstart.yaml",
+            "raykd sweep sweeps/quickstart.yaml --storage /shared/runs/demo",
+        ],
+    )
     sweep_arguments(sweep)
     sweep.set_defaults(run=_sweep)
 
@@ -28,17 +36,24 @@ def add(commands: Any) -> None:
 def sweep_arguments(sweep: argparse.ArgumentParser) -> None:
     """What `raykd sweep` takes, which is what a submitted job may hand on to it."""
     sweep.add_argument("file", type=Path, help="the sweep file")
-    sweep.add_argument("--storage", metavar="DIR", help="folder or URL of the results, in place of the file's")
+    sweep.add_argument("--storage", metavar="DIR", help="results folder or URL; overrides that of the file")
     failing = sweep.add_mutually_exclusive_group()
-    failing.add_argument("--fail-fast", action="store_true", help="start no more points once one has failed")
+    failing.add_argument("--fail-fast", action="store_true", help="start no more points after one has failed")
     failing.add_argument(
-        "--keep-going", dest="fail_fast", action="store_false", help="run the other points all the same (the default)"
+        "--keep-going",
+        dest="fail_fast",
+        action="store_false",
+        help="run the other points after one has failed (the default)",
     )
-    sweep.add_argument("--retry-failed", action="store_true", help="try points again that failed too often")
+    sweep.add_argument(
+        "--retry-failed", action="store_true", help="retry points that were given up after too many failures"
+    )
     telling = sweep.add_mutually_exclusive_group()
-    telling.add_argument("--quiet", "-q", action="store_true", help="show failures and the end alone")
-    telling.add_argument("--verbose", "-v", action="store_true", help="show all of an epoch, what workers and Ray say")
-    sweep.add_argument("--json", action="store_true", help="print a JSON object a line for whatever happens")
+    telling.add_argument("--quiet", "-q", action="store_true", help="print only failures and the end")
+    telling.add_argument(
+        "--verbose", "-v", action="store_true", help="print every metric of an epoch, and the logs of workers and Ray"
+    )
+    sweep.add_argument("--json", action="store_true", help="print one JSON object per line for each event")
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -75,19 +90,34 @@ def _sweep(options: argparse.Namespace) -> int:
     else:
         _print_end(outcome, root, seconds, options)
     if outcome.missing and not options.fail_fast:
-        raise RaykdError(f"{outcome.missing} point(s) did not run; run the same command again")
+        raise RaykdError(f"{counted(outcome.missing, 'point')} did not run; run the same command again")
     return 1 if outcome.failed or outcome.given_up else 0
 
 
 def _print_end(outcome: "Outcome", root: Path | str, seconds: float, options: argparse.Namespace) -> None:
     """The leaderboard, what became of the points, and the commands that are useful now."""
     print_board(root)
-    counts = f"{outcome.finished} finished, {outcome.skipped} were done before, {outcome.stopped} stopped early"
-    given_up = f", {outcome.given_up} given up after too many failures" if outcome.given_up else ""
-    print(f"\n{counts}, {outcome.failed} failed{given_up}; {duration(seconds)}")
+    print(f"\n{_counts(outcome)}; {duration(seconds)}")
     print("next:")
     for command, what in _next_commands(outcome, root, options):
         print(f"  {shlex.join(command)}  # {what}")
+
+
+def _counts(outcome: "Outcome") -> str:
+    """What became of the points, in words; what happened to none is left out."""
+    others = [
+        f"{count} {words}"
+        for count, words in (
+            (outcome.stopped, "stopped early"),
+            (outcome.failed, "failed"),
+            (outcome.given_up, "given up after too many failures"),
+        )
+        if count
+    ]
+    if outcome.skipped and not (outcome.finished or outcome.missing or others):
+        return f"nothing to do: all {outcome.skipped} finished"
+    before = [f"{outcome.skipped} done before"] if outcome.skipped else []
+    return ", ".join([f"{outcome.finished} finished", *before, *others])
 
 
 def _next_commands(
@@ -97,8 +127,8 @@ def _next_commands(
 
     status, place = read_status(root), str(root)
     if status.best is not None:
-        yield ["raykd", "report", place], "everything it showed, in one HTML file"
-        yield ["raykd", "export", place, f"{status.name}-best"], f"take {status.best.label} home"
+        yield ["raykd", "report", place], "write all results to one HTML page"
+        yield ["raykd", "export", place, f"{status.name}-best"], "export the best model"
     failed = [point for point in status.points if point.state == "failed"]
     if failed:
         more = f", one of {len(failed)} that failed" if len(failed) > 1 else ", which failed"
@@ -106,4 +136,4 @@ def _next_commands(
     if failed or outcome.missing or outcome.given_up:
         storage = ["--storage", options.storage] if options.storage else []
         retry = ["--retry-failed"] if outcome.given_up else []
-        yield ["raykd", "sweep", str(options.file), *storage, *retry], "go on with what is left"
+        yield ["raykd", "sweep", str(options.file), *storage, *retry], "run the remaining points"

@@ -50,12 +50,12 @@ class View:
         )
         yield Text.assemble((status.name, "bold"), "  ", Text(", ").join(counts or [Text("no point yet")])), ""
         if not status.is_over and status.run is None:
-            yield "no run is alive; the same `raykd sweep` goes on", "yellow"
+            yield "no run is alive; resume it with the same `raykd sweep` command", "yellow"
         if status.best is not None:
             # The score is what counts: a long label gives way to it.
             yield f"best    {status.best.heading} {status.best.score:.1f}  {status.best.label}", ""
         if status.doing:
-            yield f"making  {status.doing}", ""
+            yield f"doing   {status.doing}", ""
         for reason in status.waiting:
             yield f"waiting {reason}", "dim"
 
@@ -72,7 +72,7 @@ def status_lines(status: SweepStatus) -> Iterator[str]:
     if status.best is not None:
         yield f"best: {status.best.label}, {status.best.heading} {status.best.score:.1f}"
     if status.doing:
-        yield f"making: {status.doing}"
+        yield f"doing: {status.doing}"
     yield from (f"waiting: {reason}" for reason in status.waiting)
     for point in status.points:
         if point.state != "pending":

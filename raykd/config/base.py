@@ -75,13 +75,13 @@ class Source(Config):
         if self.builtin and (self.path or self.hub):
             raise ValueError("builtin excludes path and hub")
         if not (self.builtin or self.path or self.hub):
-            raise ValueError("name a path, a hub id or builtin")
+            raise ValueError("give a path, a hub id or builtin")
         if self.hub and not self.split:
             raise ValueError(f"hub {self.hub} needs a split")
         if self.builtin and not self.num_items:
             raise ValueError("builtin needs num_items")
         if self.num_items and not self.builtin:
-            raise ValueError("num_items goes with builtin; use max_items or budget to limit other data")
+            raise ValueError("num_items needs builtin; use max_items or budget to limit other data")
         return self
 
     @property

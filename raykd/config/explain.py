@@ -17,10 +17,10 @@ _EXPECTED = {
     "float_type": "a number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
-    "string_type": "text (a number or true and false become text in quotes)",
+    "string_type": "text (put numbers, true and false in quotes)",
     "bool_type": "true or false",
     "tuple_type": "a list",
-    "dict_type": "a section with keys of its own",
+    "dict_type": "a section with keys",
     "finite_number": "a finite number",
 }
 _WRONG_TYPE = {*_EXPECTED, "model_type", "literal_error"}
@@ -142,7 +142,7 @@ def _explain(model: type[BaseModel], finding: _Finding) -> Problem:
     if kind == "missing" and isinstance(path[-1], int):
         return Problem(path[:-1], "must be a list of two numbers", show(finding.value))
     if kind == "missing":
-        return Problem(path, "missing; it must be given")
+        return Problem(path, "missing; this key is required")
     if kind == "value_error":
         return Problem(path, str(context["error"]))
     if kind == "model_type":

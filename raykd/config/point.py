@@ -37,7 +37,7 @@ class StudentConfig(Config):
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if self.num_layers and self.model:
-            raise ValueError("num_layers and model exclude each other")
+            raise ValueError("num_layers and model exclude each other; remove one")
         return self
 
 
@@ -58,7 +58,7 @@ class DataConfig(Config):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if len(set(self.languages)) != len(self.languages):
-            raise ValueError("languages holds a language twice")
+            raise ValueError("a language is listed twice")
         return self
 
 
@@ -70,19 +70,19 @@ class LineageConfig(Config):
     epochs_per_generation: int = Field(1, ge=1)
     """Epochs of each."""
     student_init: Literal["previous", "teacher", "base"] = "previous"
-    """Where a student starts: it goes on, optimiser and schedule too; from its teacher; from generation 0."""
+    """What a student starts from: itself (it trains on, with optimiser and schedule); its teacher; generation 0."""
     teacher: Annotated[
         Literal["snapshot", "best", "ensemble", "fixed"], Influence(when=lambda point: point.asks_for_teachers)
     ] = "snapshot"
-    """The student as the generation began; its best dev epoch so far; all generations' mean logits; generation 0."""
+    """The student of the last generation; its best epoch so far; the mean logits of all generations; generation 0."""
     min_delta: float | None = Field(None, ge=0)
-    """Gate: a student becomes teacher only if its dev score rose by so many points; null promotes always."""
+    """Gate: a student becomes teacher only if its score rose by so many points; null always promotes."""
     patience: Annotated[int, Influence(when=lambda point: point.lineage.min_delta is not None)] = Field(1, ge=1)
-    """With a gate: stop the lineage after so many generations in a row that were not promoted."""
+    """With min_delta: stop the lineage after so many generations in a row without promotion."""
     keep: Annotated[Literal["none", "last", "all"], NO_INFLUENCE] = "last"
-    """Whose weights stay on disk when the lineage is done."""
+    """Generations whose weights stay on disk when the lineage has ended."""
     keep_first_teachers: bool = False
-    """Later students learn from generation 0's teachers too, beside the one that `teacher` names."""
+    """Generation 0's teachers also teach later students, together with the one that `teacher` names."""
 
 
 def _teaches(point: Any) -> bool:
@@ -108,15 +108,15 @@ class DistillationConfig(Config):
         Annotated[float, Field(ge=0, le=1)] | Schedule | None,
         Influence(when=lambda point: point.distillation.kd_share is not None and _teaches(point)),
     ] = None
-    """In place of both weights: this for the KD term and the rest to 1 for the label term. Structure-level distillation
-    moves it from 1 to 0."""
+    """Replaces both weights: this is the weight of the KD term, 1 minus it that of the label term. Structure-level
+    distillation moves it from 1 to 0."""
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
         if isinstance(self.kd_share, Schedule) and max(self.kd_share.start, self.kd_share.end) > 1:
-            raise ValueError("kd_share: a share is at most 1")
+            raise ValueError("kd_share: must be at most 1")
         if all(map(never_positive, self.weights)):
-            raise ValueError("label_weight and kd_weight are both 0: there is nothing to learn")
+            raise ValueError("label_weight and kd_weight are both 0: nothing would be trained")
         return self
 
     @property
@@ -146,25 +146,25 @@ class EvaluationConfig(Config):
     source: Source
     """The items that are scored."""
     selection: Source | None = None
-    """What is scored after every epoch, to choose by, in place of a part of `source`."""
+    """Items that are scored after every epoch, to choose epochs by; null: a part of `source`."""
     languages: Languages = ("en", "es", "de", "ar", "vi", "hi", "zh")
     """Languages that are scored; those that are not trained on are zero-shot."""
     max_items: int | None = Field(None, ge=1)
-    """A fixed sample of so many items of each cell or language; null scores all."""
+    """Score a fixed sample of so many items per cell or language; null: all."""
     epoch_max_items: int | None = Field(None, ge=0)
-    """How many of them are scored after every epoch; 0: none before the end of the lineage, null: as many as then."""
+    """Items per cell or language that are scored after every epoch; 0: none, null: as many as at the end."""
     batch_tokens: Annotated[int, NO_INFLUENCE] = Field(16384, ge=32)
-    """Tokens, padding counted, of one forward pass without gradients; also used for teacher signals."""
+    """Tokens, with padding, of one forward pass without gradients; also used for teacher signals."""
     seed: int = 0
-    """Seed of the samples. It is not the point's seed: all points are scored on the same items."""
+    """Seed of the samples. Independent of the point's seed: all points are scored on the same items."""
 
 
 class ComputeConfig(Config):
     """Where and in which arithmetic a point runs."""
 
     num_workers: Workers | tuple[Workers, Workers] = 1
-    """Training workers; `[2, 8]` trains on as many as the cluster has room for, and goes on with fewer or more when
-    nodes go or come."""
+    """Training workers; `[2, 8]` uses as many as the cluster has room for, and continues with fewer or more when nodes
+    leave or join."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO: 0 replicates; 1, 2, 3 shard optimiser, gradients, parameters."""
     offload: Literal["none", "cpu"] = "none"
@@ -172,27 +172,27 @@ class ComputeConfig(Config):
     precision: Literal["float32", "bf16"] = "float32"
     """Arithmetic of the forward pass: bf16 is autocast over float32 weights."""
     executor: Annotated[Literal["auto", "inline", "train"], NO_INFLUENCE] = "auto"
-    """inline: in a warm, reused process; train: in a Ray Train worker group; auto: inline for one worker."""
+    """inline: in a reused process; train: in a Ray Train worker group; auto: inline if there is one worker."""
     cpus_per_worker: Annotated[float | None, NO_INFLUENCE] = Field(None, gt=0)
-    """CPUs of one worker; null shares the cluster's CPUs out."""
+    """CPUs per worker; null: the cluster's CPUs divided among the points that run at once."""
     gpus_per_worker: Annotated[float | None, NO_INFLUENCE] = Field(None, ge=0)
-    """GPUs of one worker, a fraction lets points share one; null takes one where the cluster has any."""
+    """GPUs per worker, a fraction lets points share one; null: 1 if the cluster has GPUs, otherwise 0."""
     checkpoints: Annotated[bool, NO_INFLUENCE] = True
-    """Save optimiser state after every epoch, so that a killed point goes on where it was."""
+    """Save optimiser state after every epoch, so that a killed point can resume."""
     checkpoint_seconds: Annotated[float | None, NO_INFLUENCE] = Field(600.0, ge=0)
-    """Save it inside an epoch too, when so many seconds have passed since the last time, 0 for every step; null saves
-    after epochs alone. A worker group also saves when it hears that one of its nodes is about to be taken away."""
+    """Also save it inside an epoch when so many seconds have passed since the last time; 0: every step, null: only
+    after epochs. A worker group also saves when the pre-emption of one of its nodes is announced."""
     max_worker_failures: Annotated[int, NO_INFLUENCE] = Field(2, ge=0)
-    """How often a worker group may start again after one of its workers failed."""
+    """How often a worker group may restart after one of its workers failed."""
     max_preemptions: Annotated[int, NO_INFLUENCE] = Field(16, ge=0)
-    """How often it may start again because a node was taken away; these do not count as failures."""
+    """How often it may restart because a node was pre-empted; these do not count as failures."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.min_workers > self.max_workers:
             raise ValueError(f"num_workers is [{self.min_workers}, {self.max_workers}]; the smaller number comes first")
         if self.executor == "inline" and self.max_workers > 1:
-            raise ValueError(f"executor inline runs one worker, num_workers is {self.max_workers}")
+            raise ValueError(f"executor inline takes one worker, num_workers is {self.max_workers}")
         if self.offload == "cpu" and self.zero_stage == 0:
             raise ValueError("offload needs zero_stage 1, 2 or 3")
         return self
@@ -236,7 +236,8 @@ class PointBase(Config):
         needs_dev = self.lineage.teacher == "best" or self.lineage.min_delta is not None
         if needs_dev and self.evaluation.epoch_max_items == 0:
             raise ValueError(
-                "lineage.teacher best and lineage.min_delta need dev scores: raise evaluation.epoch_max_items"
+                "lineage.teacher best and lineage.min_delta need a score after every epoch: set "
+                "evaluation.epoch_max_items above 0"
             )
         if self.student.model and self.lineage.student_init == "teacher":
             raise ValueError("student.model cannot start from its teacher: use lineage.student_init previous or base")

@@ -15,7 +15,7 @@ class ColumnsConfig(Config):
     tag: int = -1
     """Column of the tag."""
     scheme: Literal["iob1", "iob2", "bioes", "io", "none"] | None = None
-    """How tags mark chunks; `none` is one tag a word, as in part-of-speech tagging. Null finds out."""
+    """How tags mark chunks; `none` is one tag a word, as in part-of-speech tagging. null: detected."""
     encode: Literal["bioes", "iob2"] = "bioes"
     """What chunks are turned into for training."""
     bad_sequences: Literal["refuse", "repair"] = "refuse"

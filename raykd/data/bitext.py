@@ -79,7 +79,7 @@ def read_pairs(
             found[language] = _collect(table, language, problems)
             if not found[language].pairs and len(problems) == before:
                 sources = " and ".join(dict.fromkeys(table.sources))
-                problems.append(f"{sources}: no pair of {pivot} and {language}; add some, or leave the language out")
+                problems.append(f"{sources}: no pair of {pivot} and {language}; add some, or remove the language")
     return found
 
 
@@ -102,7 +102,7 @@ def read_labelled_pairs(
             labels.
     """
     if not ref.path:
-        raise DataError(f"hub {ref.hub}: labelled pairs are read from files; give a path")
+        raise DataError(f"hub {ref.hub}: labelled pairs are read from files only; give a path")
     languages, ref, codes = list(dict.fromkeys(languages)), SourceRef(path=ref.path), codes or {}
     _refuse_one_file_for(languages, ref)
     found: dict[str, list[LabelledPair]] = {}
@@ -178,7 +178,8 @@ def _with_codes(error: NotFoundError, plain: Sequence[str]) -> NotFoundError:
     """The error, and that its file may have another name for these languages."""
     if not plain:
         return error
-    return NotFoundError(f"{line}, or name in `codes` what stands for {' and '.join(plain)}" for line in error.problems)
+    remedy = f"map {' and '.join(plain)} to the names in the file with `codes`"
+    return NotFoundError(f"{line}, or {remedy}" for line in error.problems)
 
 
 def _two_columns(path: Path, problems: list[str]) -> _Table:
@@ -193,7 +194,7 @@ def _two_files(english: Path, other: Path, problems: list[str]) -> _Table:
     counts = [len(lines) for lines in sides]
     if len(problems) == before and counts[0] != counts[1]:
         found = f"{english} has {counts[0]} lines, {other} has {counts[1]}"
-        problems.append(f"{found}; lines of the same number are a pair: make them equally many")
+        problems.append(f"{found}; aligned files need the same number of lines")
     if len(problems) > before:
         sides = [[], []]
     return _Table((str(english), str(other)), zip(range(counts[0]), *sides, strict=False), _line)
@@ -210,7 +211,7 @@ def _texts_of_rows(
         if not (isinstance(english, str) and isinstance(other, str)):
             needed = " and ".join(names[0] for names in columns)
             problems.append(
-                f"{source}: row {number}: needs texts {needed}, in `translation` or as columns; has {[*texts]}"
+                f"{source}: row {number}: needs text columns {needed}, or `translation` with these keys; has {[*texts]}"
             )
             return
         yield number, english, other
@@ -226,8 +227,8 @@ def _fields(path: Path, names: Sequence[str], problems: list[str]) -> Iterator[t
         if len(fields) == len(names):
             yield number, fields
         else:
-            found = f"{len(fields)} fields (parted by tabs) in {short(line)}"
-            problems.append(f"{path}: {_line(number)}: {found}; needed: {'<TAB>'.join(names)}")
+            count = f"{len(fields)} tab-separated field{'' if len(fields) == 1 else 's'}, need {len(names)}"
+            problems.append(f"{path}: {_line(number)}: {count} ({'<TAB>'.join(names)}) in {short(line)}")
 
 
 def _collect(table: _Table, language: str, problems: list[str]) -> PairSet:
@@ -240,7 +241,7 @@ def _collect(table: _Table, language: str, problems: list[str]) -> PairSet:
             num_blank += 1
         elif not english or not other:
             source = table.sources[0 if other else 1]
-            found = f"empty on one side, beside {short(english or other)}; fill it, or empty the other side"
+            found = f"one side is empty, the other is {short(english or other)}; fill it, or remove the pair"
             problems.append(f"{source}: {table.place(number)}: {found}")
         elif (english, other) in seen:
             num_repeated += 1
@@ -263,7 +264,7 @@ def _read_labelled(path: Path, language: str, problems: list[str]) -> list[Label
             problems.append(f"{path}: {_line(number)}: {empty}: empty in {short('<TAB>'.join(texts))}")
     labels = {pair.label for pair in pairs}
     if len(problems) == before and not pairs:
-        problems.append(f"{path}: holds no pair")
+        problems.append(f"{path}: no pairs")
     elif len(problems) == before and len(labels) < 2:
         problems.append(
             f"{path}: all {len(pairs)} pairs have the label {short(*labels)}; two labels or more are needed"

@@ -62,7 +62,7 @@ def read_conll(
 ) -> TaggedSentences:
     """The sentences of one UTF-8 file; lines of white space part them.
 
-    Columns are parted by tabs if the first line with a word holds a tab, so words may hold spaces; otherwise by spaces.
+    Columns are separated by tabs if the first line with a word has a tab, so words may have spaces; else by spaces.
     Skipped: `-DOCSTART-`; lines beginning with `#` that are no word (with tabs: `# ` or no tab; without: before the
     first word of a sentence and with another number of columns than the first word line); in the ten columns of CoNLL-U
     also ranges (`1-2`) and empty nodes (`1.1`). The prefix of words like `de:Haus` is taken off if all words have it.
@@ -197,9 +197,9 @@ def _read_lines(lines: Sequence[str], source: str, tag_format: TagFormat, raw: _
             continue
         place = f"line {number}"
         if len(cells) < needed:
-            parted = "tabs" if has_tabs else "spaces"
-            wanted = f"{needed} columns are needed; check the line, or data.columns.word and data.columns.tag"
-            problems.append(f"{source}: {place}: {len(cells)} columns (parted by {parted}) in {short(line)}; {wanted}")
+            parted = "tab" if has_tabs else "space"
+            wanted = f"need {needed}; check the line, or data.columns.word and data.columns.tag"
+            problems.append(f"{source}: {place}: {len(cells)} {parted}-separated columns in {short(line)}; {wanted}")
             continue
         word, *tag = (cells[column] for column in columns)
         if not word or tag == [""]:
@@ -258,7 +258,7 @@ def _judged(raw: _Raw, source: str, wanted: _Wanted, problems: list[str], *, is_
         words = [word.removeprefix(prefix) for word in words]
     bounds = list(pairwise([0, *raw.ends]))
     if not bounds and not is_damaged:
-        problems.append(f"{source}: holds no sentence")
+        problems.append(f"{source}: no sentences")
     if raw.tags and bounds:
         sequences = [tuple(raw.tags[start:end]) for start, end in bounds]
         try:

@@ -66,7 +66,7 @@ def read_parallel(ref: SourceRef, *, languages: Sequence[str], folder: Path) -> 
         DataError: as `read_squad`; if a language lacks ids of another one, or the template has no {language}.
     """
     if "language" not in ref.placeholders():
-        raise DataError(f"{ref.path or ref.hub}: parallel data needs {{language}} in its path and in its hub_config")
+        raise DataError(f"{ref.path or ref.hub}: parallel data needs {{language}} in path and hub_config")
     by_language: dict[str, dict[str, QAExample]] = {}
     with all_at_once() as problems:
         for language in dict.fromkeys(languages):
@@ -168,7 +168,7 @@ def _read_rows(
         texts, starts = (reader.value(answers, key, list, f"{where}.answers") for key in ("text", "answer_start"))
         if None not in (texts, starts):
             if len(texts) != len(starts):
-                reader.note(where, f"{len(texts)} answer texts, but {len(starts)} offsets")
+                reader.note(where, f"{len(texts)} answer texts, {len(starts)} offsets; need as many of each")
             answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=False)]
             reader.add({**row, "answers": answers}, reader.value(row, "context", str, where), where)
     return reader.finish()
@@ -217,7 +217,7 @@ class _Reader:
         question = self.value(qa, "question", str, label)
         answers = tuple(self._answers(qa, context, label)) if self._with_answers else ()
         if qa_id in self._examples:
-            self.note(where, f"id {qa_id} is there twice")
+            self.note(where, f"id {qa_id} occurs twice")
         elif context is not None and None not in (qa_id, question):
             self._examples[qa_id] = QAExample(qa_id, question, context, answers, *self._languages)
 
@@ -235,7 +235,7 @@ class _Reader:
 
     def finish(self) -> list[QAExample]:
         if not self._examples and len(self._problems) == self._num_noted_before:
-            self.note("", "holds no question")
+            self.note("", "no questions")
         return list(self._examples.values())
 
 

@@ -36,7 +36,7 @@ class TagFormat:
 
     def __post_init__(self) -> None:
         if self.target == "none" and self.scheme != "none":
-            raise ValueError("target: none: chunks cannot become other tags; leave target out")
+            raise ValueError("target: none: chunks cannot be converted to plain tags; remove target")
 
 
 class Shaper:
@@ -55,7 +55,7 @@ class Shaper:
             except TagError as error:
                 return tags, [(error.position, str(error))]
             if self._format.bad_sequences == "refuse":
-                return tags, [(bad[0], f"{bad[1]}; data.columns.bad_sequences: repair mends it")]
+                return tags, [(bad[0], f"{bad[1]}; data.columns.bad_sequences: repair corrects it")]
             self.num_repaired += changed
         types, keeps = self._format.types, self._scheme == self._target and self._format.types == "keep"
         if not keeps:

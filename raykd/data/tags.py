@@ -65,7 +65,7 @@ def detect(sequences: Iterable[Sequence[str]]) -> Scheme:
         position, tag = next(
             (at, tag) for at, tag in enumerate(tag for tags in sequences for tag in tags) if tag in strange
         )
-        raise TagError(f"tag {tag!r} is of no known scheme; give scheme: none if tags are not chunks", position)
+        raise TagError(f"tag {tag!r} has no known scheme; use `scheme: none` if tags are not chunks", position)
     prefixes = {tag[0] for tag in seen}
     if prefixes & {"E", "S"}:
         return "bioes"

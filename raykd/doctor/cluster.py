@@ -22,7 +22,7 @@ from raykd.plan.points import make_plan
 from raykd.storage import Storage
 from raykd.submit import Cluster, cluster_address, find_token
 
-START = "start it (ray start --head), forward its port, or unset RAY_ADDRESS: raykd sweep then starts a Ray of its own"
+START = "start it (ray start --head), forward its port, or unset RAY_ADDRESS: raykd sweep then starts a local Ray"
 
 
 def cluster(address: str | None, file: Path | None, root: Path | str | None) -> Iterator[Finding | Step]:
@@ -35,7 +35,7 @@ def cluster(address: str | None, file: Path | None, root: Path | str | None) -> 
     if not address:
         here = Capacity(((float(_cpus()), float(_gpus())),))
         size = f"{here.cpus:g} CPU(s) and {here.gpus:g} GPU(s)"
-        yield Finding("ok", "Ray", f"no RAY_ADDRESS: raykd sweep starts a Ray of its own here, with {size}")
+        yield Finding("ok", "Ray", f"no RAY_ADDRESS: raykd sweep starts a local Ray, with {size}")
         yield from fit(here, file)
     elif address.startswith(("http://", "https://")):
         yield from jobs_api(address)
@@ -52,8 +52,8 @@ def jobs_api(address: str) -> Iterator[Finding | Step]:
     yield Finding("ok", "Ray", f"{reached.address}: answers and {whose}")
     if token is None:
         yield _open(reached.address)
-    todo = "run raykd doctor there, as a job or on the head, to look at its nodes"
-    yield Finding("ok", "nodes", "not looked at: a dashboard was named, not the cluster", todo)
+    todo = "run raykd doctor on the head, or as a job, to check its nodes"
+    yield Finding("ok", "nodes", "not checked: --address is a dashboard, not a cluster", todo)
 
 
 def joined(address: str, file: Path | None, root: Path | str | None) -> Iterator[Finding | Step]:
@@ -67,7 +67,7 @@ def joined(address: str, file: Path | None, root: Path | str | None) -> Iterator
     try:
         connect()
     except AuthenticationError:
-        yield Finding("error", "Ray", f"{address}: a token is asked for, and there is none here", NO_TOKEN)
+        yield Finding("error", "Ray", f"{address}: the cluster needs a token, and none was found", NO_TOKEN)
         return
     nodes = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeName"])
     capacity = Capacity.of_cluster()
@@ -95,7 +95,7 @@ def unreachable(address: str) -> str | None:
     try:
         socket.create_connection((host, port), timeout=LIMIT_SECONDS / 2).close()
     except OSError as error:
-        return f"nothing answers there ({error.strerror or error})"
+        return f"nothing answers ({error.strerror or error})"
     return None
 
 
@@ -105,7 +105,7 @@ def _is_remote(address: str) -> bool:
 
 
 def _open(address: str) -> Finding:
-    todo = "start it with RAY_AUTH_MODE=token: whoever reaches a Ray without a token runs code there"
+    todo = "start it with RAY_AUTH_MODE=token: without a token, anybody who reaches the cluster can run code there"
     return Finding("warning", "Ray", f"{address}: asks for no token", todo)
 
 
@@ -119,7 +119,7 @@ def _node(node: dict[str, Any]) -> Iterator[Finding | Step]:
         theirs = ray.get(_versions_on(node["NodeID"]), timeout=PROBE_SECONDS - 1)
     except RayError as error:
         first = str(error).strip().splitlines()[-1][:200]
-        yield Finding("error", name, f"no process starts there ({first})", "look at the node's logs (ray logs)")
+        yield Finding("error", name, f"no process starts on it ({first})", "check the node's logs (ray logs)")
         return
     size = f"{has.get('CPU', 0):g} CPU(s), {has.get('GPU', 0):g} GPU(s)"
     other = [
@@ -160,7 +160,7 @@ def _storage_of_nodes(root: Path | str) -> Iterator[Finding | Step]:
     except RaykdError as error:
         yield from errors_of("storage", error)
         return
-    yield Finding("ok", "storage", f"{root}: every node reads what is written here")
+    yield Finding("ok", "storage", f"{root}: every node can read it")
 
 
 def fit(capacity: Capacity, file: Path | None) -> Iterator[Finding]:
@@ -180,7 +180,7 @@ def fit(capacity: Capacity, file: Path | None) -> Iterator[Finding]:
     together = min(
         capacity.concurrency(each.config, capacity.worker(each.config, wanted=len(points))) for each in points
     )
-    yield Finding("ok", "capacity", f"{len(points)} point(s) fit, {min(together, len(points))} at a time")
+    yield Finding("ok", "capacity", f"all points fit: {len(points)}, of which {min(together, len(points))} at once")
 
 
 def _cpus() -> int:

@@ -33,7 +33,7 @@ class Step:
 
     doing: str
     seconds: float = LIMIT_SECONDS
-    todo: str = "look at what it waits for, then run raykd doctor again"
+    todo: str = "check what it waits for, then run raykd doctor again"
 
 
 def errors_of(what: str, error: RaykdError, todo: str = "") -> list[Finding]:

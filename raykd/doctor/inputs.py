@@ -21,7 +21,7 @@ def hub() -> Iterator[Finding | Step]:
     """Whether the Hugging Face Hub answers."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         todo = "unset HF_HUB_OFFLINE to download what is missing"
-        yield Finding("ok", "Hub", "HF_HUB_OFFLINE is set: Hub ids work for what the cache holds", todo)
+        yield Finding("ok", "Hub", "HF_HUB_OFFLINE is set: only cached Hub ids work", todo)
         return
     yield Step("asking the Hub")
     problem = hub_problem()
@@ -34,7 +34,7 @@ def hub() -> Iterator[Finding | Step]:
 def no_hub(problem: str) -> Finding:
     """The Hub does not answer. Local paths, the cache and built-in data work all the same."""
     todo = f"connect, set HF_ENDPOINT to a mirror, or give paths: data below {DATA_VARIABLE}, models as folders"
-    return Finding("warning", "Hub", f"does not answer ({problem}): Hub ids work for what the cache holds", todo)
+    return Finding("warning", "Hub", f"does not answer ({problem}): only cached Hub ids work", todo)
 
 
 def storage(root: Path | str) -> Iterator[Finding | Step]:
@@ -54,9 +54,9 @@ def storage(root: Path | str) -> Iterator[Finding | Step]:
         yield Finding("error", "storage", f"{root}: {error}", "" if isinstance(root, Path) else todo)
         return
     if isinstance(place, Path):
-        yield disk("storage", place, "free space there, or name another storage")
+        yield disk("storage", place, "free space on it, or use another storage")
     else:
-        yield Finding("ok", "storage", f"{root}: can be written and read from here")
+        yield Finding("ok", "storage", f"{root}: can be written and read from this machine")
 
 
 def _there(root: Path) -> Path:
@@ -74,4 +74,5 @@ def file_data(file: Path) -> Iterator[Finding | Step]:
     except RaykdError as error:
         yield from errors_of("sweep file", error)
         return
-    yield Finding("ok", "sweep file", f"{file}: {len(plan.points)} point(s); {len(hashes)} data set(s), all there")
+    found = f"{file}: {len(plan.points)} points; {len(hashes)} data sets and models, all found"
+    yield Finding("ok", "sweep file", found)

@@ -32,12 +32,12 @@ def packages(name: str = "raykd") -> Iterator[Finding]:
         asked = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:
         todo = "pip install -c constraints.txt ."
-        yield Finding("warning", "packages", f"{name} runs, but is not installed here: versions are not known", todo)
+        yield Finding("warning", "packages", f"{name} runs, but is not installed: versions are unknown", todo)
         return
     python, wanted = platform.python_version(), asked["Requires-Python"] or ""
     fits = SpecifierSet(wanted).contains(python, prereleases=True)
     found = f"{python}, raykd {__version__}" if fits else f"{python}; raykd needs {wanted}"
-    yield Finding("ok" if fits else "error", "python", found, "" if fits else f"take a Python {wanted}")
+    yield Finding("ok" if fits else "error", "python", found, "" if fits else f"install Python {wanted}")
     good: list[str] = []
     bad: list[Finding] = []
     for requirement in map(Requirement, asked.get_all("Requires-Dist") or ()):
@@ -75,11 +75,11 @@ def gpus() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         driver = shutil.which("nvidia-smi") or Path("/dev/nvidiactl").exists()
         if not driver:
-            yield Finding("ok", "GPUs", f"none; {build} trains on CPUs")
+            yield Finding("ok", "GPUs", f"none; {build} uses CPUs")
             return
         why = "built without CUDA" if torch.version.cuda is None else f"built for CUDA {torch.version.cuda}"
-        todo = "install a build of torch for this machine's driver (nvidia-smi names the newest CUDA that it knows)"
-        yield Finding("warning", "GPUs", f"{build}, {why}, sees none, though an NVIDIA driver is here", todo)
+        todo = "install a build of torch for this machine's driver (nvidia-smi shows the newest CUDA that it supports)"
+        yield Finding("warning", "GPUs", f"{build}, {why}, finds no GPU, although there is an NVIDIA driver", todo)
         return
     nccl = ".".join(map(str, torch.cuda.nccl.version())) if torch.distributed.is_nccl_available() else None
     without = "" if nccl else "install a build of torch with NCCL, or train on one GPU"
@@ -90,7 +90,7 @@ def gpus() -> Iterator[Finding]:
         has = torch.cuda.get_device_properties(number)
         name = f"GPU {number}"
         # Ampere is the first generation that computes in bfloat16.
-        todo = "" if has.major >= 8 else "leave compute.precision at float32 there"
+        todo = "" if has.major >= 8 else "use compute.precision: float32 on it"
         precision = "bf16" if has.major >= 8 else "no bf16"
         found = f"{has.name}, {has.total_memory / 2**30:.0f} GiB, {precision}"
         yield Finding("warning" if todo else "ok", name, found, todo)
@@ -108,10 +108,10 @@ def compilers(*, several_cpu_workers: bool = False) -> Iterator[Finding]:
             "error" if several_cpu_workers else "warning",
             "compilers",
             f"no {' and no '.join(missing)}: {need}, which need DeepSpeed's shared-memory op",
-            "install g++ (apt install g++) and ninja (pip install ninja) on every node, or keep compute.num_workers: 1",
+            "install g++ (apt install g++) and ninja (pip install ninja) on every node, or use compute.num_workers: 1",
         )
         return
-    cuda = tools["nvcc"] or "no nvcc, which raykd does not need: of DeepSpeed's CUDA ops and CPU Adam it uses none"
+    cuda = tools["nvcc"] or "no nvcc; not needed, raykd uses no CUDA op of DeepSpeed and not its CPU Adam"
     yield Finding("ok", "compilers", f"{tools['g++']}, {tools['ninja']}; {cuda}")
 
 
@@ -119,7 +119,7 @@ def shared_memory(folder: Path = SHARED_MEMORY) -> Iterator[Finding]:
     """Where Ray's objects and messages between CPU workers lie."""
     todo = "give the container more: docker run --shm-size=8g, or an emptyDir of medium Memory at /dev/shm"
     if not folder.is_dir():
-        yield Finding("warning", "shared memory", f"no {folder}: Ray takes a disk in its place", todo)
+        yield Finding("warning", "shared memory", f"no {folder}: Ray uses a disk instead", todo)
         return
     free = shutil.disk_usage(folder).free
     little, found = free < LITTLE_MEMORY, f"{free / 2**30:.1f} GiB free in {folder}"
@@ -139,10 +139,10 @@ def temporary_folder(folder: Path | None = None) -> Iterator[Finding]:
         yield Finding("error", what, f"{folder}: cannot be written ({error.strerror})", elsewhere)
         return
     if len(os.fsencode(folder / RAY_SOCKET)) > SOCKET_PATH_BYTES:
-        found = f"{folder}: its path is too long for the sockets that Ray puts there"
-        yield Finding("error", what, found, f"set {variable} to a shorter one, like /tmp")
+        found = f"{folder}: its path is too long for the sockets of Ray"
+        yield Finding("error", what, found, f"set {variable} to a shorter path, like /tmp")
         return
-    yield disk(what, folder, f"free space there, or {elsewhere}")
+    yield disk(what, folder, f"free space on it, or {elsewhere}")
 
 
 def disk(what: str, folder: Path, todo: str) -> Finding:
@@ -158,12 +158,12 @@ def data_folders() -> Iterator[Finding]:
     """The folders of RAYKD_DATA."""
     entries = [entry for entry in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if entry]
     if not entries:
-        found = f"{DATA_VARIABLE} is not set: data lies beside the sweep file, below this folder, or on the Hub"
+        found = f"{DATA_VARIABLE} is not set: data is looked up next to the sweep file, in this folder and on the Hub"
         yield Finding("ok", "data folder", found)
     for entry in entries:
         folder = Path(entry).expanduser()
         if folder.is_dir():
             yield Finding("ok", "data folder", f"{DATA_VARIABLE}: {folder}")
         else:
-            todo = f"make it, mount it, or take it out of {DATA_VARIABLE}"
-            yield Finding("error", "data folder", f"{DATA_VARIABLE}: {folder} is no folder", todo)
+            todo = f"create it, mount it, or remove it from {DATA_VARIABLE}"
+            yield Finding("error", "data folder", f"{DATA_VARIABLE}: {folder} is not a folder", todo)

@@ -10,5 +10,5 @@ def explain(said: str) -> tuple[str, str] | None:
     if "InvalidAuthToken" not in said:
         return None
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        return "the cluster wants a token, and RAY_AUTH_MODE is not token: none was sent", NO_TOKEN
-    return "the cluster refused the token that it was sent", f"take the one that it was started with: {NO_TOKEN}"
+        return "the cluster needs a token, and none was sent: RAY_AUTH_MODE is not token", NO_TOKEN
+    return "the cluster refused the token", f"use the one that the cluster was started with: {NO_TOKEN}"

@@ -239,5 +239,5 @@ def _expect(node: str, reading: Any) -> None:
         ) from error
     except RayError as error:
         raise CapacityError(
-            f"node {node}: did not read the results' storage within {PROBE_SECONDS:g} s; look at the node"
+            f"node {node}: did not read the storage within {PROBE_SECONDS:g} s; check the node"
         ) from error

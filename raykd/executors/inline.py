@@ -1,4 +1,4 @@
-"""Points inside the process of their trial, which stays warm from point to point: for one worker a point."""
+"""Points inside the process of their trial, which is reused from point to point: for points with one worker."""
 
 import functools
 import time
@@ -64,7 +64,7 @@ class InlineExecutor:
             except ProcessLostError:
                 if attempt + 1 == PREPARE_ATTEMPTS:
                     raise
-                yield "the process that makes what points share was lost; trying again"
+                yield "the process that computes what points share was lost; retrying"
 
     def reports(self, job: PointJob) -> Generator[EpochReport, None, None]:
         """In this process; of a finished point those that it left."""

@@ -124,5 +124,5 @@ def _private(module: str) -> Any:
     """
     found = importlib.metadata.version("ray")
     if not RAY_VERSIONS.contains(found, prereleases=True):
-        raise ClusterError(f"ray {found} is installed: this raykd works with ray {RAY_VERSIONS}; install one of these")
+        raise ClusterError(f"ray {found} is installed: raykd needs ray {RAY_VERSIONS}; install such a version")
     return importlib.import_module(module)

@@ -12,11 +12,12 @@ from raykd import __version__
 from raykd.config.base import Source
 from raykd.config.point import PointBase
 from raykd.export.lineage import lineage_table
-from raykd.export.method import counted, knobs, method
+from raykd.export.method import knobs, method
 from raykd.report.leaderboard import matrix
 from raykd.results.artifacts import ArtifactRecord
 from raykd.results.points import PointResult
 from raykd.results.records import PointRecord, SweepRecords
+from raykd.results.words import counted
 from raykd.tasks import task_of
 from raykd.tasks.info import Words
 from raykd.tasks.outcomes import Scores
@@ -111,13 +112,13 @@ def _sections(subject: Subject) -> Iterator[str]:
     kind = type(subject.model).__name__
     yield f"# {subject.title}"
     yield (
-        f"{subject.words.does}. A `{kind}` of {size / 1e6:.1f} million parameters, made by raykd {__version__} and "
-        "loaded by transformers alone."
+        f"{subject.words.does}. A `{kind}` of {size / 1e6:.1f} million parameters, trained with raykd {__version__}. "
+        "Plain transformers loads it."
     )
     yield f"## Use\n\n```python\n{subject.usage}\n```"
     if subject.has_onnx:
-        names = "`model.onnx` holds the same model for onnxruntime, for batches of any size and length."
-        yield f"{names} It was compared with this one on examples of several sizes before this folder was written."
+        names = "`model.onnx` is the same model for onnxruntime, for batches of any size and length."
+        yield f"{names} Its output was compared with that of this model on examples of several sizes."
     yield from _scores(subject)
     yield f"## Method\n\n{method(config)}\n\n" + "\n".join(f"- {line}" for line in knobs(config))
     yield "## Data\n\n" + "\n".join(f"- {line}" for line in _data(subject))
@@ -125,7 +126,7 @@ def _sections(subject: Subject) -> Iterator[str]:
     yield f"## Cost\n\n{_cost(subject)}"
     yield "## Limits\n\n" + "\n".join(f"- {line}" for line in _limits(subject))
     yield (
-        "## Licence\n\nNot set. It is up to whoever publishes this model, within the licences of "
+        "## Licence\n\nNot set. Whoever publishes this model chooses it, within the licences of "
         f"`{config.base.model}` and of the data above; write it into `license:` at the top of this file."
     )
     yield "All of the configuration that determined this model is in `raykd.json`."
@@ -154,7 +155,7 @@ def _data(subject: Subject) -> Iterator[str]:
         yield f"SHA-256 of these examples: `{digest}`"
     if train := config.label_training:
         labels = f"{_source(train.source)} ({', '.join(config.labelled_languages)}), {counted(train.epochs, 'epoch')}"
-        yield f"Generation 0 learned from the labels of {labels}"
+        yield f"Generation 0 was trained on the labels of {labels}"
     yield f"Languages of training: {', '.join(subject.trained)}"
     if subject.zero_shot:
         yield f"Zero-shot, never trained on: {', '.join(subject.zero_shot)}"
@@ -178,7 +179,7 @@ def _limits(subject: Subject) -> Iterator[str]:
     yield from subject.words.limits(config)
     yield "The scores are those of one seed on a fixed sample; other texts, and other languages, were not tried."
     if any(source.builtin for source in (config.data.train, config.evaluation.source)):
-        yield "It saw sentences that raykd invents, and is of no use beyond trying things out."
+        yield "It was trained on sentences that raykd generates: for trials only."
 
 
 def _generation_zero(subject: Subject) -> Scores | None:

@@ -45,10 +45,10 @@ class Probe:
             for ours, theirs in zip(expected, found, strict=True):
                 difference = float((ours - theirs).abs().max())
                 if not difference <= tolerance * max(1.0, float(ours.abs().max())):
-                    raise ArtifactError(f"{what} answers differently: a logit is off by {difference:.3g}")
+                    raise ArtifactError(f"{what} gives another output: a logit differs by {difference:.3g}")
                 largest = max(largest, difference)
             sides = [self.form.decisions(answers, batch, self.model) for answers in (expected, found)]
             if sides[0] != sides[1]:
-                raise ArtifactError(f"{what} comes to other conclusions, though no logit is off by {largest:.3g}")
+                raise ArtifactError(f"{what} gives other predictions, although no logit differs by {largest:.3g}")
             count += len(batch["input_ids"])
         return Check(count, largest)

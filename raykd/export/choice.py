@@ -38,7 +38,7 @@ def _kept(records: SweepRecords, store: Store) -> list[PointRecord]:
     kept = [point for point in finished if point.result and store.has(point.result.artifact, strict=True)]
     if not kept:
         raise DataError(
-            f"{records.root}: the weights of all {len(finished)} finished point(s) were removed (lineage.keep: none); "
-            "run the sweep with lineage.keep: last into another storage"
+            f"{records.root}: the weights of all {len(finished)} finished points were removed (lineage.keep: none); "
+            "run the sweep with lineage.keep: last in another storage"
         )
     return kept

@@ -63,7 +63,7 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
         ArtifactError: if a record or a file is damaged, or what was written answers differently.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out}: is there already; name a folder that is not, or empty it")
+        raise ConfigError(f"{out}: exists and is not empty; choose another folder, or empty it")
     if onnx:
         require_onnx()
     settle_accelerator()

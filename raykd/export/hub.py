@@ -43,7 +43,7 @@ def push(folder: Path, repo: str, *, private: bool = False) -> str:
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise HubError(
-            f"push to {repo} at {api.endpoint}: {type(error).__name__}: {reason}. To do: check HF_TOKEN, its right to "
-            f"write, and the connection, then `hf upload {repo} {folder} .`; {folder} is complete"
+            f"push to {repo} at {api.endpoint}: {type(error).__name__}: {reason}. To do: check HF_TOKEN, its "
+            f"write permission, and the connection, then `hf upload {repo} {folder} .`; {folder} is complete"
         ) from error
     return str(commit.commit_url)

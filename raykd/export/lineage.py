@@ -12,7 +12,7 @@ def lineage_table(records: SweepRecords, point: PointRecord, config: PointBase) 
     """Markdown: a row for each generation of a finished point, with fingerprints of its artifact and its teachers."""
     assert point.result is not None, f"{point.id} is not finished"
     store, delivered, base = Store(records.root), point.result.artifact, point.description.base
-    lines = ["| generation | artifact | taught by | dev score |", "|---|---|---|---|"]
+    lines = ["| generation | artifact | teacher | dev score |", "|---|---|---|---|"]
     lines.append(f"| 0 | `{base}`, from `{config.base.model}` | - | - |")
     for generation in point.result.generations:
         artifact, score = generation.artifact, generation.dev_score

@@ -4,18 +4,19 @@ from collections.abc import Iterator
 
 from raykd.config.base import Schedule, Weight
 from raykd.config.point import PointBase
+from raykd.results.words import counted
 from raykd.tasks import task_of
 
 _TEACHERS = {
-    "snapshot": "the student as it stood when the generation began",
+    "snapshot": "the student of the previous generation",
     "best": "the student after its best epoch so far",
     "ensemble": "the mean of all generations so far",
     "fixed": "the first teacher",
 }
 _STARTS = {
-    "previous": "goes on where the last generation ended",
+    "previous": "trains on from the end of the last generation",
     "teacher": "starts from its teacher",
-    "base": "starts again from generation 0",
+    "base": "starts from generation 0",
 }
 
 
@@ -43,7 +44,7 @@ def knobs(config: PointBase) -> Iterator[str]:
     if config.distillation.uses_teacher:
         yield f"KD term: weight {_weight(kd_weight)}; {task_of(config).info.words.teaching(config)}"
     if config.lineage.min_delta is not None:
-        yield f"a student became teacher only where its dev score rose by {config.lineage.min_delta:g} points"
+        yield f"a student became teacher only if its dev score rose by {config.lineage.min_delta:g} points"
     training = config.training
     size = (
         f"{training.tokens_per_step} tokens" if training.tokens_per_step else f"{training.examples_per_step} examples"
@@ -53,11 +54,6 @@ def knobs(config: PointBase) -> Iterator[str]:
         f"{training.warmup:.0%} warm-up, {size} a step"
     )
     yield f"seed {config.seed}"
-
-
-def counted(number: int, word: str) -> str:
-    """A number and its noun."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _weight(weight: Weight) -> str:

@@ -156,7 +156,7 @@ def _stored_pooling(model: str) -> Pooling:
     try:
         pooling = json.loads(path.read_text(encoding="utf-8"))["pooling"]
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: not a sentence encoder's file ({error}); make the folder again") from error
+        raise DataError(f"{path}: not a sentence encoder's file ({error}); export the model again") from error
     if pooling not in get_args(Pooling):
         raise DataError(f"{path}: pooling: got {pooling!r}; it is one of {', '.join(get_args(Pooling))}")
     return pooling

@@ -81,9 +81,7 @@ def load_tokenizer(model: str, *, gguf_file: str | None = None) -> PreTrainedTok
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise unreachable("tokenizer", model, error) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise DataError(
-            f"{model}: its tokenizer has no fast version, and only those tell where words are; convert it first"
-        )
+        raise DataError(f"{model}: its tokenizer has no fast version, which raykd needs for offsets; convert it first")
     # Of a folder without its files some tokenizers are made all the same: every word is unknown to them.
     if not {*tokenizer.get_vocab()} - {*tokenizer.all_special_tokens}:
         raise DataError(f"{model}: its tokenizer has no vocabulary; add its files to the folder, like tokenizer.json")
@@ -138,7 +136,7 @@ def load_qa_model(
     if needs_head and not has_head:
         raise DataError(
             f"{model}: it has no trained question-answering head; train one (base.train in a sweep file), "
-            "or give a model that has one"
+            "or use a model that has one"
         )
     return _dequantized(loaded) if gguf_file else loaded.float()
 
@@ -206,7 +204,7 @@ def _without_causal_mask(model: str, config: PreTrainedConfig) -> PreTrainedConf
     text = config.get_text_config()
     if not hasattr(text, "use_bidirectional_attention"):
         raise DataError(
-            f"{model}: base.bidirectional: {text.model_type} has no use_bidirectional_attention; leave it out"
+            f"{model}: base.bidirectional: {text.model_type} has no use_bidirectional_attention; remove the key"
         )
     text.use_bidirectional_attention = True
     return text

@@ -184,7 +184,7 @@ def load_head(folder: str) -> TagHead | None:
         read = json.loads(path.read_text(encoding="utf-8"))
         return TagHead(**{**read, "labels": tuple(read["labels"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: not a tagging head ({error}); make the folder again") from error
+        raise DataError(f"{path}: not a tagging head ({error}); export the model again") from error
 
 
 def head_of(folder: str) -> TagHead:
@@ -231,7 +231,7 @@ def load_tag_model(
             missing, _ = loaded.load_state_dict(safetensors.torch.load_file(Path(model) / HEAD_WEIGHTS), strict=False)
             lost = [name for name in missing if not name.startswith("encoder.")]
             if lost:
-                raise DataError(f"{model}: {HEAD_WEIGHTS} lacks {', '.join(lost)}; make the folder again")
+                raise DataError(f"{model}: {HEAD_WEIGHTS} lacks {', '.join(lost)}; export the model again")
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
         raise unreachable("model", model, error) from error
     return loaded.float()

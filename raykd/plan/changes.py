@@ -28,12 +28,12 @@ def refuse_changed(plan: Plan, journal: Journal) -> None:
             was, is_now = ("absent" if value is ABSENT else show(value) for value in (old, new))
             found[key, was, is_now] = found.get((key, was, is_now), 0) + 1
     if found:
-        lines = [f"{key}: was {old} and is now {new} ({count} points)" for (key, old, new), count in found.items()]
+        lines = [f"{key}: was {old}, now {new} ({count} points)" for (key, old, new), count in found.items()]
         raise ConfigError(
             [
-                f"{journal.store.root} has results of points with these names and other settings:",
+                f"{journal.store.root} has results of points with the same names and other settings:",
                 *(f"  {line}" for line in lines),
-                "put back what changed, list both values in search.space, or give the sweep another storage",
+                "restore these keys, list both values in search.space, or use another storage",
             ]
         )
 

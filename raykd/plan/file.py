@@ -30,7 +30,7 @@ def _read(path: Path) -> dict[str, Any]:
     if raw is None:
         raise ConfigError(f"{path}: empty; a sweep file needs at least name, data.train and evaluation.source")
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: got {show(raw)}; a sweep file must be keys with values, like `name: first`")
+        raise ConfigError(f"{path}: got {show(raw)}; a sweep file is a mapping of keys to values, like `name: first`")
     return raw
 
 
@@ -102,7 +102,7 @@ def _preset_problems(task: Task, preset: Any) -> list[Problem]:
     text = (
         f"must be {' or '.join(map(repr, task.presets))}"
         if task.presets
-        else f"task {task.name} has no presets; leave it out"
+        else f"task {task.name} has no presets; remove the key"
     )
     return [Problem(("preset",), text, show(preset))]
 
@@ -134,7 +134,7 @@ def _schema_of(task: Task, definitions: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
     }
     found = definitions[search]["properties"]
-    grid = {"type": "array", "minItems": 1, "description": "Every value; short for {grid: [...]}."}
+    grid = {"type": "array", "minItems": 1, "description": "All of the values; short for {grid: [...]}."}
     found["space"]["additionalProperties"]["anyOf"].insert(0, grid)
     found["space"]["propertyNames"] = {"enum": list(point_keys(task.point))}
     found["scheduler"]["anyOf"].insert(0, {"const": "asha", "description": "Short for {}: asha with its defaults."})

@@ -204,9 +204,9 @@ def _executor(config: PointBase) -> tuple[Literal["inline", "train"], str]:
     if compute.executor != "auto":
         return chosen, f"compute.executor is {chosen}"
     if chosen == "inline":
-        return chosen, "one worker fits a warm, reused process"
+        return chosen, "one worker: runs in a reused process"
     few, many = compute.min_workers, compute.max_workers
-    return chosen, f"{many if few == many else f'{few} to {many}'} workers need a group"
+    return chosen, f"{many if few == many else f'{few} to {many}'} workers: run in a Ray Train worker group"
 
 
 def num_later_passes(config: PointBase) -> int:

@@ -28,7 +28,7 @@ class Speed:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.tokens_per_second) and self.tokens_per_second > 0):
-            raise ConfigError(f"--tokens-per-second {self.tokens_per_second:g}: a number above 0 is needed")
+            raise ConfigError(f"--tokens-per-second {self.tokens_per_second:g}: must be above 0")
 
 
 ASSUMED_SPEED = Speed(2_500.0, "assumed: an encoder of 6 layers of width 384 on two CPU cores in bf16")
@@ -41,7 +41,7 @@ def _assumed_speed(plan: Plan) -> Speed:
     passes = task_of(configs[0]).info.passes
     if passes == 1:
         return speed
-    return Speed(speed.tokens_per_second / passes, f"{speed.source}, which reads an example {passes} times")
+    return Speed(speed.tokens_per_second / passes, f"{speed.source}; each example takes {passes} passes")
 
 
 def measured_speed(root: Path | str) -> Speed:
@@ -54,9 +54,9 @@ def measured_speed(root: Path | str) -> Speed:
     records = read_records(root)
     found = [epoch.tokens_per_second for point in records.points for epoch in point.epochs]
     if not found:
-        raise ConfigError(f"--like {root}: no point of that sweep has trained an epoch yet; give --tokens-per-second")
+        raise ConfigError(f"--like {root}: no point of this sweep has finished an epoch yet; use --tokens-per-second")
     models = dict.fromkeys(point.settings.base_model for point in records.points if point.epochs)
-    return Speed(median(found), f"the median epoch of {root}, which trains {', '.join(models)}")
+    return Speed(median(found), f"median over the epochs of {root}, model {', '.join(models)}")
 
 
 @dataclass(frozen=True)

@@ -70,30 +70,30 @@ class SearchConfig(Config):
     space: dict[str, Dimension] = Field(default_factory=dict)
     """Key of a point (like `distillation.temperature`) -> values."""
     scheduler: Asha | None = None
-    """Early stopping; null runs every point to its end."""
+    """Early stopping; null: every point runs to its end."""
     seed: int = 0
     """Seed of random and optuna."""
     max_concurrent: int | None = Field(None, ge=1)
-    """Points that run at the same time; null runs as many as fit."""
+    """Points that run at once; null: as many as fit."""
     max_attempts: int = Field(3, ge=1)
-    """Failures after which a point is given up, and deaths of its process in a row that make a failure. Attempts that
-    ended because the whole sweep was killed do not count."""
+    """Failures after which a point is given up, and deaths of its process in a row that count as a failure. Attempts
+    that ended because the whole sweep was killed do not count."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         grids = [key for key, dimension in self.space.items() if isinstance(dimension, Grid)]
         draws = [key for key, dimension in self.space.items() if not isinstance(dimension, Grid)]
         if self.algorithm == "grid" and draws:
-            raise ValueError(f"algorithm grid cannot draw {', '.join(draws)}: list the values, or use random or optuna")
+            raise ValueError(f"algorithm grid cannot sample {', '.join(draws)}: list values, or use random or optuna")
         if self.algorithm == "grid" and self.num_points:
-            raise ValueError("num_points goes with algorithm random or optuna")
+            raise ValueError("num_points needs algorithm random or optuna")
         if self.algorithm != "grid" and not self.num_points:
             raise ValueError(f"algorithm {self.algorithm} needs num_points")
         if self.algorithm == "optuna" and grids:
-            raise ValueError(f"algorithm optuna cannot hold a grid ({', '.join(grids)}): write choice in place of grid")
+            raise ValueError(f"algorithm optuna does not take a grid ({', '.join(grids)}); use choice instead of grid")
         if self.algorithm != "grid" and not draws:
             raise ValueError(
-                f"algorithm {self.algorithm} has nothing to draw: add choice, uniform, log_uniform or int_range"
+                f"algorithm {self.algorithm} has nothing to sample: add choice, uniform, log_uniform or int_range"
             )
         return self
 
@@ -114,8 +114,8 @@ class SweepKeys(Config):
     storage: Annotated[str, AfterValidator(_place)] | None = None
     """Where results go: a folder, `s3://BUCKET/FOLDER` or `gs://BUCKET/FOLDER`; null is `runs/NAME` here."""
     preset: str | None = None
-    """A named set of defaults of the task, like `legacy`, the settings of the released G-XLT code. Keys of the file win
-    over it."""
+    """A named set of defaults of the task, like `legacy`, the settings of the released G-XLT code. Keys of the file
+    override it."""
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Name -> keys that this method changes. Every method is crossed with the search space and the seeds."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
@@ -131,10 +131,11 @@ class SweepKeys(Config):
     def _one_seed_key(self) -> Self:
         if self.search.algorithm == "optuna" and self.seeds and len(self.seeds) > 1:
             raise ValueError(
-                "algorithm optuna runs one seed: name it in seed, and repeat the best points in a sweep of their own"
+                "algorithm optuna runs one seed: use `seed: 1` instead of `seeds`, "
+                "and repeat the best points in another sweep"
             )
         if self.seeds and len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds holds a seed twice")
+            raise ValueError("a seed is listed twice")
         return self
 
 

@@ -20,7 +20,7 @@ SWEEP_ONLY = {
     "task": "task belongs to the whole sweep; set it at the top level of the file",
 }
 _ABSENT = object()
-_PBT = "PBT is refused: a trial is a lineage with trainings of its own, which cannot be perturbed; use scheduler: asha"
+_PBT = "PBT is not supported: it cannot perturb the trainings inside a lineage; use scheduler: asha"
 
 
 def without_shorthand(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def without_shorthand(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _foreign_keys(task: Task) -> dict[str, str]:
     """Dotted keys that other tasks have and this one has not -> what is said of them."""
     others = {key for other in TASKS.values() for key in point_keys(other.point)}
-    return dict.fromkeys(others - set(point_keys(task.point)), f"task {task.name} does not have this key; leave it out")
+    return dict.fromkeys(others - set(point_keys(task.point)), f"task {task.name} does not have this key; remove it")
 
 
 def check_point(task: Task, raw: Mapping[str, Any]) -> tuple[PointBase | None, list[Problem]]:
@@ -80,13 +80,13 @@ def _key_problem(raw: Mapping[str, Any], task: Task, key: str, dimension: Any) -
         meant = near(key, leaf_keys(task.point))
         return f"unknown key; did you mean {meant!r}?" if meant else "unknown key; `raykd schema` lists the keys"
     if key == "seed" and raw.get("seeds") is not None:
-        return "seeds is given too; keep one of the two"
+        return "seeds is set too; remove one of the two"
     if at_path(raw, ("search", "algorithm")) == "optuna" and head == "compute":
-        return "algorithm optuna needs one executor for all points; search it with algorithm grid or random"
+        return "algorithm optuna needs the same executor for all points; search it with grid or random"
     if isinstance(dimension, Mapping) and len(dimension) == 1 and next(iter(dimension)) in DIMENSION_KINDS:
         return None
     if key not in leaf_keys(task.point) and isinstance(dimension, Mapping) and dimension:
-        return f"write each key with dots, like {key}.{next(iter(dimension))}"
+        return f"write nested keys with dots, like {key}.{next(iter(dimension))}"
     return f"got {show(dimension)}; must be a list, or a section with one of the keys {', '.join(DIMENSION_KINDS)}"
 
 
@@ -144,7 +144,7 @@ def _problems_of(task: Task, watcher: str | None, point: Mapping[str, Any]) -> t
     config, problems = check_point(task, point)
     dev = ("evaluation", "epoch_max_items")
     if watcher and at_path(point, dev) == 0:
-        text = f"search.{watcher} compares points after every epoch: raise it, or leave it out"
+        text = f"search.{watcher} compares points after every epoch: set it above 0, or remove it"
         problems.append(Problem(dev, text, "0"))
     return config, problems
 
@@ -154,7 +154,7 @@ def _several_executors(configs: Mapping[str, PointBase]) -> list[Problem]:
     if len(executors) == 1:
         return []
     text = "; ".join(f"{name} runs {executor}" for executor, name in executors.items())
-    return [Problem(("search", "algorithm"), f"optuna needs one executor for all points, but {text}")]
+    return [Problem(("search", "algorithm"), f"optuna needs the same executor for all points, but {text}")]
 
 
 def _too_late(own: PointBase | None, drawn: PointBase) -> str | None:
@@ -164,9 +164,9 @@ def _too_late(own: PointBase | None, drawn: PointBase) -> str | None:
     made, needed = Identity(own), Identity(drawn)
     new_teachers = needed.first_teachers.keys() - made.first_teachers.keys() - made.generation_zero.keys()
     if new_teachers and not own.distillation.uses_teacher:
-        return "the teacher is made before optuna chooses, and the file has none; set kd_weight above 0 in it"
+        return "the teacher is computed before optuna chooses, and the file has kd_weight 0; set it above 0 in the file"
     if new_teachers or made.scores != needed.scores or made.base != needed.base:
-        return "generation 0 and its scores are made before optuna chooses; search it with algorithm grid or random"
+        return "generation 0 and its scores are computed before optuna chooses; search it with grid or random"
     return None
 
 

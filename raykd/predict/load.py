@@ -115,7 +115,7 @@ def _read_point(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); make the folder again") from error
+        raise DataError(f"{path}: not JSON ({error}); export the model again") from error
     found = found.get("content", found) if isinstance(found, dict) else {}
     point = found.get("point") if isinstance(found, dict) else None
     return point if isinstance(point, dict) else {}

@@ -9,10 +9,11 @@ from raykd.plan.file import sweep_of
 from raykd.report.analysis import Analysis, spoken
 from raykd.report.document import MISSING, Block, Code, Figure, Section, Table, Text
 from raykd.report.figures import Curve, curves
-from raykd.report.numbers import counted, duration, moment, number
+from raykd.report.numbers import duration, moment, number
 from raykd.results.configurations import Configuration, mean_of
 from raykd.results.records import PointRecord
 from raykd.results.sweep import Commit, Hardware
+from raykd.results.words import counted
 
 
 def cost_section(analysis: Analysis) -> Section | None:
@@ -51,9 +52,9 @@ def cost_section(analysis: Analysis) -> Section | None:
             alt=f"{analysis.heading} over the time of a point, a line for each method, a mark for each budget.",
             log=_spans_decades(lines),
         )
-        blocks.append(Figure((picture,), "What a point's time buys: up and to the left is better."))
+        blocks.append(Figure((picture,), "Score over the time of a point: up and to the left is better."))
     blocks.append(Table(headings, rows))
-    return Section("cost", "What it cost", "Cost", tuple(blocks))
+    return Section("cost", "Cost", "Cost", tuple(blocks))
 
 
 def trouble_section(analysis: Analysis) -> Section | None:
@@ -73,7 +74,7 @@ def trouble_section(analysis: Analysis) -> Section | None:
         blocks.append(Table(("point", "state", "epochs", "reason"), states, caption, 2, prose=True))
     if not blocks:
         return None
-    blocks.append(Text("The same `raykd sweep` command goes on with them; add `--retry-failed` for those given up."))
+    blocks.append(Text("The same `raykd sweep` command runs them; add `--retry-failed` for those that were given up."))
     title = "Failed and unfinished" if failed and others else "Failed" if failed else "Unfinished"
     return Section("unfinished", title, title, tuple(blocks))
 
@@ -88,8 +89,8 @@ def provenance_section(analysis: Analysis) -> Section:
     rows += [(f"data: {name}", digest) for name, digest in _short(described.data).items()]
     blocks: list[Block] = [Table(("what", "value"), tuple(rows), num_labels=1, prose=True)]
     if described.config:
-        blocks.append(Code(file_of(described.config), "The sweep file, without what is at its default"))
-        blocks.append(Code(as_yaml(described.config), "Every key of it"))
+        blocks.append(Code(file_of(described.config), "The sweep file, without default values"))
+        blocks.append(Code(as_yaml(described.config), "All keys"))
     return Section("provenance", "What was run", "What was run", tuple(blocks))
 
 

@@ -9,8 +9,9 @@ from raykd.report.compare import Comparison, side_name
 from raykd.report.document import MISSING, Block, Fact, Figure, Picture, Section, Table, Text
 from raykd.report.figures import Curve, dots
 from raykd.report.leaderboard import GENERATION_ZERO
-from raykd.report.numbers import counted, duration, interval, listed, number, probability, signed, value
+from raykd.report.numbers import duration, interval, listed, number, probability, signed, value
 from raykd.results.configurations import Configuration
+from raykd.results.words import counted
 
 LEVEL = 0.05
 """Below it a p-value, corrected for all comparisons, is called significant."""
@@ -34,7 +35,7 @@ def decision(analysis: Analysis, comparisons: Sequence[Comparison]) -> tuple[str
     missing = [point for point in analysis.records.points if point.result is None]
     if missing:
         num = len(analysis.records.points)
-        lines.append(f"{len(missing)} of {num} points have no result yet: what is said here may change.")
+        lines.append(f"{len(missing)} of {num} points have no result yet: these conclusions may change.")
     return tuple(lines)
 
 
@@ -135,7 +136,7 @@ def _gain(analysis: Analysis, best: Configuration) -> float | None:
 
 
 def _against_rivals(best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:
-    """How the best one stands beside those that it was compared with, generation 0 left out."""
+    """How the best one compares with the others, generation 0 left out."""
     beaten: list[str] = []
     alike: list[str] = []
     shared = set(best.varied)
@@ -150,9 +151,7 @@ def _against_rivals(best: Configuration, comparisons: Sequence[Comparison]) -> l
     if beaten:
         lines.append(f"It is significantly better than {_some(beaten)}{same}.")
     if alike:
-        lines.append(
-            f"Its difference to {_some(alike)}{same} is not significant: between them this sweep does not decide."
-        )
+        lines.append(f"Its difference to {_some(alike)}{same} is not significant: the sweep cannot tell them apart.")
     return lines
 
 
@@ -252,7 +251,7 @@ def _table(made: Sequence[Comparison]) -> Table:
     return Table(
         headings,
         rows,
-        "p-values after Holm's correction, in brackets before it; the verdict is the bootstrap's",
+        "p-values after Holm's correction, uncorrected in brackets; the verdict is that of the bootstrap",
         num_labels=2,
     )
 

@@ -53,7 +53,7 @@ def knobs_section(analysis: Analysis) -> Section | None:
     rows = tuple((effect.name, effect.best, signed(effect.span)) for effect in effects)
     table = Table(("key", "best value", "best minus worst"), rows, "Main effects, largest over methods", num_labels=2)
     pictures = tuple(_drawn(analysis, effect, limits) for effect in effects)
-    return Section("knobs", "What the knobs do", "Knobs", (Figure(pictures, caption, (table,)),))
+    return Section("knobs", "Effect of the settings", "Knobs", (Figure(pictures, caption, (table,)),))
 
 
 def _drawn(analysis: Analysis, effect: _Effect, limits: tuple[float, float]) -> Picture:

@@ -65,7 +65,7 @@ def _matrices(analysis: Analysis, cells: Mapping[str, Mapping[str, float]]) -> F
     caption = (
         f"{analysis.heading.rpartition(' ')[2]} of every cell in percent, question language by context language, mean "
         f"over seeds{analysis.at_best}. Bright yellow is high, dark blue low; differences are in percentage points, "
-        "orange above and purple below nought, on one scale for all differences to generation 0 and one for all leads "
+        "orange above and purple below zero, on one scale for all differences to generation 0 and one for all leads "
         "of the best."
     )
     numbers = tuple(_matrix_table(name, table, languages) for name, table in tables.items())

@@ -59,13 +59,8 @@ def _schedule(
     said = [f"{start:g} to {end:g}"]
     said += [shape] if shape != "linear" else []
     said += [f"until {until:g}"] if until != 1 else []
-    said += [f"in {counted(num_stairs, 'stair')}"] if num_stairs else []
+    said += [f"in {words.counted(num_stairs, 'stair')}"] if num_stairs else []
     return " ".join(said)
-
-
-def counted(num: int, singular: str, plural: str | None = None) -> str:
-    """A number and what is counted."""
-    return f"{num} {singular if num == 1 else plural or f'{singular}s'}"
 
 
 def listed(names: list[str], word: str = "and") -> str:

@@ -58,7 +58,7 @@ def few_shot_section(analysis: Analysis) -> Section | None:
         f"highest seed; the line across is {GENERATION_ZERO}."
     )
     blocks: tuple[Block, ...] = (Figure(tuple(pictures), caption, (_budget_table(analysis, lines),)),)
-    return Section("few-shot", "What more data buys", "Budgets", blocks)
+    return Section("few-shot", "Scores over budgets", "Budgets", blocks)
 
 
 def _row(analysis: Analysis, each: Configuration, keys: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def training_section(analysis: Analysis) -> Section | None:
     """Figures over the epochs; None where no epoch was recorded."""
     figures = [_generations(analysis), _coefficient(analysis), _health(analysis), _losses(analysis)]
     found = tuple(figure for figure in figures if figure is not None)
-    return Section("training", "While it trained", "Training", found) if found else None
+    return Section("training", "Training curves", "Training", found) if found else None
 
 
 def _generations(analysis: Analysis) -> Figure | None:

@@ -64,7 +64,7 @@ def from_record(data: bytes, *, where: str) -> Any:
     """
     found = _RECORD.fullmatch(data)
     if found is None or hashlib.sha256(found["content"]).hexdigest().encode() != found["sha256"]:
-        raise ArtifactError(f"{where}: damaged, its content is not what its checksum says; remove it and run again")
+        raise ArtifactError(f"{where}: damaged: its content does not match its checksum; remove it and run again")
     return json.loads(found["content"].decode("utf-8", "surrogatepass"))
 
 
@@ -198,7 +198,7 @@ class Store(Storage):
         except ArtifactError:
             if strict:
                 raise
-            log.warning("%s is damaged: the artifact counts as absent", self.describe(_record_of(name)))
+            log.warning("%s is damaged: the artifact is treated as missing", self.describe(_record_of(name)))
             return False
         return record is not None and not record.weights_removed
 
@@ -278,7 +278,7 @@ class Store(Storage):
         """
         record, where = self.record(name), self.describe(_ARTIFACTS / name)
         if record.weights_removed:
-            raise ArtifactError(f"{where}: its weights were removed when its lineage was done (lineage.keep: last)")
+            raise ArtifactError(f"{where}: its weights were removed when its lineage ended (lineage.keep: last)")
         wrong = _difference(self.artifact(name), record.files)
         if wrong and not self.is_local:
             # It may be this machine's copy alone.

@@ -8,6 +8,7 @@ from raykd.results.artifacts import Store
 from raykd.results.find import BEST, Named, find_point, states
 from raykd.results.journal import Journal
 from raykd.results.records import PointRecord, read_point
+from raykd.results.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +45,11 @@ def delivered_artifact(store: Store, point: PointRecord) -> str:
     assert point.result is not None, f"{point.id} is not finished"
     artifact = point.result.artifact
     if not store.has(artifact, strict=True):
-        why = "are not there"
+        why = "are missing"
         if store.has_record(artifact):
-            why = "were removed when its lineage was done (lineage.keep: none)"
+            why = "were removed when its lineage ended (lineage.keep: none)"
         raise DataError(
-            f"the weights of {Named.of(point).shown} {why}; run its sweep with lineage.keep: last into another storage"
+            f"the weights of {Named.of(point).shown} {why}; run its sweep with lineage.keep: last in another storage"
         )
     return artifact
 
@@ -68,6 +69,6 @@ def _refuse_unfinished(points: list[Named], results: Path | str) -> None:
     left = [point for point in points if point.status in ("pending", "running")]
     if left:
         raise DataError(
-            f"{len(left)} of {len(points)} point(s) in {results} are still to run, so none is the best yet "
-            f"({states(left)}); let that sweep end, or name a point"
+            f"{len(left)} of {counted(len(points), 'point')} in {results} are not finished, so the best is unknown "
+            f"({states(left)}); finish that sweep, or choose a point by its label"
         )

@@ -12,7 +12,7 @@ from raykd.results.records import PointRecord
 PointT = TypeVar("PointT")
 
 BEST = "best"
-NAMES = "its label, its id or the id's beginning, its method where one point of that is finished, or 'best'"
+NAMES = "label, id or its beginning, method (if it has one finished point), or 'best'"
 """What a point goes by."""
 MOST_SHOWN = 5
 
@@ -81,13 +81,13 @@ def find_point(points: Sequence[Named], wanted: str, *, where: str, finished: bo
         raise DataError(f"{where} has no point {wanted!r}; {_nearest(points, wanted)}")
     done = [point for point in found if point.is_finished]
     if finished and not done:
-        raise DataError(f"no point {wanted!r} in {where} is finished ({states(found)}); run that sweep to its end")
+        raise DataError(f"no point {wanted!r} in {where} is finished ({states(found)}); finish that sweep")
     left = done if finished or (by_method and len(done) == 1) else found
     if len(left) > 1:
         kind = "finished points" if finished else "points"
         raise DataError(
-            f"{len(left)} {kind} in {where} go by {wanted!r}: {shortened([point.shown for point in left])}; "
-            f"choose one by its label or id, or the best of the sweep by {BEST!r}"
+            f"{len(left)} {kind} in {where} match {wanted!r}: {shortened([point.shown for point in left])}; "
+            f"choose one by its label or id, or the best one by {BEST!r}"
         )
     return left[0]
 
@@ -120,5 +120,5 @@ def _nearest(points: Sequence[Named], wanted: str) -> str:
     names = {name for point in points for name in (point.label, point.id, point.method)}
     near = difflib.get_close_matches(wanted, sorted(names), n=MOST_SHOWN, cutoff=0.0)
     if not near:
-        return "no point was ever added"
-    return f"nearest are {', '.join(map(repr, near))}. A point goes by {NAMES}"
+        return "the sweep has no points yet"
+    return f"nearest are {', '.join(map(repr, near))}. A point is named by {NAMES}"

@@ -1,4 +1,4 @@
-"""What a sweep's results hold that nobody will ask for: found with reasons and sizes, and deleted on request."""
+"""Unneeded checkpoints, weights and teacher outputs of a sweep: found with reasons and sizes, deleted on request."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,7 +115,7 @@ def _left_over(sizes: Mapping[str, int]) -> Iterator[Waste]:
             continue
         found[name] = found.get(name, 0) + size
     for name, size in found.items():
-        whose = "Ray's files of a run that is over" if name.startswith(".ray") else "half-written by a killed run"
+        whose = "Ray's files of a run that has ended" if name.startswith(".ray") else "half-written by a killed run"
         yield Waste(name, whose, size)
 
 
@@ -124,7 +124,7 @@ def _checkpoints(points: Sequence[_Point], sizes: Mapping[str, int]) -> Iterator
         name = f"points/{point.id}/checkpoints"
         size = _size(sizes, name)
         if size and point.status in (*OVER, "failed"):
-            again = "; if it is run again it starts from its last whole generation" if point.status == "failed" else ""
+            again = "; if it runs again it starts from its last complete generation" if point.status == "failed" else ""
             yield Waste(name, f"checkpoints of {point.label}, which is {point.status}{again}", size)
 
 

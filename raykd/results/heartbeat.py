@@ -9,7 +9,7 @@ from raykd.results.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class HeartbeatRecord(Record, version=1):
-    """A sign of life.
+    """A heartbeat.
 
     Attributes:
         doing: what the process does, in words.

@@ -69,7 +69,7 @@ class Fence:
         """
         if _newest(self.store) > self.number:
             raise LeaseLostError(
-                f"{self.store.root}: another run took this sweep over; this one stops and writes nothing more"
+                f"{self.store.root}: another run took over this sweep; this one stops and writes nothing more"
             )
 
 
@@ -94,7 +94,7 @@ class Lease:
         """
         held = holder(store)
         if held is not None and not _is_gone(held):
-            say(f"{held.who} held {store.root} last; waiting {SILENCE_SECONDS:g} s for a sign of life")
+            say(f"{held.who} held {store.root} last; waiting {SILENCE_SECONDS:g} s for a heartbeat")
             _watch(store, held)
         number = _newest(store) + 1
         record = LeaseRecord(
@@ -110,7 +110,7 @@ class Lease:
             store.create_record(_record(number), record)
         except FileExistsError as error:
             raise LeaseHeldError(
-                f"{store.root}: another run was a moment faster; look at it before starting again"
+                f"{store.root}: another run acquired the lease first; wait until it is done, or stop it"
             ) from error
         lease = cls(store, number)
         lease.beat(0)

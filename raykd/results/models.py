@@ -52,14 +52,14 @@ def locate_model(name: str, *, folder: Path) -> str:
             if Journal.at(place).sweep.exists():
                 return _delivered(name, place, point)
         raise DataError(
-            f"model {name}: no results of a sweep (sweep.json) in {listed(searched)}; run that sweep first, "
-            "or give the folder of its results"
+            f"model {name}: no results folder (sweep.json) in {listed(searched)}; run that sweep first, "
+            "or give its results folder"
         )
     if _HUB_ID.fullmatch(name):
         return name
     raise DataError(
         f"model {name}: no such folder and no Hub id ('name' or 'owner/name'); "
-        f"tried {listed(places)}. Put the model there or give a Hub id"
+        f"tried {listed(places)}. Put the model in one of these, or give a Hub id"
     )
 
 
@@ -68,7 +68,7 @@ def _folder_in_package(name: str) -> str:
     found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or not found.submodule_search_locations:
         raise DataError(
-            f"model {name}: there is no Python package {package} here; install the one that carries the model, or give "
+            f"model {name}: the Python package {package} is not installed; install it, or give "
             "a model folder or a Hub id"
         )
     places = [Path(root) / inner for root in found.submodule_search_locations]

@@ -45,8 +45,8 @@ class Record:
             raise ArtifactError(f"{where}: {VERSION}: got {version!r}; it must be a number from 1")
         if version > cls.version:
             raise ArtifactError(
-                f"{where}: written by a newer raykd (version {version} of this record, known up to {cls.version}); "
-                "use that one"
+                f"{where}: written by a newer raykd (record version {version}, this raykd reads up to {cls.version}); "
+                "use the newer one"
             )
         try:
             current = cls.upgraded(content) if version < cls.version else content

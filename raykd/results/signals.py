@@ -120,5 +120,5 @@ class SignalStore:
         path = self.store.fetch(self.folder / part.file, files={"": part.sha256})
         if hash_file(path) != part.sha256:
             where = self.store.describe(self.folder / part.file)
-            raise ArtifactError(f"{where}: damaged, its content is not what its record says; remove it and run again")
+            raise ArtifactError(f"{where}: damaged: its content does not match its record; remove it and run again")
         return safetensors.torch.load_file(path)

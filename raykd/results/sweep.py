@@ -127,7 +127,9 @@ class SweepFiles:
         found = self.store.find_record(SWEEP, SweepDescription)
         if found is None:
             root = self.store.root
-            raise ConfigError(f"{root}: no sweep was run here, there is no {SWEEP}; name the place of its results")
+            raise ConfigError(
+                f"{root}: not a results folder, it has no {SWEEP}; give the folder of a sweep, e.g. runs/NAME"
+            )
         return found
 
     def write(self, description: SweepDescription) -> None:

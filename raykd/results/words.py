@@ -1,4 +1,4 @@
-"""How times are said and files are called, the same everywhere."""
+"""How times and numbers are written and files are named, the same everywhere."""
 
 import re
 
@@ -11,6 +11,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """Like `1 point` or `3 points`."""
+    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def file_name(text: str, *, also: str = "") -> str:

@@ -42,7 +42,9 @@ class StatusReader:
         while True:
             held, begun = living(store), self.journal.sweep.exists()
             if held is None and not begun:
-                raise ConfigError(f"{store.root}: no results of a sweep; give the place that `raykd sweep` names")
+                raise ConfigError(
+                    f"{store.root}: not a results folder; give the folder that `raykd sweep` names, e.g. runs/NAME"
+                )
             name = str(store.root).rpartition("/")[2]
             described = self.journal.sweep.read() if begun else SweepDescription(name=name)
             if described != self.described:

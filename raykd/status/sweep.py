@@ -9,6 +9,7 @@ from raykd.results.find import best_point
 from raykd.results.lease import LeaseRecord
 from raykd.results.points import Status
 from raykd.results.sweep import Activity, SweepDescription
+from raykd.results.words import counted
 from raykd.status.point import OVER, PointReading, PointStatus
 
 STATES: tuple[Status, ...] = get_args(Status)
@@ -155,9 +156,9 @@ def _waiting(counts: Mapping[Status, int], to_draw: int, activity: Activity) -> 
     idle = counts["pending"] + counts["interrupted"] + to_draw
     reasons = list(activity.waiting)
     if idle and activity.doing:
-        reasons.append(f"{idle} point(s) for what they share, which is being made")
+        reasons.append(f"{counted(idle, 'point')} for teacher outputs")
     elif idle and activity.at_once:
-        reasons.append(f"{idle} point(s) for their turn: {activity.at_once} at a time")
+        reasons.append(f"{counted(idle, 'point')} queued ({activity.at_once} run at once)")
     return tuple(reasons)
 
 

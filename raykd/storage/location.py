@@ -29,7 +29,7 @@ def location(text: str | Path) -> Path | str:
         raise ConfigError(f"{scheme}://...: use a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER")
     bucket, _, folder = rest.rstrip("/").partition("/")
     if not bucket or not folder or any(part in ("", ".", "..") for part in folder.split("/")):
-        raise ConfigError(f"{scheme}://...: name a bucket and a folder in it: {scheme}://BUCKET/FOLDER")
+        raise ConfigError(f"{scheme}://...: give a bucket and a folder in it: {scheme}://BUCKET/FOLDER")
     if any(mark in rest for mark in "@?#"):
         # It would stand in records and logs.
         raise ConfigError(f"{scheme}://...: no credentials or options in the URL; set them in the environment")
@@ -51,7 +51,7 @@ def machine_folder(root: str) -> Path:
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = base.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise ConfigError(f"{base}: others may write here; remove it, or set {CACHE_VARIABLE} to a folder of your own")
+        raise ConfigError(f"{base}: others can write to it; remove it, or set {CACHE_VARIABLE} to a folder of yours")
     folder = base / hashlib.sha256(root.encode()).hexdigest()[:16]
     folder.mkdir(exist_ok=True)
     return folder

@@ -34,7 +34,7 @@ def checked_name(root: Path | str, name: Name) -> str:
     text = str(name)
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or any(mark in text for mark in "\\\0"):
-        raise ArtifactError(f"{root}: {text!r} leads out of this folder; remove the record that names it")
+        raise ArtifactError(f"{root}: {text!r} leads out of this folder; remove the record that contains it")
     if isinstance(root, Path) and not (root / path).resolve().is_relative_to(root.resolve()):
-        raise ArtifactError(f"{root}/{path}: a link out of this folder; put the files themselves here")
+        raise ArtifactError(f"{root}/{path}: a link out of this folder; replace it by the files")
     return "" if path == PurePosixPath() else str(path)

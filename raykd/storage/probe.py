@@ -30,8 +30,8 @@ def write_probe(storage: Storage, token: str) -> None:
         except FileExistsError:
             return
     raise CapacityError(
-        f"{storage.root}: a file can be created twice here, so two runs could hold this sweep at once; set another "
-        "storage (an object store must know conditional writes, If-None-Match)"
+        f"{storage.root}: a file can be created twice here, so two runs could hold this sweep at once; use another "
+        "storage (an object store must support conditional writes, If-None-Match)"
     )
 
 
@@ -66,11 +66,11 @@ def _refused(verb: str, storage: Storage) -> Iterator[None]:
         yield
     except (OSError, StorageError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise CapacityError(f"{storage.root}: the disk is full; free space or set another storage") from error
+            raise CapacityError(f"{storage.root}: the disk is full; free space or use another storage") from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise CapacityError(
             f"{storage.root}: cannot {verb} here, on {os.uname().nodename} ({reason}); make it reachable from every "
-            "node, or set another storage"
+            "node, or use another storage"
         ) from error
 
 

@@ -53,7 +53,7 @@ def with_retries(operation: Callable[[], T], *, where: str) -> T:
                     f"{where}: the storage has not answered for {RETRY_SECONDS:g} s ({_reason(error)}); "
                     "bring it back, then run the same command again"
                 ) from error
-            log.warning("%s does not answer (%s); trying again in %g s", where, _reason(error), pause)
+            log.warning("%s does not answer (%s); retrying in %g s", where, _reason(error), pause)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
 

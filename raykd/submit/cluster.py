@@ -71,7 +71,7 @@ def cluster_address(given: str | None) -> str:
     except ValueError:
         wrong = True
     if wrong:
-        raise ConfigError(f"--address {without_user(address)}: give the dashboard's, like {DEFAULT_ADDRESS}")
+        raise ConfigError(f"--address {without_user(address)}: give the URL of the dashboard, like {DEFAULT_ADDRESS}")
     return address
 
 
@@ -138,7 +138,7 @@ class Cluster:
                     if time.monotonic() > deadline:
                         raise RaykdError(
                             f"{self.address}: no answer for {PATIENCE_SECONDS:.0f} s ({first_line(error)}); "
-                            f"job {job_id} may be running: the same command follows it again"
+                            f"job {job_id} may still be running; run the same command to follow it"
                         ) from error
                 time.sleep(POLL_SECONDS)
 
@@ -153,14 +153,14 @@ class Cluster:
         with self._explained():
             details = self._details(job_id)
             if details is None:
-                raise ClusterError(f"{self.address}: no job {job_id}; `ray job list` names those it has")
+                raise ClusterError(f"{self.address}: no job {job_id}; `ray job list` lists the jobs")
             if not details.status.is_terminal():
                 self._client.stop_job(job_id)
             while not details.status.is_terminal():
                 if time.monotonic() > deadline:
                     raise RaykdError(
                         f"{self.address}: job {job_id} is still {details.status} after {STOP_SECONDS:.0f} s; "
-                        "stop it again, or look into its log by `ray job logs`"
+                        "stop it again, or read its log with `ray job logs`"
                     )
                 time.sleep(POLL_SECONDS / 2)
                 details = self._details(job_id) or details
@@ -177,7 +177,7 @@ class Cluster:
             details = self._details(job_id)
         if details is None:
             raise RaykdError(
-                f"{self.address}: lost job {job_id} with its head; submit it again to go on with the sweep"
+                f"{self.address}: job {job_id} was lost with its head; submit it again to resume the sweep"
             )
         return details if details.status.is_terminal() else None
 
@@ -211,20 +211,20 @@ class Cluster:
             yield
         except AuthenticationError as error:
             reason = (
-                f"refused the token from {self._token.source}: take the one that the cluster was started with"
+                f"refused the token from {self._token.source}: use the one that the cluster was started with"
                 if self._token
-                else "wants a token: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to its file, or write ~/.ray/auth_token"
+                else "needs a token: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to its file, or write ~/.ray/auth_token"
             )
             raise ClusterError(f"{self.address}: {reason}") from error
         except (OSError, KeyError) as error:
-            reason = "no Ray cluster answers there; is it up, and its dashboard's port forwarded?"
+            reason = "no Ray cluster answers; check that it runs and that the port of its dashboard is forwarded"
             raise ClusterError(f"{self.address}: {reason} ({first_line(error)})") from error
         except (RuntimeError, ValueError) as error:
             raise ClusterError(f"{self.address}: {first_line(error)}") from error
 
 
 class _Tail:
-    """Reads a log that begins anew with every connection, and writes each character once."""
+    """Reads a log that starts again with every connection, and writes each character once."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self.write, self.written, self.waited = write, 0, ""

@@ -78,11 +78,11 @@ def make_job(
         path = file.resolve().relative_to(working_dir.resolve()).as_posix()
     except ValueError as error:
         raise ConfigError(
-            f"{file}: not in {working_dir}, which is uploaded: name its folder by --working-dir"
+            f"{file}: not in the uploaded folder {working_dir}; set --working-dir to its folder"
         ) from error
     if path not in files:
         raise ConfigError(
-            f"{file}: left out of the upload by .gitignore, .rayignore or the runtime environment's excludes"
+            f"{file}: excluded from the upload by .gitignore, .rayignore or the runtime environment's excludes"
         )
     check_upload(working_dir, files)
     command = ["python", "-m", "raykd", "sweep", path, "--storage", storage, *options]
@@ -99,8 +99,8 @@ def shared_storage(sweep: SweepConfig, storage: str | None) -> str:
     storage = storage or sweep.storage or f"runs/{sweep.name}"
     if "://" not in storage and not storage.startswith("/"):
         raise ConfigError(
-            f"storage: {storage} would be lost with the job's working folder; "
-            "give --storage an absolute path that every node sees"
+            f"storage: {storage} would be deleted with the job's working folder; "
+            "give --storage an absolute path that every node mounts"
         )
     return storage
 
@@ -138,7 +138,7 @@ def _read_runtime_env(file: Path | None) -> dict[str, Any]:
     try:
         environment = parse_value(file.read_text(encoding="utf-8")) or {}
         if not isinstance(environment, dict):
-            raise ConfigError("must be keys with values, like `excludes: [data]`")
+            raise ConfigError("must be a mapping of keys to values, like `excludes: [data]`")
         environment.pop("working_dir", None)
         RuntimeEnv(**environment)
     except ConfigError as error:

@@ -48,10 +48,10 @@ def check_upload(folder: Path, sizes: Mapping[str, int]) -> None:
     named = ", ".join(f"{path} ({mebibytes(sizes[path])})" for path in largest[:_SHOWN])
     raise ConfigError(
         [
-            f"{folder}: the upload is {mebibytes(total)}, Ray takes {mebibytes(upload_limit())}",
+            f"{folder}: the upload is {mebibytes(total)}, the limit of Ray is {mebibytes(upload_limit())}",
             f"{folder}: largest files: {named}{left}",
-            f"{folder}: leave out what the job does not need, a line each in .rayignore: "
-            f"{', '.join(_enough_to_leave_out(sizes, total))}; data and models belong where every node sees them",
+            f"{folder}: exclude what the job does not need, one line each in .rayignore: "
+            f"{', '.join(_enough_to_leave_out(sizes, total))}; put data and models where every node can read them",
         ]
     )
 

@@ -100,7 +100,7 @@ class RunRecorder:
             self.journal.sweep.write_activity(self.activity)
 
     def silent(self, point: Point) -> str | None:
-        """Why a running point is taken to have stalled: no sign of life for longer than what it does can take."""
+        """Why a running point is taken to have stalled: no heartbeat for longer than what it does can take."""
         try:
             heartbeat = self.journal.heartbeats.find(point.id)
         except ArtifactError:
@@ -109,11 +109,11 @@ class RunRecorder:
         silence = self.detectors.setdefault(point.id, StallDetector()).silent_for(heartbeat, time.monotonic())
         if silence is None or heartbeat is None:
             return None
-        return f"no sign of life for {silence:.0f} s from {heartbeat.process} ({heartbeat.doing})"
+        return f"no heartbeat for {silence:.0f} s from {heartbeat.process} ({heartbeat.doing})"
 
     def retried(self, point: Point, error: str) -> None:
         """A point's process died; it goes on in another one."""
-        self.progress.line(f"{point.label}: {self._reason(error)}; trying again")
+        self.progress.line(f"{point.label}: {self._reason(error)}; retrying")
 
     def ended(self, point: Point) -> None:
         """A trial came to its end: its point is finished, failed with an error of raykd, or was stopped early.

@@ -30,6 +30,7 @@ from raykd.results.journal import Journal
 from raykd.results.lease import Lease
 from raykd.results.records import read_point
 from raykd.results.sweep import SweepDescription
+from raykd.results.words import counted
 from raykd.storage import is_full, resolved
 from raykd.sweep.provenance import commit, hardware
 from raykd.sweep.recorder import Progress, RunRecorder
@@ -239,7 +240,8 @@ class _Runner:
         trainable: Any = tune.with_parameters(PointTrial, shared=shared)
         self.recorder.does(doing=None, at_once=concurrent)
         self.progress.line(
-            f"{count} point(s), {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) a worker"
+            f"{counted(count, 'point')}, {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) "
+            "per worker"
         )
         needs_metric = self.sweep.search.scheduler is not None or not self.plan.is_exact
         space = {"point": tune.grid_search(list(points))} if points else {}
@@ -279,7 +281,7 @@ def _unchanged(journal: Journal, data: Mapping[str, str]) -> dict[str, str]:
     changed = [name for name, digest in data.items() if recorded.get(name, digest) != digest]
     if changed:
         raise DataError(
-            f"{name}: changed since {journal.store.root} was begun; put it back, or give the sweep another storage"
+            f"{name}: changed since {journal.store.root} was begun; restore it, or use another storage"
             for name in changed
         )
     return {**recorded, **data}

@@ -37,5 +37,5 @@ def point_from_record(config: Mapping[str, Any], *, where: str) -> PointBase:
         return TASKS[config["task"]].point.model_validate(config)
     except (KeyError, ValidationError) as error:
         raise ArtifactError(
-            f"{where} is of another version of raykd; use that one, another folder, or remove the point"
+            f"{where} was written by another version of raykd; use that version, another folder, or remove the point"
         ) from error

@@ -128,7 +128,7 @@ class TaskPredictor(ABC):
         self._cannot("labels words (task tagging)")
 
     def _cannot(self, wanted: str) -> NoReturn:
-        raise DataError(f"this model {self.does}; what is asked for is one that {wanted}")
+        raise DataError(f"this model {self.does}; a model that {wanted} is needed")
 
     @torch.no_grad()
     def _outputs(self, features: Any) -> Iterator[tuple[np.ndarray, Mapping[str, Tensor], Any]]:

@@ -47,7 +47,7 @@ def word_pieces(sentences: Sequence[Sequence[str]], tokenizer: PreTrainedTokeniz
         DataError: if the tokenizer is not a fast one.
     """
     if not tokenizer.is_fast:
-        raise DataError(f"tokenizer {name_of(tokenizer)}: is not a fast one; only those tell the pieces of a word")
+        raise DataError(f"tokenizer {name_of(tokenizer)}: is not a fast one, which raykd needs to map words to tokens")
     space = " " if needs_spaces(tokenizer) else ""
     for start in range(0, len(sentences), _AT_ONCE):
         some = sentences[start : start + _AT_ONCE]
@@ -96,7 +96,7 @@ def frame_tokens(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
     first = tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id
     last = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
     if first is None or last is None:
-        raise DataError(f"tokenizer {name_of(tokenizer)}: has no token that begins, or none that ends, a sentence")
+        raise DataError(f"tokenizer {name_of(tokenizer)}: has no token for the start or for the end of a sentence")
     return first, last
 
 

@@ -84,13 +84,13 @@ class Follower(threading.Thread):
         try:
             self._follow()
         except LeaseLostError:
-            # The sweep's own thread finds out, too, and ends.
+            # The sweep's own thread notices, too, and ends.
             return
         except BaseException as error:
             if self.is_abandoned:
                 return
             self.lost = True
-            self._say(f"it is told nothing more ({plain_reason(error)[:200]}); the sweep goes on")
+            self._say(f"tracking stopped ({plain_reason(error)[:200]}); the sweep continues")
             raise
 
     def _follow(self) -> None:
@@ -142,7 +142,7 @@ class Follower(threading.Thread):
         if not self.is_failing and point_id not in self.complained:
             self.complained.add(point_id)
             reason = plain_reason(error)[:200]
-            self._say(f"it took nothing ({reason}); the sweep goes on, and it is tried again")
+            self._say(f"update failed ({reason}); will retry, the sweep continues")
         self.is_failing = True
 
     def _is_failure(self, error: Exception) -> bool:

@@ -125,15 +125,15 @@ def check(config: MlflowConfig) -> None:
     except (failure, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"trackers.mlflow.tracking_uri: {uri} does not answer as an MLflow server ({reason}); start it, or take "
-            "trackers.mlflow out of the file"
+            f"trackers.mlflow.tracking_uri: {uri} does not answer as an MLflow server ({reason}); start it, or "
+            "remove trackers.mlflow from the file"
         ) from error
 
 
 def _uri(config: MlflowConfig) -> str:
     uri = config.tracking_uri or os.environ.get(URI_VARIABLE)
     if not uri:
-        raise ConfigError(f"trackers.mlflow.tracking_uri: missing; name the server here or in {URI_VARIABLE}")
+        raise ConfigError(f"trackers.mlflow.tracking_uri: missing; set it to the server, or set {URI_VARIABLE}")
     return uri
 
 

@@ -25,7 +25,7 @@ def check_trackers(config: TrackersConfig) -> None:
         ConfigError: if a library is missing, a server does not answer, or nobody is logged in.
     """
     problems = [
-        f"trackers.{name}: the package {name} is not installed; pip install 'raykd[{name}]', or take the section out"
+        f"trackers.{name}: the package {name} is not installed; pip install 'raykd[{name}]', or remove the section"
         for name in ("mlflow", "wandb")
         if getattr(config, name) is not None and importlib.util.find_spec(name) is None
     ]
@@ -75,7 +75,7 @@ class Trackers:
         behind = [follower.tracker_name for follower in self.followers if not follower.leave()]
         self._speak()
         for name in behind:
-            self.say(f"{name}: not all of it was told; the same command tells the rest")
+            self.say(f"{name}: some updates were not sent; rerun to send them")
 
     def changed(self, point_id: str) -> None:
         """A point did an epoch, or ended."""

@@ -112,8 +112,7 @@ def check(config: WandbConfig) -> None:
     """
     if _mode(config) == "online" and not _has_key(os.environ):
         raise ConfigError(
-            "trackers.wandb: nobody is logged in; run `wandb login`, set WANDB_API_KEY, or set trackers.wandb.mode: "
-            "offline"
+            "trackers.wandb: not logged in; run `wandb login`, set WANDB_API_KEY, or set trackers.wandb.mode: offline"
         )
 
 

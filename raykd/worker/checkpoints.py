@@ -125,7 +125,7 @@ class Checkpoints:
                 upload.result()
         except (OSError, StorageError) as error:
             where = self.store.describe(self.folder)
-            log.error("%s: a checkpoint was not stored (%s); training goes on to the next one", where, error)
+            log.error("%s: a checkpoint was not stored (%s); training continues", where, error)
 
     def close(self) -> None:
         """Wait, and save no more."""
@@ -150,7 +150,7 @@ class Checkpoints:
             except (ArtifactError, ValidationError) as error:
                 reason = str(error).splitlines()[0]
                 where = self.store.describe(self.folder / name)
-                log.warning("checkpoint %s is left out, the one before is used: %s", where, reason)
+                log.warning("checkpoint %s is skipped, the one before it is used: %s", where, reason)
                 self.store.remove(self.folder / name)
         return None
 
@@ -173,7 +173,7 @@ class Checkpoints:
     def _load_universal(self, engine: Engine, saved: Saved, folder: Path) -> None:
         universal = self.folder / saved.name / self.context.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
         if self.context.rank == 0:
-            log.info("checkpoint %s of %d workers goes on with %d", saved.name, saved.num_workers, engine.world_size)
+            log.info("checkpoint %s of %d workers is resumed with %d", saved.name, saved.num_workers, engine.world_size)
             staging = self._staging(f"{saved.name}-{universal.name}")
             to_universal(self._together(saved, folder), staging)
             self.store.publish(staging, universal)

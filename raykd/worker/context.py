@@ -1,4 +1,4 @@
-"""A worker's process: its place in the process group, and what stays warm between points."""
+"""A worker's process: its place in the process group, and what is reused between points."""
 
 import hashlib
 from collections import OrderedDict

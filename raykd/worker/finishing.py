@@ -16,7 +16,7 @@ from raykd.worker.passes import score, signal_store
 def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Lineage) -> None:
     """Score what the lineage delivers, write the result, and drop what is not kept. Every rank calls it."""
     context, job, seconds = parts.context, parts.job, parts.reporter.seconds
-    context.heartbeat.begin("scoring", "scoring what the lineage delivers")
+    context.heartbeat.begin("scoring", "scoring the final model")
     final = lineage.final(records)
     scored = _scored(parts, final)
     if context.rank != 0:

@@ -166,7 +166,7 @@ def _same_answers(
     for name, values in expected.items():
         difference = float((again[name] - values).abs().max())
         if not difference <= LOGIT_TOLERANCE[precision] * max(1.0, float(values.abs().max())):
-            raise ArtifactError(f"{folder}: the exported model answers differently: {name} is off by {difference:.3g}")
+            raise ArtifactError(f"{folder}: the exported model has another output: {name} differs by {difference:.3g}")
 
 
 def engine_options(batching: Batching, compute: ComputeConfig) -> EngineOptions:

@@ -1,4 +1,4 @@
-"""Signs of life: what a worker does, and how long it may stay silent before something is wrong."""
+"""Heartbeats: what a worker does, and how long it may stay silent before something is wrong."""
 
 import os
 import socket

@@ -41,7 +41,7 @@ def prepare(context: WorkerContext, points: Sequence[Identity]) -> Iterator[str]
                 teacher_signals(context, (teacher,), point, in_memory=None)
                 windows += missing
     if windows:
-        yield f"the first teachers' signals over {windows} windows are stored"
+        yield f"signals of the first teachers are stored ({windows} windows)"
 
 
 def _make_teachers(context: WorkerContext, point: Identity) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _refuse_changed_model(context: WorkerContext, key: str, model: str, name: st
         changed = sorted(file for file in recorded.keys() | found.keys() if recorded.get(file) != found.get(file))
         raise DataError(
             f"{key} {model}: {', '.join(changed)} changed since this sweep began; "
-            "give the sweep another storage, or put the model back"
+            "use another storage, or restore the model"
         )
 
 

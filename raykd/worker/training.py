@@ -46,6 +46,6 @@ def refuse_nan(
     names = [ids[index] for index in steps[bad]]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     raise TrainingError(
-        f"{where}: the loss of step {bad + 1} is not a number, on {', '.join(names[:SHOWN])}{more}; look at these "
+        f"{where}: the loss of step {bad + 1} is not a number, on {', '.join(names[:SHOWN])}{more}; inspect these "
         "examples, lower training.learning_rate, or use float32"
     )

@@ -120,15 +120,15 @@ def test_everything_that_is_wrong_is_said_at_once(capsys):
 
 def test_a_leaderboard_of_a_folder_without_a_sweep_says_so(capsys):
     assert main(["leaderboard", "empty"]) == 2
-    assert "empty: no sweep was run here" in capsys.readouterr().err
+    assert "empty: not a results folder" in capsys.readouterr().err
 
 
 def test_a_plan_counts_points_and_passes(capsys):
     keys = sweep(methods={"ce": {"distillation": {"kd_weight": 0}}, "skd": {}}, seeds=[1, 2])
     assert main(["plan", write(keys), "--points"]) == 0
     said = capsys.readouterr().out
-    assert "4 point(s) of 2 method(s)" in said
-    assert "generation 0: 1 model(s)" in said
+    assert "4 points of 2 methods" in said
+    assert "generation 0: 1 shared base model" in said
     assert "skd seed=2" in said
 
 

@@ -105,9 +105,9 @@ def test_a_plan_counts_points_pairs_and_passes(capsys):
     )
     assert main(["plan", write(keys), "--points"]) == 0
     said = capsys.readouterr().out
-    assert "10 point(s) of 3 method(s)" in said
+    assert "10 points of 3 methods" in said
     # The first teacher's signals for each seed's pairs, and those of one later teacher of each of four points.
-    assert "teacher passes: 6 stored signal pass(es)" in said
+    assert "signals: 6 teacher passes, outputs saved" in said
     # 2 pairs of each of 2 languages and 2 of English with itself, 2 generations, 10 points.
     assert "training: 120 examples" in said
     assert "all structure_temperature=0.1 seed=2" in said and "tlm seed=1" in said
@@ -121,7 +121,7 @@ def test_files_of_different_lengths_are_named_with_their_numbers_of_lines(capsys
     keys = file_sweep()
     lines_of("train.spa.spa", "Ada escribió.")
     assert refused(capsys, keys, command) == [
-        "train.spa.eng has 2 lines, train.spa.spa has 1; lines of the same number are a pair: make them equally many"
+        "train.spa.eng has 2 lines, train.spa.spa has 1; aligned files need the same number of lines"
     ]
 
 
@@ -131,8 +131,8 @@ def test_an_empty_side_names_file_and_line(capsys, command):
     lines_of("train.spa.spa", "Ada escribió.", " ")
     lines_of("dev.zh", "Ada wrote.\t艾达写了。", "\t罗马很古老。")
     assert refused(capsys, keys, command) == [
-        "train.spa.spa: line 2: empty on one side, beside 'Rome is old.'; fill it, or empty the other side",
-        "dev.zh: line 2: empty on one side, beside '罗马很古老。'; fill it, or empty the other side",
+        "train.spa.spa: line 2: one side is empty, the other is 'Rome is old.'; fill it, or remove the pair",
+        "dev.zh: line 2: one side is empty, the other is '罗马很古老。'; fill it, or remove the pair",
     ]
 
 
@@ -142,8 +142,8 @@ def test_a_language_without_pairs_is_named(capsys):
         lines_of(name, "", "")
     lines_of("dev.zh")
     assert refused(capsys, keys) == [
-        "train.spa.eng and train.spa.spa: no pair of en and es; add some, or leave the language out",
-        "dev.zh: no pair of en and zh; add some, or leave the language out",
+        "train.spa.eng and train.spa.spa: no pair of en and es; add some, or remove the language",
+        "dev.zh: no pair of en and zh; add some, or remove the language",
     ]
 
 
@@ -161,7 +161,7 @@ def test_sides_without_codes_are_looked_for_by_the_languages_and_codes_are_named
     keys = file_sweep(data={"train": {"codes": None}, "languages": ["es"]}, evaluation={"languages": ["es"]})
     lines = refused(capsys, keys)
     assert lines[0].startswith("train.es.en: not found; tried ")
-    assert lines[0].endswith(", or name in `codes` what stands for en and es")
+    assert lines[0].endswith(", or map en and es to the names in the file with `codes`")
     assert lines[1:] == ["not found in the same places: train.es.es"]
 
 
@@ -169,7 +169,7 @@ def test_a_column_that_is_missing_names_file_and_line(capsys):
     keys = file_sweep()
     lines_of("dev.es", "Ada wrote.\tAda escribió.", "Rome is old.")
     assert refused(capsys, keys) == [
-        "dev.es: line 2: 1 fields (parted by tabs) in 'Rome is old.'; needed: English<TAB>other"
+        "dev.es: line 2: 1 tab-separated field, need 2 (English<TAB>other) in 'Rome is old.'"
     ]
 
 
@@ -197,8 +197,8 @@ def test_a_label_that_the_probe_never_sees_names_file_and_line(capsys, command):
     keys = file_sweep()
     lines_of("probe.es", *LABELLED["es"], "Roma es vieja.\tRoma.\tperhaps", "Roma.\tRoma.\tperhaps")
     assert refused(capsys, keys, command) == [
-        "probe.es: line 3: label 'perhaps': the probe is fitted on no, yes alone; correct it, or add such pairs to fit "
-        "it on"
+        "probe.es: line 3: label 'perhaps': the probe knows only no, yes; correct the label, or add training pairs "
+        "with it"
     ]
 
 
@@ -233,13 +233,13 @@ def test_a_student_that_cannot_learn_from_masked_tokens_is_found_out_before_the_
     tokenizer_in("teacher", without="mask_token")
     keys = file_sweep(base={"model": "./student"}, teacher={"model": "./teacher"})
     (line,) = refused(capsys, keys, command)
-    assert line.startswith("tokenizer student: has no mask token, which a student needs to learn from pairs; take")
+    assert line.startswith("tokenizer student: has no mask token, which a student needs to learn from pairs; use")
 
 
 def test_a_teacher_without_a_fast_tokenizer_is_found_out_before_the_start(capsys):
     slow_tokenizer_in("teacher")
     (line,) = refused(capsys, file_sweep(teacher={"model": "./teacher"}, lineage={"teacher": "fixed"}))
-    assert line == "teacher: its tokenizer has no fast version, and only those tell where words are; convert it first"
+    assert line == "teacher: its tokenizer has no fast version, which raykd needs for offsets; convert it first"
     # Nobody reads a teacher without a KD term.
     assert main(["plan", write(file_sweep(teacher={"model": "./teacher"}, distillation={"kd_weight": 0}))]) == 0
 
@@ -285,15 +285,15 @@ def test_a_model_that_is_not_there_is_named_once(capsys):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"data": {"languages": ["en", "es"]}}, "evaluation.languages are paired with en: leave it out of them"),
+        ({"data": {"languages": ["en", "es"]}}, "evaluation.languages are paired with en: remove it from them"),
         ({"training": {"micro_batch_tokens": 511}}, "micro_batch_tokens at least 512 (it is 511), no "),
-        ({"evaluation": {"epoch_max_items": 0}}, "evaluation.epoch_max_items is 0; task parallel watches"),
+        ({"evaluation": {"epoch_max_items": 0}}, "evaluation.epoch_max_items is 0; task parallel checks"),
         (
             {"distillation": {"multilevel": {"word_weight": 0, "sentence_weight": 0, "structure_weight": 0}}},
             "distillation.multilevel: all weights are 0",
         ),
-        ({"distillation": {"coefficient": "map_at_k"}}, "coefficient: task parallel does not have this key; leave it"),
-        ({"head": {"kind": "crf"}}, "head: task parallel does not have this key; leave it out"),
+        ({"distillation": {"coefficient": "map_at_k"}}, "coefficient: task parallel does not have this key; remove it"),
+        ({"head": {"kind": "crf"}}, "head: task parallel does not have this key; remove it"),
         ({"data": {"train": {"builtin": None, "num_items": None, "hub": "a/b"}}}, "data.train: hub a/b needs a split"),
     ],
 )

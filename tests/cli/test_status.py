@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import shlex
 import threading
 import time
 from dataclasses import asdict
@@ -63,6 +64,16 @@ def test_every_command_takes_json(command):
     assert "--json" in options
 
 
+@pytest.mark.parametrize("command", commands())
+def test_the_help_of_every_command_ends_with_examples_that_it_understands(command):
+    first, *examples = commands()[command].epilog.splitlines()
+    assert first == "examples:" and examples
+    for example in examples:
+        program, name, *words = shlex.split(example)
+        assert (program, name) == ("raykd", command)
+        parser().parse_args([name, *(words[: words.index("--")] if "--" in words else words)])
+
+
 def test_status_in_lines_names_what_runs_and_what_failed(capsys, journal, alive):
     lines = said(capsys, "status", str(journal.store.root)).splitlines()
     assert lines[1] == "points: 1 pending, 1 running, 1 finished, 1 failed"
@@ -85,7 +96,7 @@ def test_a_place_without_results_is_refused_in_one_line(capsys, tmp_path, comman
     shown = capsys.readouterr()
     assert shown.out == ""
     (line,) = shown.err.splitlines()
-    assert line.endswith("none: no results of a sweep; give the place that `raykd sweep` names")
+    assert line.endswith("none: not a results folder; give the folder that `raykd sweep` names")
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])

@@ -71,10 +71,10 @@ def test_a_plan_counts_points_teachers_and_passes(capsys):
     )
     assert main(["plan", write(keys), "--points"]) == 0
     said = capsys.readouterr().out
-    assert "8 point(s) of 2 method(s)" in said
-    assert "generation 0: 2 model(s), each made once" in said
+    assert "8 points of 2 methods" in said
+    assert "generation 0: 2 shared base models" in said
     # One pass of the first teachers for each seed's sentences, and one later teacher of each of six points.
-    assert "teacher passes: 8 stored signal pass(es)" in said
+    assert "signals: 8 teacher passes, outputs saved" in said
     # 2 languages of 2 sentences, 2 generations, 8 points.
     assert "training: 64 examples" in said
     assert "kd objective=top_wk seed=2" in said and "crf seed=1" in said
@@ -117,14 +117,14 @@ def test_a_missing_column_names_file_and_line(capsys, command):
     Path("train.es").write_text("Ana B-PER\ncorre\n\nLima B-LOC\n")
     lines = refused(capsys, keys, command)
     assert lines == [
-        "train.es: line 2: 1 columns (parted by spaces) in 'corre'; 2 columns are needed; check the line, or "
+        "train.es: line 2: 1 space-separated columns in 'corre'; need 2; check the line, or "
         "data.columns.word and data.columns.tag"
     ]
 
 
 def test_a_column_that_no_file_has_is_said_for_each_file(capsys):
     lines = refused(capsys, file_sweep(data={"columns": {"tag": 3}}))
-    said = {line.partition(":")[0] for line in lines if "4 columns are needed" in line}
+    said = {line.partition(":")[0] for line in lines if "need 4" in line}
     assert said >= {"train.en", "train.es", "dev.en", "dev.zh"}
 
 
@@ -147,7 +147,7 @@ def test_a_tag_of_the_teachers_outside_the_labels_of_training_names_file_and_lin
 def test_an_empty_language_is_named(capsys, file):
     keys = file_sweep()
     Path(file).write_text("\n\n")
-    assert f"{file}: holds no sentence" in refused(capsys, keys)
+    assert f"{file}: no sentences" in refused(capsys, keys)
 
 
 def test_an_illegal_sequence_names_what_mends_it(capsys):
@@ -178,7 +178,7 @@ def test_a_budget_beyond_a_language_names_it(capsys):
 
 def test_rows_that_no_language_has_are_refused(capsys):
     keys = file_sweep(data={"train": {"rows": [2, 9]}})
-    assert any("rows 2 to 9 hold no sentence of en, es (2, 2 there)" in line for line in refused(capsys, keys))
+    assert any("rows 2 to 9 have no sentence of en, es (2, 2 there)" in line for line in refused(capsys, keys))
 
 
 @pytest.mark.parametrize("make", [sweep, file_sweep])
@@ -190,7 +190,7 @@ def test_a_selection_set_that_is_not_there_is_found_out_before_the_start(capsys,
 def test_a_key_of_the_other_task_is_refused(capsys):
     keys = tag_sweep(distillation={"coefficient": "map_at_k"})
     assert refused(capsys, keys) == [
-        "sweep.yaml: distillation.coefficient: task tagging does not have this key; leave it out"
+        "sweep.yaml: distillation.coefficient: task tagging does not have this key; remove it"
     ]
 
 

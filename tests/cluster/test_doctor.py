@@ -25,14 +25,14 @@ def test_every_node_is_asked_for_its_versions_and_for_the_storage(cluster, tmp_p
     assert sorted(each.what for each in nodes) == sorted(f"node {name}" for name in cluster.alive())
     assert "3 node(s), 2 CPU(s), 0 GPU(s)" in asked.found
     assert all("raykd 0." in each.found for each in nodes if each.what != "node head")
-    assert "every node reads what is written here" in stored.found
+    assert "every node can read it" in stored.found
 
 
 @pytest.mark.parametrize(
     ("mode", "token", "reason"),
     [
-        ("token", "0" * 64, "the cluster refused the token that it was sent"),
-        ("", "", "the cluster wants a token, and RAY_AUTH_MODE is not token: none was sent"),
+        ("token", "0" * 64, "the cluster refused the token"),
+        ("", "", "the cluster needs a token, and none was sent: RAY_AUTH_MODE is not token"),
     ],
 )
 def test_a_wrong_token_is_named_within_seconds(cluster, monkeypatch, mode, token, reason):

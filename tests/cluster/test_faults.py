@@ -38,7 +38,7 @@ def sweep_of(*methods: str) -> dict[str, Any]:
 def undisturbed(shared_cluster, tmp_path_factory) -> Outcome:
     """What all of the points end with where nothing happens."""
     job = SweepJob(shared_cluster, tmp_path_factory.mktemp("undisturbed"), sweep_of(*METHODS))
-    assert "3 finished, 0 were done before" in job.finish(attempts=1)
+    assert "\n3 finished;" in job.finish(attempts=1)
     assert len(set(job.outcome().weights.values())) == 3
     return job.outcome()
 
@@ -99,7 +99,7 @@ def test_the_job_is_stopped_and_submitted_again(begin, undisturbed):
     assert job.status() == "STOPPED"
     # Ray now and then keeps a reservation of a job that was stopped: the next run gives it back.
     job.cluster.until_clean(but="placement group")
-    assert "1 were done before" in job.finish()
+    assert "1 done before" in job.finish()
     assert job.outcome() == undisturbed.of("skd", "group")
 
 

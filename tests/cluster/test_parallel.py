@@ -49,10 +49,10 @@ def test_a_sweep_shares_its_teacher_and_ends_in_a_leaderboard(capsys):
     )
     assert main(["sweep", write(keys)]) == 0
     said = capsys.readouterr().out
-    assert "6 finished, 0 were done before" in said
+    assert "\n6 finished;" in said
     assert said.count("the teacher is ready") == 1
     assert "| method | retrieval | zero-shot retrieval | es | zh | de (zero-shot) | effective rank | seeds |" in said
     assert "mean cosine" in said and "structure" in said
     assert main(["sweep", "sweep.yaml"]) == 0
-    assert "0 finished, 6 were done before" in capsys.readouterr().out
+    assert "nothing to do: all 6 finished" in capsys.readouterr().out
     assert main(["leaderboard", "runs/tiny", "--cells"]) == 0

@@ -134,9 +134,7 @@ def test_a_worker_that_stands_still_is_named_with_what_it_did(running):
     said = first.communicate(timeout=90)[0]
     assert time.monotonic() - started < SILENCE_SECONDS + SLACK
     assert first.returncode == 1
-    assert re.search(
-        rf"raykd: default seed=1: no sign of life for \d+ s from process {worker} on .* \(generation", said
-    )
+    assert re.search(rf"raykd: default seed=1: no heartbeat for \d+ s from process {worker} on .* \(generation", said)
     assert re.search(rf"\w+: ALIVE, process {worker},", said)
     assert "Traceback" not in said
 

@@ -80,7 +80,7 @@ def test_the_status_is_true_at_every_moment_of_a_run():
     for words in (
         "a connection to the cluster",
         "generation 0",
-        "for their turn: 2 at a time",
+        "queued (2 run at once)",
         "training, epoch",
     ):
         assert any(words in text for text in told if text), words

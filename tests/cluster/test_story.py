@@ -83,7 +83,7 @@ def test_a_submitted_sweep_loses_a_worker_and_ends_as_if_nothing_had_happened(
     cluster.until_clean(seconds=90)
 
     assert main(command) == 0
-    assert "0 finished, 2 were done before" in capsys.readouterr().out
+    assert "nothing to do: all 2 finished" in capsys.readouterr().out
 
 
 def test_its_report_is_read_in_a_browser(shared, capsys):

@@ -94,7 +94,7 @@ def test_a_sweep_is_submitted_and_submitted_again_when_it_is_done(local_cluster,
 
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert "0 finished, 2 were done before" in said
+    assert "nothing to do: all 2 finished" in said
 
     plain = ["job", "submit", "--address", address, "--runtime-env", str(ROOT / "cluster/runtime_env.yaml")]
     sweep_again = ["python", "-m", "raykd", "sweep", "tiny.yaml", "--storage", str(storage)]
@@ -106,7 +106,7 @@ def test_a_sweep_is_submitted_and_submitted_again_when_it_is_done(local_cluster,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert "0 finished, 2 were done before" in ended.stdout
+    assert "nothing to do: all 2 finished" in ended.stdout
 
     assert not any(TOKEN in path.read_text(errors="replace") for path in storage.rglob("*") if path.is_file())
 

@@ -61,7 +61,7 @@ def problems(folder: Path, keys: dict) -> list[str]:
     ],
 )
 def test_a_key_of_another_task_is_refused_in_one_line(tmp_path, key, value):
-    text = "task parallel does not have this key; leave it out"
+    text = "task parallel does not have this key; remove it"
     assert problems(tmp_path, with_path(pair_sweep(), tuple(key.split(".")), value)) == [f"{key}: {text}"]
 
 
@@ -79,11 +79,11 @@ def test_a_key_of_another_task_is_refused_in_one_line(tmp_path, key, value):
 def test_its_own_keys_are_refused_elsewhere(tmp_path, other, key, value):
     task = other().get("task", "qa")
     lines = problems(tmp_path, with_path(other(), tuple(key.split(".")), value))
-    assert f"{key}: task {task} does not have this key; leave it out" in lines
+    assert f"{key}: task {task} does not have this key; remove it" in lines
 
 
 def test_a_preset_of_question_answering_is_refused_in_one_line(tmp_path):
-    line = "preset: got 'legacy'; task parallel has no presets; leave it out"
+    line = "preset: got 'legacy'; task parallel has no presets; remove the key"
     assert problems(tmp_path, pair_sweep(preset="legacy")) == [line]
 
 
@@ -151,7 +151,9 @@ def test_the_schema_describes_its_sections():
 def test_optuna_cannot_choose_what_teachers_and_their_scores_depend_on(tmp_path, key, value):
     search = {"algorithm": "optuna", "num_points": 2, "space": {key: {"choice": [value]}}}
     lines = problems(tmp_path, pair_sweep(search=search))
-    assert any(line.startswith(f"search.space.{key}: generation 0 and its scores are made before") for line in lines)
+    assert any(
+        line.startswith(f"search.space.{key}: generation 0 and its scores are computed before") for line in lines
+    )
 
 
 def test_optuna_needs_a_teacher_in_the_file(tmp_path):
@@ -162,7 +164,8 @@ def test_optuna_needs_a_teacher_in_the_file(tmp_path):
 
     for key in ("distillation.kd_weight", "distillation.kd_share"):
         (line,) = problems(tmp_path, searched(key, kd_weight=0))
-        assert line.startswith(f"search.space.{key}: the teacher is made before optuna chooses, and the file has none")
+        wanted = f"search.space.{key}: the teacher is computed before optuna chooses, and the file has kd_weight 0"
+        assert line.startswith(wanted)
         assert read(tmp_path, searched(key))
 
 
@@ -172,19 +175,19 @@ def test_optuna_needs_a_teacher_in_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"data": {"languages": ["en", "es"]}}, "are paired with en: leave it out of them"),
-        ({"evaluation": {"languages": ["en", "es"]}}, "are paired with en: leave it out of them"),
-        ({"data": {"pivot": "es"}}, "are paired with es: leave it out of them"),
-        ({"data": {"languages": ["es", "es"]}}, "languages holds a language twice"),
-        (weights(), "distillation.multilevel: all weights are 0: there is nothing to distil; set kd_weight 0"),
+        ({"data": {"languages": ["en", "es"]}}, "are paired with en: remove it from them"),
+        ({"evaluation": {"languages": ["en", "es"]}}, "are paired with en: remove it from them"),
+        ({"data": {"pivot": "es"}}, "are paired with es: remove it from them"),
+        ({"data": {"languages": ["es", "es"]}}, "a language is listed twice"),
+        (weights(), "distillation.multilevel: all weights are 0: nothing to distil; set kd_weight: 0"),
         ({"lineage": {"teacher": "ensemble"}}, "task parallel has one teacher at a time"),
         ({"lineage": {"keep_first_teachers": True}}, "task parallel has one teacher at a time"),
         (
             {"student": {"num_layers": 1}},
-            "student: a student of task parallel starts from base.model; leave",
+            "student: a student of task parallel starts from base.model; remove",
         ),
-        ({"evaluation": {"epoch_max_items": 0}}, "evaluation.epoch_max_items is 0; task parallel watches each epoch"),
-        ({"distillation": {"label_weight": 0, "kd_weight": 0}}, "there is nothing to learn"),
+        ({"evaluation": {"epoch_max_items": 0}}, "evaluation.epoch_max_items is 0; task parallel checks them"),
+        ({"distillation": {"label_weight": 0, "kd_weight": 0}}, "nothing would be trained"),
         ({"teacher": {"pooling": "max"}}, "teacher.pooling: got 'max'; must be 'cls' or 'mean'"),
         ({"base": {"model": "some/encoder"}}, "random weights for the built-in world, and base.model some/encoder"),
         ({"evaluation": {"zero_shot": {"x": {**PROBE, "languages": []}}}}, "number of values must be at least 1"),
@@ -211,7 +214,7 @@ def test_without_a_teacher_its_weights_and_its_model_do_not_matter(tmp_path):
 @pytest.mark.parametrize("names", [["retrieval"], ["retrieval_es"], ["effective_rank"], ["main"], ["x", "x_en"]])
 def test_a_zero_shot_task_cannot_have_the_name_of_another_score(tmp_path, names):
     (line,) = problems(tmp_path, pair_sweep(evaluation={"zero_shot": dict.fromkeys(names, PROBE)}))
-    assert line == f"evaluation.zero_shot: results hold another {names[-1]}; choose other names"
+    assert line == f"evaluation.zero_shot: these names are taken: {names[-1]}; choose other names"
     assert read(tmp_path, pair_sweep(evaluation={"zero_shot": dict.fromkeys(["xnli", "x_es"], PROBE)}))
 
 

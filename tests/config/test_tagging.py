@@ -70,7 +70,7 @@ def value_of(key: str):
 
 @cases
 def test_a_key_of_the_other_task_is_refused_wherever_it_stands(tmp_path, task, key):
-    text, path, value = f"task {task} does not have this key; leave it out", tuple(key.split(".")), value_of(key)
+    text, path, value = f"task {task} does not have this key; remove it", tuple(key.split(".")), value_of(key)
     keys = FILES[task]()
     assert f"{key}: {text}" in problems(tmp_path, with_path(keys, path, value))
     in_method = with_path(FILES[task](), ("methods", "a", *path), value)
@@ -83,7 +83,7 @@ def test_a_key_of_the_other_task_is_refused_wherever_it_stands(tmp_path, task, k
 @pytest.mark.parametrize("key", ["head.kind", "data.columns.scheme", "head.lstm_size"])
 def test_a_key_inside_a_section_of_the_other_task_cannot_be_searched(tmp_path, key):
     value = {"head.kind": "crf", "data.columns.scheme": "iob2", "head.lstm_size": 8}[key]
-    line = f"search.space.{key}: task qa does not have this key; leave it out"
+    line = f"search.space.{key}: task qa does not have this key; remove it"
     assert line in problems(tmp_path, sweep(search={"space": {key: [value]}}))
     assert read(tmp_path, tag_sweep(search={"space": {key: [value]}}))
 
@@ -103,7 +103,9 @@ def test_optuna_cannot_choose_what_teachers_depend_on(tmp_path, key):
     value = values[key]
     search = {"algorithm": "optuna", "num_points": 2, "space": {key: {"choice": [value]}}}
     lines = problems(tmp_path, tag_sweep(search=search))
-    assert any(line.startswith(f"search.space.{key}: generation 0 and its scores are made before") for line in lines)
+    assert any(
+        line.startswith(f"search.space.{key}: generation 0 and its scores are computed before") for line in lines
+    )
 
 
 # Combinations -----------------------------------------------------------------------------------------------------
@@ -115,12 +117,12 @@ def test_optuna_cannot_choose_what_teachers_depend_on(tmp_path, key):
         ({"distillation": {"objective": "span_kl"}}, "objective: got 'span_kl'; must be 'token', 'emission', "),
         ({"head": {"kind": "softmax"}, "distillation": {"objective": "top_k"}}, "objective top_k needs head.kind crf"),
         ({"head": {"kind": "softmax"}, "distillation": {"objective": "exact"}}, "objective exact needs head.kind crf"),
-        ({"student": {"num_layers": 1}}, "student: a tagging student starts from base.model; leave the section out"),
+        ({"student": {"num_layers": 1}}, "student: a tagging student starts from base.model; remove the section"),
         ({"distillation": {"kd_share": 1.5}}, "kd_share"),
-        ({"distillation": {"kd_share": {"start": 2, "end": 0}}}, "kd_share: a share is at most 1"),
-        ({"distillation": {"label_weight": 0, "kd_weight": 0}}, "there is nothing to learn"),
+        ({"distillation": {"kd_share": {"start": 2, "end": 0}}}, "kd_share: must be at most 1"),
+        ({"distillation": {"label_weight": 0, "kd_weight": 0}}, "nothing would be trained"),
         ({"distillation": {"objective": "topk"}}, "objective: got 'topk'; must be"),
-        ({"data": {"languages": ["en", "en"]}}, "languages holds a language twice"),
+        ({"data": {"languages": ["en", "en"]}}, "a language is listed twice"),
         ({"head": {"lstm_size": 0}}, "head.lstm_size: got 0; must be greater than or equal to 1"),
     ],
 )
@@ -134,7 +136,7 @@ def test_what_no_file_can_ask_for_no_point_can_either(tmp_path, change):
         tag_point(**change)
     # A file is told once, and what to do.
     (line,) = problems(tmp_path, tag_sweep(**change))
-    assert line.endswith("task tagging does not have this key; leave it out")
+    assert line.endswith("task tagging does not have this key; remove it")
 
 
 def test_an_objective_of_tagging_is_none_of_qa(tmp_path):

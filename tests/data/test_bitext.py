@@ -109,11 +109,11 @@ def test_every_problem_of_every_language_is_named_at_once(write, read, tmp_path)
     )
     wrong = problems_of(read, tmp_path, languages=["de", "fr", "es", "it", "ru", "nl", "pt"])
     assert wrong[:5] == [
-        "de.tsv: line 2: 1 fields (parted by tabs) in 'c'; needed: English<TAB>other",
-        "de.tsv: line 3: 3 fields (parted by tabs) in 'd\\te\\tf'; needed: English<TAB>other",
-        "fr.tsv: line 1: empty on one side, beside 'a'; fill it, or empty the other side",
-        "fr.tsv: line 2: empty on one side, beside 'b'; fill it, or empty the other side",
-        "es.tsv: no pair of en and es; add some, or leave the language out",
+        "de.tsv: line 2: 1 tab-separated field, need 2 (English<TAB>other) in 'c'",
+        "de.tsv: line 3: 3 tab-separated fields, need 2 (English<TAB>other) in 'd\\te\\tf'",
+        "fr.tsv: line 1: one side is empty, the other is 'a'; fill it, or remove the pair",
+        "fr.tsv: line 2: one side is empty, the other is 'b'; fill it, or remove the pair",
+        "es.tsv: no pair of en and es; add some, or remove the language",
     ]
     assert wrong[5].startswith("it.tsv: not found; tried ")
     assert wrong[6] == "ru.tsv: line 1: byte 0xff is not UTF-8; convert the file to UTF-8"
@@ -155,7 +155,7 @@ def test_both_kinds_of_files_give_the_texts_back_or_name_the_empty_sides(write, 
         if half or not kept:
             with pytest.raises(DataError) as caught:
                 read(ref, codes=codes)
-            assert sum("empty on one side" in line for line in caught.value.problems) == len(half)
+            assert sum("one side is empty" in line for line in caught.value.problems) == len(half)
             continue
         found = read(ref, codes=codes)["de"]
         assert texts(found) == kept
@@ -186,10 +186,10 @@ def test_problems_name_the_file_they_are_in(write, read, tmp_path):
     write({"t.cmn-eng.eng": "a\n", "t.es-eng.eng": "", "t.es-eng.es": ""})
     wrong = problems_of(read, tmp_path, ref=ALIGNED, languages=["de", "fr", "es", "zh", "ru"], codes=CODES)
     assert wrong[:4] == [
-        "t.deu-eng.eng has 2 lines, t.deu-eng.deu has 1; lines of the same number are a pair: make them equally many",
-        "t.fra-eng.fra: line 1: empty on one side, beside 'a'; fill it, or empty the other side",
-        "t.fra-eng.eng: line 2: empty on one side, beside 'y'; fill it, or empty the other side",
-        "t.es-eng.eng and t.es-eng.es: no pair of en and es; add some, or leave the language out",
+        "t.deu-eng.eng has 2 lines, t.deu-eng.deu has 1; aligned files need the same number of lines",
+        "t.fra-eng.fra: line 1: one side is empty, the other is 'a'; fill it, or remove the pair",
+        "t.fra-eng.eng: line 2: one side is empty, the other is 'y'; fill it, or remove the pair",
+        "t.es-eng.eng and t.es-eng.es: no pair of en and es; add some, or remove the language",
     ]
     assert wrong[4].startswith("t.cmn-eng.cmn: not found; tried ")
     assert wrong[5:] == ["not found in the same places: t.ru-eng.eng, t.ru-eng.ru"]
@@ -226,10 +226,10 @@ def test_rows_hold_their_texts_in_a_dictionary_or_in_columns(hub, read):
 def test_problems_of_rows_are_counted_from_0(hub, read, tmp_path):
     ref = hub([{"translation": {"en": "a", "de": "b"}}, {"translation": {"en": "a", "de": None}}])
     empty, absent = problems_of(read, tmp_path, ref=ref, languages=["de", "fr"])
-    assert empty.endswith("train: row 1: empty on one side, beside 'a'; fill it, or empty the other side")
-    assert ": row 0: needs texts en and fr, in `translation` or as columns; has ['en', 'de']" in absent
+    assert empty.endswith("train: row 1: one side is empty, the other is 'a'; fill it, or remove the pair")
+    assert ": row 0: needs text columns en and fr, or `translation` with these keys; has ['en', 'de']" in absent
     (number,) = problems_of(read, tmp_path, ref=hub([{"en": 1, "de": "b"}]))
-    assert ": row 0: needs texts en and de" in number
+    assert ": row 0: needs text columns en and de" in number
 
 
 def test_a_file_comes_before_the_hub(hub, read, write):
@@ -259,18 +259,18 @@ def test_every_problem_of_labelled_files_is_named_at_once(write, read_labelled, 
     write({"de.tsv": "a\tb\n\tb\t0\na\t\t \n", "fr.tsv": "a\tb\t1\nc\td\t1\n", "es.tsv": ""})
     wrong = problems_of(read_labelled, tmp_path, languages=["de", "fr", "es", "it"])
     assert wrong[:5] == [
-        "de.tsv: line 1: 2 fields (parted by tabs) in 'a\\tb'; needed: first<TAB>second<TAB>label",
+        "de.tsv: line 1: 2 tab-separated fields, need 3 (first<TAB>second<TAB>label) in 'a\\tb'",
         "de.tsv: line 2: first: empty in '<TAB>b<TAB>0'",
         "de.tsv: line 3: second and label: empty in 'a<TAB><TAB>'",
         "fr.tsv: all 2 pairs have the label '1'; two labels or more are needed",
-        "es.tsv: holds no pair",
+        "es.tsv: no pairs",
     ]
     assert wrong[5].startswith("it.tsv: not found; tried ") and len(wrong) == 6
 
 
 def test_labelled_pairs_come_from_files(read_labelled, tmp_path):
     (line,) = problems_of(read_labelled, tmp_path, ref=SourceRef(hub="facebook/xnli", split="test"))
-    assert line == "hub facebook/xnli: labelled pairs are read from files; give a path"
+    assert line == "hub facebook/xnli: labelled pairs are read from files only; give a path"
     (line,) = problems_of(read_labelled, tmp_path, ref=SourceRef(path="a.tsv"), languages=["de", "fr"])
     assert line == "a.tsv: several languages need {language} in its path"
 

@@ -148,8 +148,8 @@ def test_parts_of_speech_are_renamed_and_have_no_type_to_drop(read):
 def test_a_bad_sequence_is_refused_or_mended_and_counted(read):
     content = "a\tO\nb\tI-PER\nc\tI-PER\n\nd\tI-LOC\n\ne\tB-LOC\n"
     assert problems_of(read, content) == [
-        "line 2: tag 'I-PER' cannot follow 'O' in iob2; data.columns.bad_sequences: repair mends it",
-        "line 5: tag 'I-LOC' cannot be the first in iob2; data.columns.bad_sequences: repair mends it",
+        "line 2: tag 'I-PER' cannot follow 'O' in iob2; data.columns.bad_sequences: repair corrects it",
+        "line 5: tag 'I-LOC' cannot be the first in iob2; data.columns.bad_sequences: repair corrects it",
     ]
     found = read(content, bad_sequences="repair")
     assert [sentence.tags for sentence in found.sentences] == [("O", "B-PER", "I-PER"), ("B-LOC",), ("B-LOC",)]
@@ -164,17 +164,17 @@ def test_a_bad_sequence_is_refused_or_mended_and_counted(read):
     [
         (
             "a\tO\nb\n",
-            "line 2: 1 columns (parted by tabs) in 'b'; 2 columns are needed; check the line, or data.columns.word",
+            "line 2: 1 tab-separated columns in 'b'; need 2; check the line, or data.columns.word",
         ),
-        ("a O\nb\n", "line 2: 1 columns (parted by spaces) in 'b'"),
+        ("a O\nb\n", "line 2: 1 space-separated columns in 'b'"),
         ("a\tO\n\tO\n", "line 2: the word is empty in '\\tO'"),
         ("a\tO\nb\t\n", "line 2: the tag is empty in 'b\\t'"),
-        ("", "holds no sentence"),
-        (" \n\t\n", "holds no sentence"),
-        ("# only = comments\n", "holds no sentence"),
+        ("", "no sentences"),
+        (" \n\t\n", "no sentences"),
+        ("# only = comments\n", "no sentences"),
         (b"a\tO\nb\xff\tO\n", "line 2: byte 0xff is not UTF-8; convert the file to UTF-8"),
         ("a\tO\n".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
-        ("a\tB-PER\nb\tL-PER\n", "line 2: tag 'L-PER' is of no known scheme; give scheme: none"),
+        ("a\tB-PER\nb\tL-PER\n", "line 2: tag 'L-PER' has no known scheme; use `scheme: none`"),
     ],
 )
 def test_a_damaged_file_is_explained(read, content, problem):
@@ -196,7 +196,7 @@ def test_a_given_scheme_is_kept_to(read):
         ]
     assert read("a\tO\nb\tI-PER\n", scheme="none").scheme == "none"
     assert read("a\tO\nb\tI-PER\n", scheme="iob1", target="iob2").sentences[0].tags == ("O", "B-PER")
-    with pytest.raises(ValueError, match="chunks cannot become other tags"):
+    with pytest.raises(ValueError, match="chunks cannot be converted to plain tags"):
         TagFormat(target="none")
 
 
@@ -228,7 +228,7 @@ def test_missing_languages_and_damaged_files_are_named_together(write, tmp_path,
     with pytest.raises(DataError) as caught:
         read_languages(PANX, languages=["en", "de", "es"], folder=tmp_path)
     damaged, missing, also = caught.value.problems
-    assert "panx/en.tsv: line 2: 1 columns" in damaged
+    assert "panx/en.tsv: line 2: 1 tab-separated columns" in damaged
     assert missing.startswith("panx/de.tsv: not found; tried ")
     assert also == "not found in the same places: panx/es.tsv"
 

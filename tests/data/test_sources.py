@@ -198,8 +198,8 @@ def test_a_model_may_be_a_folder_inside_an_installed_package(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("package:no_such_package/model", "there is no Python package no_such_package here"),
-        ("package:../model", "there is no Python package .. here"),
+        ("package:no_such_package/model", "the Python package no_such_package is not installed"),
+        ("package:../model", "the Python package .. is not installed"),
         ("package:raykd/nowhere", "no such folder in the package"),
     ],
 )

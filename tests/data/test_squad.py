@@ -88,7 +88,7 @@ def test_a_file_that_is_not_there_is_a_data_error(file):
         ([], "expected an object, got []"),
         ({}, "data: missing"),
         ({"data": {}}, "data: expected a list, got {}"),
-        ({"data": []}, "holds no question"),
+        ({"data": []}, "no questions"),
         ({"data": [{"title": "t"}]}, "data[0].paragraphs: missing"),
         ({"data": [{"paragraphs": [{"qas": []}]}]}, "data[0].paragraphs[0].context: missing"),
         ({"data": [{"paragraphs": [{"context": "c"}]}]}, "data[0].paragraphs[0].qas: missing"),
@@ -102,7 +102,7 @@ def test_a_file_that_is_not_there_is_a_data_error(file):
         (document(qa(text="", start=0)), "id a.answers[0]: the answer is empty"),
         (document(qa(text=" ", start=3)), "id a.answers[0]: the answer is empty"),
         (document(qa(question="\ud800")), "id a.question: holds half a surrogate pair: '\\ud800'"),
-        (document(qa(), qa()), "data[0].paragraphs[0].qas[1]: id a is there twice"),
+        (document(qa(), qa()), "data[0].paragraphs[0].qas[1]: id a occurs twice"),
         (document(qa(start=5)), "id a: answer 'cat' is not at offset 5 ('at '); it is at 4"),
         (document(qa(text="the", start=1)), "id a: answer 'the' is not at offset 1 ('he '); it is at 0, 15"),
         (
@@ -183,7 +183,7 @@ def test_hub_rows_give_the_same_examples_as_the_file(file):
     ("row", "problem"),
     [
         ({**ROW, "answers": {"text": ["cat"], "answer_start": [5]}}, "hub x: id a: answer 'cat' is not at offset 5"),
-        ({**ROW, "answers": {"text": ["cat"], "answer_start": []}}, "hub x: row 0: 1 answer texts, but 0 offsets"),
+        ({**ROW, "answers": {"text": ["cat"], "answer_start": []}}, "hub x: row 0: 1 answer texts, 0 offsets"),
         ({**ROW, "answers": {"text": ["cat"]}}, "hub x: row 0.answers.answer_start: missing"),
         ({**ROW, "answers": {"text": [], "answer_start": []}}, "hub x: id a: no answer"),
         ({"id": "a"}, "hub x: row 0.answers: missing"),

@@ -147,7 +147,7 @@ def test_a_scheme_is_found_out(sequences, scheme):
 
 @pytest.mark.parametrize("tags", ["O B-PER L-PER", "O U-PER", "O B-PER NOUN"])
 def test_tags_of_an_unknown_scheme_are_not_guessed(tags):
-    with pytest.raises(TagError, match="of no known scheme; give scheme: none") as caught:
+    with pytest.raises(TagError, match="no known scheme; use `scheme: none`") as caught:
         detect([["O"], tags.split()])
     assert caught.value.position == len(tags.split())  # the last word, after one of the sentence before
 

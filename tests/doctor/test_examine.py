@@ -36,10 +36,10 @@ def test_a_machine_in_order_has_no_error_and_a_file_is_looked_at(capsys):
     found = json.loads(capsys.readouterr().out)
     assert {each["level"] for each in found} <= {"ok", "warning"}
     by_name = {each["what"]: each["found"] for each in found}
-    assert "1 point(s) fit" in by_name["capacity"]
+    assert "all points fit: 1" in by_name["capacity"]
     assert "HF_HUB_OFFLINE is set" in by_name["Hub"]
-    assert "a Ray of its own" in by_name["Ray"]
-    assert "3 data set(s), all there" in by_name["sweep file"]
+    assert "starts a local Ray" in by_name["Ray"]
+    assert "3 data sets and models, all found" in by_name["sweep file"]
     assert not Path("results").exists()
 
 
@@ -52,8 +52,8 @@ def test_all_that_is_missing_is_said_at_once_with_what_to_do(capsys, monkeypatch
     (port,) = free_ports(1)
     assert main(["doctor", "sweep.yaml", "--storage", "file/results", "--address", f"127.0.0.1:{port}"]) == 1
     said = capsys.readouterr().out
-    assert "nowhere is no folder" in said
-    assert f"127.0.0.1:{port}: nothing answers there (Connection refused)" in said
+    assert "nowhere is not a folder" in said
+    assert f"127.0.0.1:{port}: nothing answers (Connection refused)" in said
     assert "ray start --head" in said
     assert "cannot write here" in said
     assert "gone.en.json: not found" in said
@@ -123,4 +123,4 @@ def test_a_hub_that_does_not_answer_is_a_warning(monkeypatch):
 
 def test_a_bucket_is_tried_under_its_own_name(bucket):
     (finding,) = told(inputs.storage(f"{bucket}/results"))
-    assert (finding.level, finding.found) == ("ok", f"{bucket}/results: can be written and read from here")
+    assert (finding.level, finding.found) == ("ok", f"{bucket}/results: can be written and read from this machine")

@@ -48,7 +48,7 @@ def test_a_package_that_is_missing_or_too_old_is_named_with_what_to_install(tmp_
         "Requires-Dist: another-missing; extra == 'test'",
     )
     python, old, missing, good = machine.packages("strange")
-    assert (python.level, python.todo) == ("error", "take a Python >=99")
+    assert (python.level, python.todo) == ("error", "install Python >=99")
     assert old.level == missing.level == "error"
     assert "raykd needs >=99" in old.found
     assert old.todo == "pip install -c constraints.txt 'numpy>=99'"
@@ -73,7 +73,7 @@ def test_compilers_are_found_and_nvcc_is_not_needed(tmp_path, monkeypatch):
     finding = only(machine.compilers(several_cpu_workers=True))
     assert finding.level == "ok"
     assert str(tmp_path / "g++") in finding.found
-    assert "no nvcc, which raykd does not need" in finding.found
+    assert "no nvcc; not needed" in finding.found
 
 
 def test_little_shared_memory_says_how_to_get_more(tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ def test_a_data_folder_that_is_missing_is_named_beside_one_that_is_there(tmp_pat
     monkeypatch.setenv("RAYKD_DATA", f"{tmp_path}:{tmp_path / 'gone'}")
     there, gone = machine.data_folders()
     assert (there.level, gone.level) == ("ok", "error")
-    assert f"{tmp_path / 'gone'} is no folder" in gone.found
+    assert f"{tmp_path / 'gone'} is not a folder" in gone.found
 
 
 def test_without_a_data_folder_nothing_is_wrong(monkeypatch):
@@ -136,11 +136,11 @@ def test_each_gpu_has_a_line_with_its_memory_and_precision(monkeypatch):
     cuda, new, old = machine.gpus()
     assert (cuda.level, "NCCL 2.27.5" in cuda.found) == ("ok", True)
     assert (new.level, new.found) == ("ok", "H200, 140 GiB, bf16")
-    assert (old.level, old.todo) == ("warning", "leave compute.precision at float32 there")
+    assert (old.level, old.todo) == ("warning", "use compute.precision: float32 on it")
 
 
 def test_a_driver_without_a_gpu_for_torch_is_a_warning(tmp_path, monkeypatch):
     with_torch(monkeypatch)
     with_tools(tmp_path, monkeypatch, "nvidia-smi")
     finding = only(machine.gpus())
-    assert (finding.level, "NVIDIA driver is here" in finding.found) == ("warning", True)
+    assert (finding.level, "there is an NVIDIA driver" in finding.found) == ("warning", True)

@@ -22,7 +22,5 @@ def test_the_package_asks_for_the_versions_that_are_known():
 def test_another_ray_is_refused_in_one_line(monkeypatch):
     assert upload_limit() > 0
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "3.0.0")
-    with pytest.raises(
-        ClusterError, match=r"^ray 3\.0\.0 is installed: this raykd works with ray <2\.61,>=2\.60; inst"
-    ):
+    with pytest.raises(ClusterError, match=r"^ray 3\.0\.0 is installed: raykd needs ray <2\.61,>=2\.60; inst"):
         upload_limit()

@@ -47,7 +47,7 @@ def test_a_card_tells_scores_of_every_cell_lineage_data_cost_and_limits(card, sw
     assert f"`{record.description.base}`" in text and result.data_sha256 in text
     assert "budget 8 parallel questions" in text and "It always answers" in text
     assert f"{result.train_seconds:.0f} s of training on 1 worker" in text
-    assert "of no use beyond trying things out" in text
+    assert "for trials only" in text
 
 
 def test_a_card_of_a_tagger_names_zero_shot_languages_and_where_the_transitions_are(card):

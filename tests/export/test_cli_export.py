@@ -18,8 +18,10 @@ def test_an_export_says_what_was_written_checked_and_comes_next(sweep, tmp_path,
     out = tmp_path / "home"
     assert main(["export", str(sweep("qa")), str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{LABEL} (") and lines[0].endswith(f"is in {out}")
-    assert lines[1] == "checked: transformers alone answers alike, on 8 examples; largest difference of a logit: 0"
+    assert lines[0].startswith(f"exported: {LABEL} (") and lines[0].endswith(f" to {out}")
+    assert (
+        lines[1] == "checked: plain transformers gives the same output, on 8 examples; largest difference of a logit: 0"
+    )
     assert lines[2:] == [f"next: raykd predict {out}"]
 
 
@@ -33,7 +35,7 @@ def test_json_holds_the_same(sweep, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--private"], "--private says who sees what --push uploads"),
+        (["--private"], "--private has no effect without --push"),
         (["--push", "a/b/c"], "--push a/b/c"),
         (["--point", "skd seed=7"], "nearest are 'skd seed=1'"),
     ],
@@ -46,4 +48,4 @@ def test_what_cannot_be_done_is_refused_in_a_line(sweep, tmp_path, capsys, optio
 def test_a_folder_that_is_taken_and_one_without_a_sweep_are_refused(sweep, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert "is there already" in refused(capsys, sweep("qa"), tmp_path)
-    assert "no sweep was run here" in refused(capsys, tmp_path / "none", tmp_path / "home")
+    assert "not a results folder" in refused(capsys, tmp_path / "none", tmp_path / "home")

@@ -101,7 +101,7 @@ def test_a_sweep_without_a_finished_point_says_so(tmp_path, out, status, found):
 def test_a_sweep_without_points_and_a_folder_without_a_sweep_say_so(tmp_path, out):
     Journal.at(tmp_path / "empty").sweep.write(SweepDescription(name="empty"))
     assert "there are no points" in refused(DataError, tmp_path / "empty", out)
-    assert "no sweep was run here" in refused(ConfigError, tmp_path / "nowhere", out)
+    assert "not a results folder" in refused(ConfigError, tmp_path / "nowhere", out)
 
 
 def test_weights_that_are_gone_are_named_with_what_to_do(root, out):
@@ -147,7 +147,7 @@ class _Wrong(QaForm):
 
 def test_a_model_that_answers_differently_gets_no_name(root, out, monkeypatch):
     monkeypatch.setattr("raykd.tasks.qa.form.QaForm", _Wrong)
-    assert "answers differently: a logit is off by 0.001" in refused(ArtifactError, root, out)
+    assert "gives another output: a logit differs by 0.001" in refused(ArtifactError, root, out)
 
 
 def test_a_point_of_another_version_is_named(root, out):
@@ -155,7 +155,7 @@ def test_a_point_of_another_version_is_named(root, out):
     (only,) = journal.points.ids()
     described = journal.points.description(only)
     journal.points.add(replace(described, config={**described.config, "teachers": 2}))
-    assert "is of another version of raykd" in refused(ArtifactError, root, out)
+    assert "was written by another version of raykd" in refused(ArtifactError, root, out)
 
 
 @pytest.mark.parametrize("task", ["qa", "tagging", "parallel"])

@@ -56,8 +56,8 @@ def test_points_that_mean_something_else_under_their_old_name_are_refused_with_e
         refuse_changed(changed, journal)
     _, *keys, fix = refusal.value.problems
     assert keys == [
-        "  data.stride: was 32 and is now 16 (2 points)",
-        "  training.learning_rate: was 0.001 and is now 0.002 (2 points)",
+        "  data.stride: was 32, now 16 (2 points)",
+        "  training.learning_rate: was 0.001, now 0.002 (2 points)",
     ]
     assert "another storage" in fix
 
@@ -75,5 +75,5 @@ def test_the_space_of_a_searcher_may_change_and_what_it_stands_on_may_not(journa
     wider = {"distillation.temperature": {"uniform": [1, 8]}, "training.learning_rate": {"uniform": [1e-4, 1e-2]}}
     refuse_changed(plan(search={"algorithm": "optuna", "num_points": 9, "space": wider}), journal)
     search = {"algorithm": "optuna", "num_points": 2, "space": SPACE}
-    with pytest.raises(ConfigError, match=r"training.learning_rate: was 0.001 and is now 0.1"):
+    with pytest.raises(ConfigError, match=r"training.learning_rate: was 0.001, now 0.1"):
         refuse_changed(plan(search=search, training={"learning_rate": 0.1}), journal)

@@ -251,9 +251,9 @@ def test_a_plan_says_which_executor_and_why():
     }
     plan = make_plan(sweep({"methods": methods}))
     assert [plan.executors[p.id] for p in plan.points] == [
-        ("inline", "one worker fits a warm, reused process"),
-        ("train", "2 workers need a group"),
-        ("train", "1 to 2 workers need a group"),
+        ("inline", "one worker: runs in a reused process"),
+        ("train", "2 workers: run in a Ray Train worker group"),
+        ("train", "1 to 2 workers: run in a Ray Train worker group"),
         ("train", "compute.executor is train"),
     ]
 

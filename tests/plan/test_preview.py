@@ -88,7 +88,7 @@ def test_the_speed_of_an_earlier_sweep_is_its_median_epoch(tmp_path):
 
 
 def test_a_sweep_that_has_trained_nothing_gives_no_speed(tmp_path):
-    with pytest.raises(ConfigError, match="no point of that sweep has trained an epoch yet"):
+    with pytest.raises(ConfigError, match="no point of this sweep has finished an epoch yet"):
         measured_speed(trained(tmp_path))
 
 
@@ -116,7 +116,7 @@ def test_plan_says_what_it_costs_in_words(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "CPU-hours" in said
     assert "USD" in said
-    assert "at 1 tokens/s a point (as given)" in said
+    assert "at 1 tokens/s per point (as given)" in said
 
 
 def test_a_plan_of_missing_data_says_so_after_what_it_knows(tmp_path, capsys):

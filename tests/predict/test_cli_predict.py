@@ -129,9 +129,9 @@ def test_sentences_that_are_typed_are_labelled_at_once(capsys, models, typed):
         (["encoder"], "an encoder, which turns sentences into vectors"),
         (["nothing"], "no such folder"),
         (["qa", "none.tsv"], "none.tsv: no such file"),
-        (["qa", "q.csv"], "its form is not known by its suffix"),
+        (["qa", "q.csv"], "unknown suffix"),
         (["qa", "--n-best", "0"], "--n-best 0: give 1 or more"),
-        (["tagger", "empty.txt"], "empty.txt: holds no sentence"),
+        (["tagger", "empty.txt"], "empty.txt: no sentences"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(capsys, models, command, line):

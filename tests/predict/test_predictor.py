@@ -144,9 +144,9 @@ def test_a_sentence_without_words_is_refused(tagger, sentence):
 
 
 def test_a_model_is_only_asked_for_what_it_does(qa, tagger):
-    with pytest.raises(DataError, match=r"answers questions \(task qa\); what is asked for is one that labels words"):
+    with pytest.raises(DataError, match=r"answers questions \(task qa\); a model that labels words"):
         qa.label(["Ada"])
-    with pytest.raises(DataError, match=r"labels words \(task tagging\); what is asked for is one that answers"):
+    with pytest.raises(DataError, match=r"labels words \(task tagging\); a model that answers"):
         tagger.answer("Who?", "Ada.")
 
 

@@ -45,7 +45,7 @@ def test_of_a_url_the_page_is_written_here(bucket, tmp_path, monkeypatch, capsys
 def test_a_folder_without_a_sweep_is_refused(tmp_path, capsys):
     for place in (tmp_path, tmp_path / "missing"):
         assert main(["report", str(place)]) == 2
-        assert f"{place}: no sweep was run here" in capsys.readouterr().err
+        assert f"{place}: not a results folder" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

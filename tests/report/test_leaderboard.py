@@ -136,7 +136,7 @@ def test_a_sweep_that_has_not_begun_has_rows_without_numbers(tmp_path):
 
 
 def test_a_folder_without_a_sweep_says_so(tmp_path):
-    with pytest.raises(ConfigError, match="no sweep was run here"):
+    with pytest.raises(ConfigError, match="not a results folder"):
         leaderboard(tmp_path)
 
 

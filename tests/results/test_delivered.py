@@ -149,14 +149,14 @@ def test_without_results_every_place_is_named(places):
         check_model("runs/first#best", folder=places["sweep"])
     (line,) = caught.value.problems
     assert all(f"{folder / 'runs/first'}" in line for folder in places.values())
-    assert "no results of a sweep (sweep.json) in " in line and "run that sweep first" in line
+    assert "no results folder (sweep.json) in " in line and "run that sweep first" in line
 
 
 def test_an_unknown_point_is_answered_with_those_that_are_near(three):
     line = refused("runs/first#al seed=2")
     assert "has no point 'al seed=2'; nearest are 'all seed=2', 'all seed=1', " in line
-    assert "A point goes by its label, its id or the id's beginning, its method where one point of that is" in line
-    assert "finished, or 'best'" in line
+    assert "A point is named by label, id or its beginning, method (if it has one finished point)" in line
+    assert ", or 'best'" in line
 
 
 def test_several_points_are_all_named(three):
@@ -192,7 +192,7 @@ def test_a_long_list_is_cut(results):
 def test_a_point_that_is_not_finished_says_where_it_stands(results, change, said, wanted):
     change(add(results, "id0", "all seed=1"))
     line = refused(f"runs/first#{wanted}")
-    assert f"no point {wanted!r} in {results} is finished (" in line and "run that sweep to its end" in line
+    assert f"no point {wanted!r} in {results} is finished (" in line and "finish that sweep" in line
     assert said in line
 
 
@@ -207,7 +207,7 @@ def test_there_is_no_best_while_points_are_still_to_run(results, three, status):
     if status == "running":
         journal.points.start("id9")
     line = refused("runs/first#best")
-    assert f"1 of 4 point(s) in {results} are still to run" in line and f"'no-tlm seed=1' (id9) is {status}" in line
+    assert f"1 of 4 points in {results} are not finished" in line and f"'no-tlm seed=1' (id9) is {status}" in line
     journal.points.end("id9", "stopped")
     assert delivered_by(results, "best") == three["all seed=2"]
 
@@ -220,7 +220,7 @@ def test_where_nothing_was_scored_there_is_no_best(results):
 def test_a_sweep_without_points_says_so(results):
     Journal.at(results).sweep.write(SweepDescription(name="first"))
     assert "there are none" in refused("runs/first#best")
-    assert "no point was ever added" in refused("runs/first#all")
+    assert "the sweep has no points yet" in refused("runs/first#all")
 
 
 def test_removed_weights_are_said_to_be_removed(results, three):

@@ -53,8 +53,7 @@ def test_a_method_goes_before_the_beginning_of_an_id():
 
 def test_what_is_not_finished_says_where_it_stands():
     assert refused("ab2", finished=True) == (
-        "no point 'ab2' in runs/tiny is finished ('skd seed=2' (ab2) is failed: out of memory); "
-        "run that sweep to its end"
+        "no point 'ab2' in runs/tiny is finished ('skd seed=2' (ab2) is failed: out of memory); finish that sweep"
     )
 
 

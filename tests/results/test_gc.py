@@ -119,7 +119,7 @@ def test_of_a_failed_point_the_checkpoints_may_go_and_its_generations_stay(store
     name = add(store, "failed", seed=1).id
     waste = found(store)
     assert waste.keys() == {f"points/{name}/checkpoints"}
-    assert "is failed; if it is run again it starts from its last whole generation" in waste.popitem()[1].why
+    assert "is failed; if it runs again it starts from its last complete generation" in waste.popitem()[1].why
 
 
 def test_a_point_that_was_stopped_early_leaves_nothing_but_records(store):
@@ -175,7 +175,7 @@ def test_a_damaged_record_ends_it_before_anything_is_deleted(store):
 
 def test_a_folder_without_a_sweep_is_refused_and_left_as_it_is(tmp_path, capsys):
     assert cli.main(["gc", str(tmp_path), "--delete"]) == 2
-    assert "no sweep was run here" in capsys.readouterr().err
+    assert "not a results folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,7 +185,7 @@ def test_the_command_shows_sizes_and_reasons_and_deletes_only_when_asked(store, 
     shown = json.loads(capsys.readouterr().out)
     assert [each["num_bytes"] for each in shown] == [500, 1000]
     assert cli.main(["gc", str(store.root)]) == 0
-    assert "0.0 MB in 2 place(s) can go; --delete deletes it" in capsys.readouterr().out
+    assert "0.0 MB in 2 places unneeded; --delete deletes them" in capsys.readouterr().out
     assert cli.main(["gc", str(store.root), "--delete"]) == 0
-    assert "2 place(s) deleted" in capsys.readouterr().out
+    assert "2 places deleted" in capsys.readouterr().out
     assert found(store) == {}

@@ -13,7 +13,7 @@ def journal(tmp_path) -> Journal:
 
 
 def test_a_folder_without_a_sweep_says_so(journal):
-    with pytest.raises(ConfigError, match="no sweep was run here"):
+    with pytest.raises(ConfigError, match="not a results folder"):
         journal.sweep.read()
 
 

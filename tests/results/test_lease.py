@@ -98,7 +98,7 @@ def test_a_silent_holder_elsewhere_is_waited_for_and_then_kept_out(store):
     said = []
     with Lease.take(store, say=said.append) as fast:
         assert fast.number == 2
-        assert "waiting 0.6 s for a sign of life" in said[0]
+        assert "waiting 0.6 s for a heartbeat" in said[0]
         with pytest.raises(LeaseLostError):
             slow.fence()
     # Also when the faster one is done, and a third one has cleared the numbers away.

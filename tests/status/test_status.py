@@ -33,10 +33,10 @@ def of(status: SweepStatus, point_id: str) -> PointStatus:
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):
     for place in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(ConfigError, match="no results of a sweep"):
+        with pytest.raises(ConfigError, match="not a results folder"):
             read_status(place)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="no results of a sweep"):
+    with pytest.raises(ConfigError, match="not a results folder"):
         read_status(tmp_path / "file")
 
 
@@ -132,7 +132,7 @@ def test_time_left_is_that_of_the_points_own_epochs_and_of_points_like_it(tmp_pa
     # b: 1.5 epochs of 20 s. c is like a, 3 epochs of 10 s; d is like b.
     assert [of(status, name).seconds_left for name in "bcd"] == [30.0, 30.0, 60.0]
     assert status.seconds_left == pytest.approx(30.0 + 30.0 + 60.0)
-    assert status.waiting == ("2 point(s) for their turn: 1 at a time",)
+    assert status.waiting == ("2 points queued (1 run at once)",)
     journal.sweep.write_activity(Activity(run=lease.number, at_once=4))
     assert read_status(tmp_path).seconds_left == pytest.approx(30.0)
 
@@ -164,7 +164,7 @@ def test_what_the_run_waits_for_is_told_while_it_lives(tmp_path, lease):
     journal.sweep.write_activity(Activity(run=lease.number, doing="generation 0", waiting=("no GPU",)))
     status = read_status(tmp_path)
     assert status.doing == "generation 0"
-    assert status.waiting == ("no GPU", "1 point(s) for what they share, which is being made")
+    assert status.waiting == ("no GPU", "1 point for teacher outputs")
     lease.release()
     assert (read_status(tmp_path).doing, read_status(tmp_path).waiting) == (None, ())
 

@@ -53,11 +53,11 @@ def test_a_place_is_a_path_or_a_url(text, expected):
     ("text", "said"),
     [
         ("ftp://host/runs", "use a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"),
-        ("s3://", "name a bucket and a folder"),
-        ("s3://bucket", "name a bucket and a folder"),
-        ("s3:///runs", "name a bucket and a folder"),
-        ("s3://bucket/../other", "name a bucket and a folder"),
-        ("s3://bucket//runs", "name a bucket and a folder"),
+        ("s3://", "give a bucket and a folder"),
+        ("s3://bucket", "give a bucket and a folder"),
+        ("s3:///runs", "give a bucket and a folder"),
+        ("s3://bucket/../other", "give a bucket and a folder"),
+        ("s3://bucket//runs", "give a bucket and a folder"),
         ("s3://key:secret@bucket/runs", "no credentials"),
         ("gs://bucket/runs?token=secret", "no credentials"),
     ],
@@ -92,7 +92,7 @@ def test_copies_are_kept_only_where_nobody_else_writes(tmp_path, monkeypatch):
     assert first.parent.stat().st_mode & 0o777 == 0o700
     assert machine_folder("s3://bucket/two") != first == machine_folder("s3://bucket/one")
     first.parent.chmod(0o777)
-    with pytest.raises(ConfigError, match="others may write here"):
+    with pytest.raises(ConfigError, match="others can write to it"):
         machine_folder("s3://bucket/one")
 
 

@@ -87,7 +87,7 @@ def test_a_wrong_option_for_the_sweep_is_refused_here(capsys):
 def test_a_sweep_file_outside_the_upload_is_refused(capsys):
     Path("inner").mkdir()
     (line,) = refused(capsys, *SUBMIT, "--working-dir", "inner", "--dry-run")
-    assert line == "raykd: tiny.yaml: not in inner, which is uploaded: name its folder by --working-dir"
+    assert line == "raykd: tiny.yaml: not in the uploaded folder inner; set --working-dir to its folder"
     Path(".gitignore").write_text("*.yaml\n")
     (line,) = refused(capsys, *SUBMIT, "--dry-run")
     assert line.startswith("raykd: tiny.yaml: left out of the upload by .gitignore")
@@ -133,7 +133,9 @@ def test_a_runtime_environment_that_ray_refuses_is_named(capsys):
     assert line.startswith("raykd: env.yaml: ")
     assert "env_vars" in line
     Path("env.yaml").write_text("- excludes")
-    assert "must be keys with values" in refused(capsys, *SUBMIT, "--runtime-env", "env.yaml", "--dry-run")[0]
+    assert (
+        "must be a mapping of keys to values" in refused(capsys, *SUBMIT, "--runtime-env", "env.yaml", "--dry-run")[0]
+    )
     (line,) = refused(capsys, *SUBMIT, "--runtime-env", "none.yaml", "--dry-run")
     assert line == "raykd: none.yaml: cannot be read: No such file or directory"
 
@@ -186,14 +188,14 @@ def test_the_token_is_looked_for_where_ray_does(capsys, monkeypatch, tmp_path):
 
 def test_an_address_where_nothing_answers_is_named(capsys):
     (line,) = refused(capsys, *SUBMIT, "--address", "127.0.0.1:1")
-    assert line.startswith("raykd: http://127.0.0.1:1: no Ray cluster answers there")
+    assert line.startswith("raykd: http://127.0.0.1:1: no Ray cluster answers")
     assert "--address ray://x:10001" in refused(capsys, *SUBMIT, "--address", "ray://x:10001")[0]
 
 
 def test_a_cluster_that_wants_a_token_says_where_it_is_looked_for(capsys, monkeypatch):
     with JobsApi() as api:
         (line,) = refused(capsys, *SUBMIT, "--address", api.address)
-        assert line.startswith(f"raykd: {api.address}: wants a token: set RAY_AUTH_TOKEN")
+        assert line.startswith(f"raykd: {api.address}: needs a token: set RAY_AUTH_TOKEN")
         monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
         (line,) = refused(capsys, "stop", "tiny.yaml", "--storage", "/shared/tiny", "--address", api.address)
         assert "refused the token from RAY_AUTH_TOKEN" in line
@@ -211,7 +213,7 @@ class TestAJob:
             assert main([*SUBMIT, "--address", api.address]) == 2
         said = capsys.readouterr()
         name = submission_id(load_sweep(Path("tiny.yaml")), "/shared/tiny")
-        assert said.out.splitlines()[0].startswith(f"{name}: 1 point(s), submitted with 1 file(s)")
+        assert said.out.splitlines()[0].startswith(f"{name}: 1 point, submitted with 1 file")
         assert said.out.splitlines()[1:] == ["waits for its environment", "one", "two", f"{name}: FAILED"]
         assert said.err == ""
         (sent,) = api.submitted
@@ -263,7 +265,7 @@ class TestAJob:
         with JobsApi(("RUNNING",)) as api:
             api.jobs["job"] = ["RUNNING"]
             followed = cluster.Cluster(api.address, find_token())
-        with pytest.raises(cluster.RaykdError, match="job job may be running: the same command follows it again"):
+        with pytest.raises(cluster.RaykdError, match="job job may still be running; run the same command to follow it"):
             followed.follow("job", write=lambda text: None)
 
     def test_that_its_cluster_does_not_know_any_more_is_said_to_be_lost(self):

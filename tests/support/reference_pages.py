@@ -29,6 +29,7 @@ def commands_page() -> str:
         words = ["raykd", name, *map(_shown, positional), *(["[options]"] if options else [])]
         lines += [f"## {' '.join(words[:2])}", "", f"{text[:1].upper()}{text[1:]}.", ""]
         lines += ["```text", " ".join(words), "```", ""]
+        lines += ["```console", *_examples(command), "```", ""]
         if positional or options:
             lines += ["| argument | meaning |", "|---|---|"]
             lines += [f"| `{_described(action)}` | {_cell(_help(action))} |" for action in (*positional, *options)]
@@ -41,6 +42,11 @@ def _commands() -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
     texts = {choice.dest: choice.help or "" for choice in group._choices_actions}
     for name, command in group.choices.items():
         yield name, command, texts.get(name, "")
+
+
+def _examples(command: argparse.ArgumentParser) -> list[str]:
+    """The command lines at the end of a command's help."""
+    return [line.strip() for line in (command.epilog or "").splitlines()[1:]]
 
 
 def _shown(action: argparse.Action) -> str:

@@ -60,7 +60,7 @@ def test_every_section_of_the_task_is_there(task):
 def test_a_file_that_is_there_is_kept(here, capsys):
     Path("mine.yaml").write_text("mine")
     assert main(["init", "qa", "--output", "mine.yaml"]) == 2
-    assert "mine.yaml: is there already; --force replaces it" in capsys.readouterr().err
+    assert "mine.yaml: exists already; --force overwrites it" in capsys.readouterr().err
     assert Path("mine.yaml").read_text() == "mine"
     assert main(["init", "qa", "--output", "mine.yaml", "--force"]) == 0
     assert load_sweep(here / "mine.yaml").name == "mine"

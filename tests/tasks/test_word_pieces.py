@@ -55,7 +55,7 @@ def test_what_a_tokenizer_lacks_is_named(small_world_tokenizer):
         small_world_tokenizer.cls_token_id,
         small_world_tokenizer.sep_token_id,
     )
-    with pytest.raises(DataError, match=r"^tokenizer TokenizersBackend: has no token that begins"):
+    with pytest.raises(DataError, match=r"^tokenizer TokenizersBackend: has no token for the start"):
         frame_tokens(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="[CLS]"))
     with pytest.raises(DataError, match=r"^max_length: got 513; tokenizer .* allows 3 to 512$"):
         checked_length(small_world_tokenizer, 513, least=3)

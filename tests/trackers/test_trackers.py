@@ -112,7 +112,7 @@ def test_a_tracker_that_is_gone_is_tried_again_and_complained_of_once(follow, me
         begun.changed("a1")
         until(lambda: begun.said)
     (line,) = begun.said
-    assert line == "memory: it took nothing (OSError: gone ... for good); the sweep goes on, and it is tried again"
+    assert line == "memory: update failed (OSError: gone ... for good); will retry, the sweep continues"
     memory.reachable = True
     until(lambda: memory.runs)
     assert len(memory.runs[0].epochs) == 2
@@ -158,7 +158,7 @@ def test_what_nobody_foresaw_ends_the_tracker_alone_and_is_said(follow, memory, 
     begun.close(10)
     assert not begun.leave()
     assert len(begun.said) == len(unseen) == 1
-    assert begun.said[0].startswith("memory: it is told nothing more (KeyError")
+    assert begun.said[0].startswith("memory: tracking stopped (KeyError")
 
 
 def test_a_run_that_lost_its_folder_tells_nothing_more(follow, memory, journal):
@@ -192,8 +192,8 @@ def test_a_missing_package_is_found_before_anything_starts(monkeypatch):
     with pytest.raises(ConfigError) as refusal:
         check_trackers(TrackersConfig(mlflow=MlflowConfig(), wandb=WandbConfig()))
     assert refusal.value.problems == (
-        "trackers.mlflow: the package mlflow is not installed; pip install 'raykd[mlflow]', or take the section out",
-        "trackers.wandb: the package wandb is not installed; pip install 'raykd[wandb]', or take the section out",
+        "trackers.mlflow: the package mlflow is not installed; pip install 'raykd[mlflow]', or remove the section",
+        "trackers.wandb: the package wandb is not installed; pip install 'raykd[wandb]', or remove the section",
     )
 
 
@@ -251,5 +251,5 @@ def test_the_command_refuses_what_the_trackers_lack(tmp_path, monkeypatch, capsy
     Path("sweep.yaml").write_text(yaml.safe_dump(sweep(trackers={"mlflow": {}})))
     assert main(["sweep", "sweep.yaml"]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert said == ["raykd: trackers.mlflow.tracking_uri: missing; name the server here or in MLFLOW_TRACKING_URI"]
+    assert said == ["raykd: trackers.mlflow.tracking_uri: missing; set it to the server, or set MLFLOW_TRACKING_URI"]
     assert [path.name for path in Path().iterdir()] == ["sweep.yaml"]

@@ -167,7 +167,7 @@ def test_a_site_that_does_not_answer_costs_lines_and_a_few_seconds(tmp_path, mon
     ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True, env=environment)
     assert time.monotonic() - started < 40
     *_, last = ended.stdout.splitlines()
-    assert last == "wandb: not all of it was told; the same command tells the rest"
+    assert last == "wandb: some updates were not sent; rerun to send them"
     assert ended.stderr == ""
     # What an offline run is told next is all of it.
     follow(Journal.at(tmp_path))
@@ -177,7 +177,7 @@ def test_a_site_that_does_not_answer_costs_lines_and_a_few_seconds(tmp_path, mon
 def test_nobody_logged_in_is_found_before_anything_starts(tmp_path, monkeypatch):
     online, offline = (TrackersConfig(wandb=WandbConfig(mode=mode)) for mode in ("online", "offline"))
     check_trackers(offline)
-    with pytest.raises(ConfigError, match=r"trackers.wandb: nobody is logged in; run `wandb login`"):
+    with pytest.raises(ConfigError, match=r"trackers.wandb: not logged in; run `wandb login`"):
         check_trackers(online)
     with pytest.raises(ConfigError, match="nobody is logged in"):
         check_trackers(TrackersConfig(wandb=WandbConfig()))

@@ -122,7 +122,7 @@ def test_a_damaged_checkpoint_is_left_out_with_a_line_and_the_one_before_is_used
         path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"X" + content[1:])
     with caplog.at_level(logging.WARNING):
         assert state_of(tmp_path) == 1
-    assert "the one before is used" in caplog.text
+    assert "the one before it is used" in caplog.text
     assert names(tmp_path) == ["0001-00000000"]
 
 

@@ -194,7 +194,7 @@ def test_another_pooling_of_the_teacher_is_another_teacher(context):
     wanted = pair_point(teacher={"pooling": "cls"})
     taken, scores, signals = ready(context, wanted)
     assert taken == "the teacher is ready (builtin:tiny)" and teacher_of(wanted) != teacher_of(pair_point())
-    assert scores.startswith("generation 0 scores") and signals.endswith("over 12 windows are stored")
+    assert scores.startswith("generation 0 scores") and signals.endswith("(12 windows)")
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
@@ -210,7 +210,7 @@ def test_signals_are_what_transformers_says_about_the_english_sentences(context,
 def test_a_point_without_words_stores_sentence_vectors_alone(context):
     wanted = pair_point(distillation={"multilevel": {"word_weight": 0}})
     (_, signals) = ready(context, wanted)
-    assert signals == "the first teachers' signals over 12 windows are stored"
+    assert signals == "signals of the first teachers are stored (12 windows)"
     full = stored_signals(context, pair_point(), teacher_of(wanted))
     for text, vectors in stored_signals(context, wanted, teacher_of(wanted)).items():
         assert vectors.shape == (1, 64) and len(full[text]) > 1
@@ -443,7 +443,7 @@ def test_a_kd_weight_that_begins_at_0_takes_its_first_step_without_a_teacher(con
 
 @pytest.mark.parametrize("kd_weight", [{"start": 0, "end": 1}, {"start": 1, "end": 0}])
 def test_a_step_that_would_have_nothing_to_learn_from_is_refused(kd_weight):
-    with pytest.raises(ValidationError, match="label_weight 0 leaves a step without a loss where kd_weight is 0"):
+    with pytest.raises(ValidationError, match="with label_weight 0 there is no loss where kd_weight is 0"):
         pair_point(distillation={"label_weight": 0, "kd_weight": kd_weight})
     for allowed in (
         {"label_weight": 0, "kd_weight": {"start": 0.1, "end": 1}},

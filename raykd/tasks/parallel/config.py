@@ -178,28 +178,28 @@ class ParallelPoint(PointBase):
     def _parallel_fits(self) -> Self:
         multilevel, pivot = self.distillation.multilevel, self.data.pivot
         if pivot in self.data.languages or pivot in self.evaluation.languages:
-            raise ValueError(f"data.languages and evaluation.languages are paired with {pivot}: leave it out of them")
+            raise ValueError(f"data.languages and evaluation.languages are paired with {pivot}: remove it from them")
         if self.student.num_layers or self.student.model:
-            raise ValueError("student: a student of task parallel starts from base.model; leave the section out")
+            raise ValueError("student: a student of task parallel starts from base.model; remove the section")
         if self.distillation.uses_teacher and not self.levels:
-            raise ValueError("distillation.multilevel: all weights are 0: there is nothing to distil; set kd_weight 0")
+            raise ValueError("distillation.multilevel: all weights are 0: nothing to distil; set kd_weight: 0")
         label_weight, kd_weight = self.distillation.weights
         if never_positive(label_weight) and isinstance(kd_weight, Schedule) and 0 in (kd_weight.start, kd_weight.end):
             raise ValueError(
-                "distillation: label_weight 0 leaves a step without a loss where kd_weight is 0; begin and end above it"
+                "distillation: with label_weight 0 there is no loss where kd_weight is 0; start and end it above 0"
             )
         if self.lineage.teacher == "ensemble" or self.lineage.keep_first_teachers:
             raise ValueError("lineage: task parallel has one teacher at a time, not an ensemble or kept first teachers")
         if self.evaluation.epoch_max_items == 0:
-            raise ValueError("evaluation.epoch_max_items is 0; task parallel watches each epoch for collapse: raise it")
+            raise ValueError("evaluation.epoch_max_items is 0; task parallel checks them for collapse: set it above 0")
         builtin = self.teacher.model.startswith("builtin:") and not self.base.model.startswith("builtin:")
         if self.distillation.uses_teacher and builtin:
             raise ValueError(
                 f"teacher.model is {self.teacher.model}, random weights for the built-in world, and base.model "
-                f"{self.base.model}: name an English encoder in teacher.model, or set kd_weight 0"
+                f"{self.base.model}: set teacher.model to an English encoder, or kd_weight to 0"
             )
         if taken := taken_names(self.evaluation.zero_shot, pivot=pivot):
-            raise ValueError(f"evaluation.zero_shot: results hold another {', '.join(taken)}; choose other names")
+            raise ValueError(f"evaluation.zero_shot: these names are taken: {', '.join(taken)}; choose other names")
         if {"sentence", "structure"} & self.levels and multilevel.relations == "gathered":
             self._one_micro_batch()
         return self

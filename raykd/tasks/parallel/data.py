@@ -147,9 +147,7 @@ def load_zero_shot(config: ZeroShotConfig, *, pivot: str, seed: int, folder: Pat
     labels = {pair.label for pair in known}
     strange = [pair for members in tests.values() for pair in _first_of_labels(members) if pair.label not in labels]
     if strange:
-        allowed = (
-            f"the probe is fitted on {', '.join(sorted(labels))} alone; correct it, or add such pairs to fit it on"
-        )
+        allowed = f"the probe knows only {', '.join(sorted(labels))}; correct the label, or add training pairs with it"
         raise DataError(f"{_place_of(pair, config.source)}: label {pair.label!r}: {allowed}" for pair in strange)
     train = _sampled(known, config.max_train, seed=seed)
     tests = {language: _sampled(members, config.max_items, seed=seed) for language, members in tests.items()}

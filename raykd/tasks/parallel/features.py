@@ -1,4 +1,4 @@
-"""Sentence pairs as pieces, masked anew in each epoch: ragged arrays, and padded batches of what a student reads."""
+"""Sentence pairs as pieces, masked again in each epoch: ragged arrays, and padded batches of what a student reads."""
 
 import hashlib
 import json

@@ -193,7 +193,7 @@ def english_features(
     if (short := np.flatnonzero(features.word_counts < num_words)).size:
         row = int(short[0])
         words = f"{features.word_counts[row]} of {num_words[row]} words of {texts[row][:40]!r}"
-        raise DataError(f"max_length {max_length}: tokenizer {name_of(tokenizer)} has room for {words}; allow more")
+        raise DataError(f"max_length {max_length}: tokenizer {name_of(tokenizer)} has room for {words}; raise it")
     return features
 
 
@@ -234,7 +234,7 @@ def _known_pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> I
     unknown = tokenizer.unk_token_id
     for text, words in zip(texts, word_pieces([words_of(text) for text in texts], tokenizer), strict=True):
         if unknown is None and not all(words):
-            raise DataError(f"tokenizer {name_of(tokenizer)}: makes nothing of a word of {text[:40]!r}")
+            raise DataError(f"tokenizer {name_of(tokenizer)}: makes no token of a word of {text[:40]!r}")
         yield [word or [unknown] for word in words]
 
 

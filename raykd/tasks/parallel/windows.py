@@ -80,7 +80,7 @@ def check_student(tokenizer: PreTrainedTokenizerFast, *, max_length: int) -> Non
     """
     if tokenizer.mask_token_id is None:
         raise DataError(
-            f"tokenizer {name_of(tokenizer)}: has no mask token, which a student needs to learn from pairs; take an "
+            f"tokenizer {name_of(tokenizer)}: has no mask token, which a student needs to learn from pairs; use an "
             "encoder that was trained with one"
         )
     checked_length(tokenizer, max_length, least=5)
@@ -90,7 +90,7 @@ def _refuse_repeated(pairs: Sequence[SentencePair]) -> None:
     seen: set[str] = set()
     for pair in pairs:
         if pair.id in seen:
-            raise DataError(f"{pair.id}: is there twice")
+            raise DataError(f"{pair.id}: occurs twice")
         seen.add(pair.id)
 
 

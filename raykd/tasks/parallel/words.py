@@ -16,7 +16,7 @@ def _teaching(config: ParallelPoint) -> str:
 def _limits(config: ParallelPoint) -> Iterator[str]:
     pooling = config.distillation.multilevel.pooling
     what = {"cls": "the hidden state of the first token", "mean": "the mean of all hidden states"}[pooling]
-    yield f"Its sentence vector is {what}; other poolings were not trained."
+    yield f"Its sentence vector is {what}; it was not trained with another pooling."
 
 
 INFO = Info(
@@ -27,7 +27,7 @@ INFO = Info(
     # Sentences, masked words and masked pieces are a pass each.
     passes=3,
     words=Words(
-        does="Turns sentences of several languages into vectors that lie near each other where they mean the same",
+        does="Turns sentences of several languages into vectors that are close for sentences with the same meaning",
         paper="multi-level distillation on parallel text ([arXiv:2211.01200](https://arxiv.org/abs/2211.01200))",
         items="pairs of each language",
         scored="pairs",

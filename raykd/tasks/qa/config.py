@@ -163,12 +163,12 @@ class QaPoint(PointBase):
                 f"it can be 0 to {len(data.languages) - 1}"
             )
         if data.stride + data.max_question_length + 8 >= data.max_length:
-            raise ValueError("data: stride + max_question_length leave no room for the context in max_length")
+            raise ValueError("data: stride + max_question_length leave no room for the context; raise max_length")
         if data.teacher_view != "same" and not self.distillation.context_only:
             raise ValueError("data.teacher_view q-random and q-en-diag need distillation.context_only: true")
         if self.training.pad_to_max and not self.distillation.context_only and self.stores_signals:
             raise ValueError(
-                "training.pad_to_max with distillation.context_only: false compares padding, which is not stored: "
+                "training.pad_to_max with distillation.context_only: false compares padding, which signals lack: "
                 "set distillation.signals: live"
             )
         return self

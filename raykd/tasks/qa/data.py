@@ -110,7 +110,8 @@ def _cells_of_one_file(config: QaEvaluation, *, folder: Path) -> Cells:
             if example.id.startswith(f"{name}-")
         ]
         if not members:
-            raise DataError(f"{config.source.path}: no id begins with {name!r}, so there is no {language} in it")
+            found = f"no id begins with {name!r}"
+            raise DataError(f"{config.source.path}: {found}: cannot tell languages; use {{language}} in the path")
         cells[language, language] = sample(members, max_items=most, seed=seed)
     return cells
 

@@ -206,7 +206,7 @@ class _Windows:
 
     def features(self, tokenizer: PreTrainedTokenizerFast) -> QAFeatures:
         if not self.ids:
-            raise DataError("no window holds an answer: check data.max_length, or that the data is not empty")
+            raise DataError("no window contains an answer: check data.max_length, and that the data is not empty")
         lengths = [len(tokens) for tokens in self.tokens]
         return QAFeatures(
             ids=tuple(self.ids),

@@ -27,7 +27,7 @@ def read_questions(path: Path) -> list[Question]:
     in each line; `.tsv` has columns question and context, or those that a first line names.
 
     Raises:
-        DataError: if the file cannot be read, is of another form, or holds no question; all that is wrong at once.
+        DataError: if the file cannot be read, is of another form, or no questions; all that is wrong at once.
     """
     if path.suffix == ".json":
         examples = read_squad(path, question_language="und", context_language="und", with_answers=False)
@@ -35,8 +35,7 @@ def read_questions(path: Path) -> list[Question]:
     readers = {".jsonl": _from_json_lines, ".tsv": _from_columns}
     if path.suffix not in readers:
         raise DataError(
-            f"{path}: its form is not known by its suffix; questions come as .json (SQuAD), .jsonl or .tsv "
-            "(question and context)"
+            f"{path}: unknown suffix; questions are read from .json (SQuAD), .jsonl or .tsv (question and context)"
         )
     with all_at_once() as problems:
         lines = read_lines(path, problems)
@@ -45,7 +44,7 @@ def read_questions(path: Path) -> list[Question]:
             if not question.context.strip():
                 problems.append(f"{path}: question {number}: the context is empty")
         if not found and not problems:
-            problems.append(f"{path}: holds no question")
+            problems.append(f"{path}: no questions")
     return found
 
 
@@ -78,8 +77,8 @@ def _from_columns(lines: Sequence[str], source: str, problems: list[str]) -> lis
         cells = line.split("\t")
         if len(cells) <= max(places):
             problems.append(
-                f"{source}: line {number}: needs a question, a tab and a context, got {short(line)}; a first line may "
-                "name the columns"
+                f"{source}: line {number}: need a question, a tab and a context, got {short(line)}; the first line "
+                "may name the columns"
             )
             continue
         at = names.index("id") if has_names and "id" in names else None

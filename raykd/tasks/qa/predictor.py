@@ -142,7 +142,7 @@ def _ranked(spans: Sequence[tuple[float, int, int]], context: str, count: int) -
 def _lines(answers: Sequence[Answer], context: str) -> tuple[tuple[tuple[str, str], ...], ...]:
     """Each answer with its probability and score, and marked in its context."""
     if not answers:
-        return ((("  no answer: nothing in this context can be read", ""),),)
+        return ((("  no answer: the context has no readable token", ""),),)
     lines: list[tuple[tuple[str, str], ...]] = []
     for answer in answers:
         first, past = max(answer.start - _SHOWN_AROUND, 0), answer.end + _SHOWN_AROUND

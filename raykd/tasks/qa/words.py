@@ -22,7 +22,7 @@ def _teaching(config: QaPoint) -> str:
 
 
 def _limits(config: QaPoint) -> Iterator[str]:
-    yield "It always answers: it does not know that a text may hold no answer."
+    yield "It always answers, also if the text contains no answer."
     yield (
         f"It reads windows of {config.data.max_length} tokens that overlap by {config.data.stride}, and answers with "
         f"at most {config.evaluation.max_answer_tokens} tokens."

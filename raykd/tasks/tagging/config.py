@@ -159,7 +159,7 @@ class TaggingPoint(PointBase):
         if self.head.kind == "softmax" and objective not in ("token", "emission", "posterior"):
             raise ValueError(f"distillation.objective {objective} needs head.kind crf")
         if self.student.num_layers or self.student.model:
-            raise ValueError("student: a tagging student starts from base.model; leave the section out")
+            raise ValueError("student: a tagging student starts from base.model; remove the section")
         return self
 
     @property
@@ -174,8 +174,8 @@ class TaggingPoint(PointBase):
         return {**super().items_recipe(), "columns": dump(self.data.columns)}
 
     def base_recipe(self) -> dict[str, Any]:
-        # The labels are those of the training data. Whether teachers are trained decides if the head is made anew, and
-        # their seed draws it; the rest of their training has names of its own.
+        # The labels are those of the training data. If teachers are trained, their seed initialises the head; the rest
+        # of their training has names of its own.
         found = super().base_recipe()
         found["base"]["train"] = {"seed": self.base.train.seed} if self.base.train else None
         data = dump(self.data)

@@ -102,7 +102,7 @@ def _cut(items: TagItems, source: TaggingSource) -> TagItems:
     empty = [language for language, members in kept.items() if not members]
     if empty:
         raise DataError(
-            f"{source.path or source.hub or source.builtin}: rows {first} to {past} hold no sentence of "
+            f"{source.path or source.hub or source.builtin}: rows {first} to {past} have no sentence of "
             f"{', '.join(empty)} ({', '.join(str(len(items.sentences[name])) for name in empty)} there)"
         )
     return TagItems(kept, items.scheme, items.counts)

@@ -14,11 +14,11 @@ _COLUMNS = {".conll": 0, ".conllu": 1, ".iob": 0, ".bio": 0, ".tsv": 0}
 def read_sentences(path: Path) -> list[tuple[str, ...]]:
     """The sentences of a UTF-8 file, as words.
 
-    `.conll`, `.tsv`, `.iob`, `.bio` and `.conllu` have a word in each line, its columns parted by tabs or spaces, and
-    empty lines between sentences. Of any other file each line is a sentence, its words parted by white space.
+    `.conll`, `.tsv`, `.iob`, `.bio` and `.conllu` have a word in each line, in columns separated by tabs or spaces, and
+    empty lines between sentences. Of any other file each line is a sentence, its words separated by white space.
 
     Raises:
-        DataError: if the file cannot be read or holds no sentence.
+        DataError: if the file cannot be read or no sentences.
     """
     if path.suffix in _COLUMNS:
         words = TagFormat(word_column=_COLUMNS[path.suffix], tag_column=None)
@@ -27,5 +27,5 @@ def read_sentences(path: Path) -> list[tuple[str, ...]]:
         found = [tuple(line.split()) for line in read_lines(path, problems)]
         found = [words for words in found if words]
         if not found and not problems:
-            problems.append(f"{path}: holds no sentence")
+            problems.append(f"{path}: no sentences")
     return found

@@ -37,7 +37,7 @@ class TaggingModel(PlainModel):
         # Objectives were checked against the head in the file.
         problems = [
             f"base.model {name}: head.{key} is {show(getattr(wanted, key))} in the sweep file and "
-            f"{show(getattr(found, key))} in the model; write what it has, or train a head of your own (base.train)"
+            f"{show(getattr(found, key))} in the model; use the value of the model, or train a head (base.train)"
             for key in ("kind", "pooling", "lstm_size")
             if getattr(wanted, key) != getattr(found, key)
         ]

@@ -55,7 +55,7 @@ def build_tag_features(
     frame = _Frame.of(tokenizer)
     room = max_length - len(frame.before) - len(frame.after)
     if room < 1:
-        raise DataError(f"data.max_length: got {max_length}; the special tokens alone are {max_length - room}")
+        raise DataError(f"data.max_length: got {max_length}; the special tokens need {max_length - room}")
     label_numbers = {label: number for number, label in enumerate(labels)}
     windows = _Windows(frame, label_numbers, scheme, tokenizer.unk_token_id)
     pieces_of = word_pieces([sentence.words for sentence in sentences], tokenizer)
@@ -69,7 +69,7 @@ def _check(sentences: Sequence[Sentence], languages: Sequence[str], labels: Sequ
     known_languages, known_labels, seen = set(languages), set(labels), set()
     for sentence in sentences:
         if sentence.id in seen:
-            problems.append(f"{sentence.id}: is there twice")
+            problems.append(f"{sentence.id}: occurs twice")
         seen.add(sentence.id)
         if sentence.language not in known_languages:
             problems.append(f"{sentence.id}: language {sentence.language!r} is not one of {', '.join(languages)}")
@@ -153,8 +153,8 @@ class _Windows:
     def _fitted(self, sentence: Sentence, word: int, tokens: list[int], room: int) -> list[int]:
         if not tokens:
             if self._unknown is None:
-                what = f"the tokenizer makes nothing of word {word} ({sentence.words[word]!r})"
-                raise DataError(f"{sentence.id}: {what} and has no unknown token to stand for it")
+                what = f"the tokenizer makes no token of word {word} ({sentence.words[word]!r})"
+                raise DataError(f"{sentence.id}: {what} and has no unknown token")
             self._counts["unknown_words"] += 1
             return [self._unknown]
         self._counts["cut_words"] += len(tokens) > room

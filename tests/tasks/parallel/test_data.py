@@ -207,7 +207,7 @@ def test_labels_that_english_does_not_have_are_refused_for_all_languages_at_once
     write(folder, "labelled", en=["a\tb\tyes", "c\td\tno"], es=["a\tb\tsi", "c\td\talso"])
     with pytest.raises(DataError) as caught:
         zero_shot(folder)
-    allowed = "the probe is fitted on no, yes alone; correct it, or add such pairs to fit it on"
+    allowed = "the probe knows only no, yes; correct the label, or add training pairs with it"
     assert caught.value.problems == (
         f"labelled.es.tsv: line 1: label 'si': {allowed}",
         f"labelled.es.tsv: line 2: label 'also': {allowed}",

@@ -201,7 +201,7 @@ def test_an_example_without_answers_has_windows_only_where_they_are_kept(wordpie
     item = example("the old city")
     assert build(item, wordpiece, no_answer="keep").gold.tolist() == [[NO_ANSWER, NO_ANSWER]]
     assert build(item, wordpiece, no_answer="cls").gold.tolist() == [[0, 0]]
-    with pytest.raises(DataError, match="no window holds an answer"):
+    with pytest.raises(DataError, match="no window contains an answer"):
         build(item, wordpiece, no_answer="drop")
 
 

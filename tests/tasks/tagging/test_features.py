@@ -94,7 +94,7 @@ def test_a_tokenizer_that_marks_spaces_gets_them():
     assert words_of(features, 0, tokenizer) == [["old"], ["▁city"], ["▁city"]]
     assert features.tokens.tolist() == tokenizer("old city city")["input_ids"]
     assert features.pad == 0 and tokenizer.pad_token_id is None
-    with pytest.raises(DataError, match=r"en-000000: the tokenizer makes nothing of word 1 \(''\)"):
+    with pytest.raises(DataError, match=r"en-000000: the tokenizer makes no token of word 1 \(''\)"):
         build(sentence(["old", ""]), PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocabulary, []))))
 
 
@@ -231,7 +231,7 @@ def test_all_that_is_wrong_with_sentences_is_named_at_once(wordpiece):
         build([], wordpiece)
 
 
-@pytest.mark.parametrize(("max_length", "problem"), [(129, "reads at most 128"), (2, "special tokens alone are 2")])
+@pytest.mark.parametrize(("max_length", "problem"), [(129, "reads at most 128"), (2, "special tokens need 2")])
 def test_a_window_of_impossible_length_is_refused(wordpiece, max_length, problem):
     with pytest.raises(DataError, match=f"max_length: got {max_length}; the .*{problem}"):
         build(sentence("a"), wordpiece, max_length=max_length)
