@@ -3,9 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# pip would compile all of it on one processor; what workers import is compiled below, the rest at its first use.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: install demo test lint docs benchmark chaos clean
+# What DeepSpeed builds at its first use is built once for all tests.
+export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/$(VENV)/torch_extensions
+# Every process of a cluster would compile raykd for itself.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: install demo test test-cluster lint docs benchmark chaos clean
 
 install: $(INSTALLED)
 
@@ -13,8 +20,8 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch setuptools wheel ninja
-	DS_BUILD_OPS=0 $(PIP) --no-build-isolation deepspeed
-	$(PIP) --no-build-isolation --editable '.[test]'
+	DS_BUILD_OPS=0 $(PIP) --no-build-isolation --editable '.[test]'
+	$(BIN)/python -c 'import raykd.cli, raykd.sweep.trial'
 	touch $@
 
 demo: $(INSTALLED)
@@ -23,7 +30,10 @@ demo: $(INSTALLED)
 	$(BIN)/raykd sweep sweeps/quickstart-parallel.yaml
 
 test: lint
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m 'not benchmark and not chaos'
+	$(PYTEST) -m 'not cluster and not benchmark and not chaos' --numprocesses 2 --dist loadfile --durations 10
+
+test-cluster: $(INSTALLED)
+	$(PYTEST) -m cluster --numprocesses 2 --dist loadgroup --durations 10
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check raykd tests
@@ -33,10 +43,10 @@ docs: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python tests/support/reference_pages.py
 
 benchmark: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+	$(PYTEST) -m benchmark -s tests/benchmarks
 
 chaos: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m chaos -s tests/cluster/test_chaos.py
+	$(PYTEST) -m chaos -s tests/cluster/test_chaos.py
 
 clean:
 	rm -rf $(VENV) build raykd.egg-info .pytest_cache .ruff_cache

@@ -5,7 +5,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["PointResult", "Predictor", "Progress", "RaykdError", "Results", "load", "run_sweep"]
+__all__ = ["FinishedPoint", "Predictor", "Progress", "RaykdError", "Results", "load", "run_sweep"]
 
 _ELSEWHERE = {"Predictor": "raykd.predict", "Progress": "raykd.sweep", "RaykdError": "raykd.errors"}
 """Name -> where it lives, if that is not `raykd.api`."""

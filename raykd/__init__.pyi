@@ -1,4 +1,4 @@
-from raykd.api import PointResult as PointResult
+from raykd.api import FinishedPoint as FinishedPoint
 from raykd.api import Results as Results
 from raykd.api import load as load
 from raykd.api import run_sweep as run_sweep

@@ -7,32 +7,42 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raykd.errors import ArtifactError, ConfigError, TrainingError
+from raykd.errors import ArtifactError, TrainingError
 from raykd.plan.file import load_sweep, sweep_of
 from raykd.plan.sweep import SweepConfig
 from raykd.results.artifacts import Store
-from raykd.results.records import BaseRecord, PointRecord, SweepRecords, read_records
+from raykd.results.epochs import EpochReport
+from raykd.results.find import Named, best_point, find_point
+from raykd.results.journal import Journal
+from raykd.results.points import PointResult
+from raykd.results.records import PointRecord, SweepRecords, read_records
+from raykd.results.settings import Settings
+from raykd.results.sweep import SweepDescription
 from raykd.storage import location
 from raykd.tasks import TASKS
+from raykd.tasks.outcomes import CellOutcomes, Outcomes, Scores
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from raykd.sweep import Outcome, Progress
 
-EPOCH = ("epoch", "generation", "loss", "label", "kd", "label_weight", "kd_weight", "coefficient", "dev_score")
-EPOCH += ("examples_per_second", "tokens_per_second", "train_seconds", "elapsed_seconds")
-NO_CURVES = ("num_epochs", "teachers", "losses")
+EPOCH = tuple(name for name in EpochReport.MEASURED if name not in ("parts", "watched"))
 GENERATION = ("generation", "artifact", "dev_score", "best_artifact", "best_score")
 CELL = ("cell", "question_language", "context_language", "language")
 
 
 @dataclass(frozen=True)
-class PointResult:
-    """A finished point."""
+class FinishedPoint:
+    """A finished point, and its model.
+
+    Attributes:
+        result: what it came to.
+    """
 
     root: Path | str
     record: PointRecord
+    result: PointResult
 
     @property
     def id(self) -> str:
@@ -45,9 +55,9 @@ class PointResult:
         return self.record.label
 
     @property
-    def scores(self) -> Mapping[str, Any]:
-        """All scores, in percent; `main` names the one that points are compared by, `cells` has one entry a cell."""
-        return self.record.result["scores"]
+    def scores(self) -> Scores:
+        """All scores, in percent: `main_value` is the one that points are compared by, `values` has all by name."""
+        return self.result.scores
 
     def model_path(self) -> Path:
         """The folder of the model that the lineage delivered; of results on an object store a local copy.
@@ -55,7 +65,7 @@ class PointResult:
         Raises:
             ArtifactError: if its weights are not there any more.
         """
-        store, artifact = Store(self.root), self.record.result["artifact"]
+        store, artifact = Store(self.root), self.result.artifact
         if not store.has(artifact, strict=True):
             raise ArtifactError(
                 f"{self.label}: artifact {artifact} has no weights; lineage.keep: last keeps those that are delivered"
@@ -78,19 +88,19 @@ class Results:
     outcome: "Outcome | None" = None
 
     @property
-    def description(self) -> Mapping[str, Any]:
+    def description(self) -> SweepDescription:
         """The resolved sweep file, versions and hashes of the data."""
         return self.records.description
 
     @cached_property
     def main_score(self) -> str | None:
         """The score that points are compared by; None while nothing was scored."""
-        return self._shown["main"]
+        return self.records.main
 
     @cached_property
     def points(self) -> "DataFrame":
         """One row for each point: searched values, status, `score` (the main one), all others, cost, error."""
-        scores = list(self._shown["columns"])
+        scores = list(self.records.columns)
         columns = ["id", "method", "label", *self._keys, "status", "score", *scores]
         return _frame(
             [self._point_row(point, scores) for point in self.records.points],
@@ -102,7 +112,7 @@ class Results:
     def epochs(self) -> "DataFrame":
         """One row for each epoch: losses, weights, coefficient, dev score, speed; `parts.*` and `watched.*` by name."""
         rows = [
-            {**self._of(point), **_flat({key: report[key] for key in report if key not in NO_CURVES})}
+            {**self._of(point), **_flat(report.measurements())}
             for point in self.records.points
             for report in point.epochs
         ]
@@ -111,11 +121,12 @@ class Results:
     @cached_property
     def generations(self) -> "DataFrame":
         """One row for each generation that is done, from 1: its student and dev score."""
-        store = Store(self.records.root)
-        rows = []
-        for point in self.records.points:
-            found = store.find_json(store.point(point.id) / "generations.json") or ()
-            rows += [{**self._of(point), "generation": each["index"], **each} for each in found]
+        files = Journal.at(self.records.root).points
+        rows = [
+            {**self._of(point), "generation": each.index, **vars(each)}
+            for point in self.records.points
+            for each in files.generations(point.id)
+        ]
         return _frame(rows, ["point", "method", *self._keys, *GENERATION], only=True)
 
     @cached_property
@@ -127,19 +138,19 @@ class Results:
         rows = [
             {**self._of(point), **cell}
             for point in self.records.points
-            if point.result is not None
-            for cell in _cells(point.result["scores"], point.config)
+            if point.scores is not None
+            for cell in _cells(point.scores, point.settings)
         ]
         return _frame(rows, ["point", "method", *self._keys, *CELL])
 
     @cached_property
     def base_cells(self) -> "DataFrame":
         """The same of every generation 0, which `base` names."""
-        configs = {point.base: point.config for point in self.records.points}
+        settings = {point.description.base: point.settings for point in self.records.points}
         rows = [
             {"base": base.base, "model": base.model, **cell}
             for base in self.records.bases
-            for cell in _cells(base.scores, configs[base.base])
+            for cell in _cells(base.final, settings[base.base])
         ]
         return _frame(rows, ["base", "model", *CELL])
 
@@ -165,25 +176,22 @@ class Results:
         return _frame(rows, ["method", *keys, *scores, "num_seeds", "unfinished", "seconds"])
 
     @property
-    def best(self) -> PointResult | None:
+    def best(self) -> FinishedPoint | None:
         """The finished point with the best main score; None before there is one."""
-        done = [point for point in self.records.points if _main(point) is not None]
-        return PointResult(self.records.root, max(done, key=_main)) if done else None
+        best = best_point(self.records.points, lambda point: point.main_score)
+        return self._finished(best.id) if best is not None else None
 
-    def point(self, name: str) -> PointResult:
-        """A finished point by its id or its label.
+    def point(self, name: str) -> FinishedPoint:
+        """A finished point by its label, its id or the beginning of that, its method where one point of that is
+        finished, or `best`.
 
         Raises:
-            ConfigError: if there is none, with those that there are.
+            DataError: if there is none, or there are several.
         """
-        done = [point for point in self.records.points if point.result is not None]
-        for point in done:
-            if name in (point.id, point.label):
-                return PointResult(self.records.root, point)
-        known = ", ".join(point.label for point in done) or "none yet"
-        raise ConfigError(f"{self.records.root}: no finished point {name!r}; finished: {known}")
+        names = [Named.of(point) for point in self.records.points]
+        return self._finished(find_point(names, name, where=str(self.records.root), finished=True).id)
 
-    def outcomes(self, point: PointResult | str) -> "DataFrame":
+    def outcomes(self, point: FinishedPoint | str) -> "DataFrame":
         """One row for each example that a finished point was scored on, in the order of the data; empty where the
         folder has none.
 
@@ -191,43 +199,41 @@ class Results:
         `true_positives`, `predicted` and `gold` of an F1.
         """
         found = (self.point(point) if isinstance(point, str) else point).record.outcomes
-        counted = bool(found) and found["statistic"] == "f1"
+        counted = found is not None and found.statistic == "f1"
         names = ("true_positives", "predicted", "gold") if counted else ("value",)
         rows = [
             {"cell": cell, "item": item, **dict(zip(names, value if counted else [value], strict=True))}
-            for cell, entry in (found["cells"] if found else {}).items()
-            for item, value in zip(found["items"][entry["items"]].split(), entry["values"], strict=True)
+            for cell, entry in (found.cells if found is not None else {}).items()
+            for item, value in zip(_keys_of(found, entry), entry.values, strict=True)
         ]
         return _frame(rows, ["cell", "item", *names])
 
     @cached_property
-    def _shown(self) -> Mapping[str, Any]:
-        scored: list[PointRecord | BaseRecord] = [point for point in self.records.points if point.result is not None]
-        described = [each.result["scores"] for each in scored] + [base.scores for base in self.records.bases]
-        return described[0] if described else {"main": None, "columns": {}}
-
-    @cached_property
     def _keys(self) -> list[str]:
         """The searched keys of all points, the seed last."""
-        keys = dict.fromkeys(key for point in self.records.points for key in point.varied if key != "seed")
+        keys = dict.fromkeys(key for point in self.records.points for key in point.description.varied if key != "seed")
         return [*keys, "seed"]
 
+    def _finished(self, point_id: str) -> FinishedPoint:
+        record = next(point for point in self.records.points if point.id == point_id)
+        assert record.result is not None, f"{point_id} is not finished"
+        return FinishedPoint(self.records.root, record, record.result)
+
     def _of(self, point: PointRecord) -> dict[str, Any]:
-        varied = {key: _plain(value) for key, value in point.varied.items()}
+        varied = {key: _plain(value) for key, value in point.description.varied.items()}
         return {"point": point.id, "method": point.method, **varied}
 
     def _point_row(self, point: PointRecord, scores: Iterable[str]) -> dict[str, Any]:
-        result, state = point.result or {}, point.state
-        found = result.get("scores", {})
+        result, state = point.result, point.state
         return {
             **self._of(point),
             "id": point.id,
             "label": point.label,
             "status": state.status,
-            "score": _main(point),
-            **{score: found.get(score) for score in scores},
-            "seconds": result.get("seconds"),
-            "train_seconds": result.get("train_seconds"),
+            "score": point.main_score,
+            **{score: result.scores.values.get(score) if result else None for score in scores},
+            "seconds": result.seconds if result else None,
+            "train_seconds": result.train_seconds if result else None,
             "attempts": state.attempts,
             "error": state.error,
         }
@@ -304,16 +310,15 @@ def run_sweep(
     return Results(read_records(root), outcome)
 
 
-def _main(point: PointRecord) -> float | None:
-    scores = point.result["scores"] if point.result is not None else None
-    return scores[scores["main"]] if scores else None
+def _cells(scores: Scores, settings: Settings) -> Iterator[dict[str, Any]]:
+    cell_languages = TASKS[settings.task].info.cell_languages
+    for name, metrics in scores.cells.items():
+        languages = cell_languages(settings.evaluated_languages, name)
+        yield {**dict(zip(CELL, (name, *languages), strict=True)), **metrics}
 
 
-def _cells(scores: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    cell_languages = TASKS[config["task"]].info.cell_languages
-    for name, metrics in scores["cells"].items():
-        languages = cell_languages(config["evaluation"]["languages"], name)
-        yield dict(zip(CELL, (name, *languages), strict=True)) | metrics
+def _keys_of(outcomes: Outcomes | None, cell: CellOutcomes) -> list[str]:
+    return outcomes.items[cell.items].split() if outcomes is not None else []
 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

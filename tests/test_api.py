@@ -3,70 +3,62 @@
 import ast
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from support.tiny_sweeps import pair_point, point, sweep, tag_point
+from support.written_results import base_scores, description, report, result, scores_of
 
 import raykd
 from raykd.config.digest import dump
-from raykd.errors import ArtifactError, ConfigError
+from raykd.errors import ArtifactError, ConfigError, DataError
 from raykd.plan.file import sweep_of
+from raykd.results.artifacts import ArtifactRecord
 from raykd.results.journal import Journal
-from raykd.worker.lineage import GenerationRecord
+from raykd.results.points import GenerationRecord
+from raykd.results.sweep import SweepDescription
+from raykd.tasks.outcomes import CellOutcomes, Outcomes, Scores
 
-QA = {
-    "main": "gxlt_f1",
-    "columns": {"xlt_f1": "XLT F1", "gxlt_f1": "G-XLT F1"},
-    "xlt_f1": 70.0,
-    "cells": {"en-en": {"f1": 80.0, "num_questions": 4}, "en-zh": {"f1": 40.0, "num_questions": 4}},
-}
-REPORT = {
-    "epoch": 1,
-    "num_epochs": 2,
-    "generation": 1,
-    "loss": 0.5,
-    "label": 0.25,
-    "kd": 0.25,
-    "parts": {"word": 0.125},
-    "label_weight": 1.0,
-    "kd_weight": 1.0,
-    "coefficient": None,
-    "dev_score": 40.0,
-    "watched": {"cosine": 0.5},
-    "examples_per_second": 100.0,
-    "tokens_per_second": 1000.0,
-    "train_seconds": 2.0,
-    "elapsed_seconds": 3.0,
-    "teachers": ["base"],
-    "losses": [[0.5, 0.25, 0.25]],
-}
+CELLS = {"en-en": {"f1": 80.0, "num_questions": 4}, "en-zh": {"f1": 40.0, "num_questions": 4}}
+REPORT = report(
+    1,
+    of=2,
+    label_loss=0.25,
+    kd_loss=0.25,
+    parts={"word": 0.125},
+    dev_score=40.0,
+    watched={"cosine": 0.5},
+    teachers=("base",),
+    losses=[[0.5, 0.25, 0.25]],
+)
+
+
+def qa_scores(gxlt_f1: float, cells=None) -> Scores:
+    return scores_of({"xlt_f1": 70.0, "gxlt_f1": gxlt_f1}, cells=cells or CELLS)
 
 
 def add(journal: Journal, point_id: str, method: str, *, seed: int, config=None, **varied) -> None:
     config = (config or point()).config
-    journal.add(
-        point_id,
-        {
-            "id": point_id,
-            "method": method,
-            "label": f"{method} seed={seed}",
-            "varied": {**varied, "seed": seed},
-            "base": "base",
-            "config": dump(config),
-        },
+    journal.points.add(
+        description(
+            point_id,
+            method,
+            label=f"{method} seed={seed}",
+            varied={**varied, "seed": seed},
+            base="base",
+            config=dump(config),
+        )
     )
 
 
-def finish(journal: Journal, point_id: str, scores: dict) -> None:
-    journal.start(point_id)
-    journal.write_epoch(point_id, 1, REPORT)
-    journal.store.write_json(f"points/{point_id}/generations.json", [asdict(GenerationRecord(1, "abc", 40.0))])
-    result = {"scores": scores, "seconds": 7.0, "train_seconds": 5.0, "artifact": "abc", "generations": []}
-    journal.write_result(point_id, result)
-    journal.end(point_id, "finished")
+def finish(journal: Journal, point_id: str, scores: Scores) -> None:
+    journal.points.start(point_id)
+    journal.epochs.write(point_id, REPORT)
+    journal.points.write_generations(point_id, (GenerationRecord(1, "abc", 40.0),))
+    journal.points.write_result(result(point_id, scores, seconds=7.0, train_seconds=5.0, artifact="abc"))
+    journal.points.end(point_id, "finished")
 
 
 @pytest.fixture
@@ -76,15 +68,15 @@ def results(tmp_path) -> raykd.Results:
     key = "distillation.kd_weight"
     for number in range(4):
         add(journal, f"a{number}", "skd", seed=number, **{key: {"start": 1, "end": 0}})
-    journal.write_sweep({"name": "tiny", "points": ["a0", "a1", "a2", "a3"]})
-    finish(journal, "a0", {**QA, "gxlt_f1": 60.0})
-    finish(journal, "a1", {**QA, "gxlt_f1": 64.0})
-    journal.start("a2")
-    journal.end("a2", "failed", error="out of memory")
-    journal.start("a3")
-    journal.write_epoch("a3", 1, {**REPORT, "loss": 0.75})
-    base = {**QA, "gxlt_f1": 20.0, "cells": {"en-en": {"f1": 30.0, "num_questions": 4}}}
-    journal.store.write_json("scores/x.json", {"base": "base", "model": "builtin:tiny", "final": base})
+    journal.sweep.write(SweepDescription(name="tiny", points=("a0", "a1", "a2", "a3")))
+    finish(journal, "a0", qa_scores(60.0))
+    finish(journal, "a1", qa_scores(64.0))
+    journal.points.start("a2")
+    journal.points.end("a2", "failed", error="out of memory")
+    journal.points.start("a3")
+    journal.epochs.write("a3", replace(REPORT, loss=0.75))
+    base = qa_scores(20.0, {"en-en": {"f1": 30.0, "num_questions": 4}})
+    journal.store.write_record("scores/x.json", base_scores(base, base="base"))
     return raykd.load(tmp_path)
 
 
@@ -136,14 +128,21 @@ def test_the_leaderboard_has_mean_and_deviation_over_seeds_and_generation_0(resu
 
 
 def test_the_best_point_and_any_other_by_name(results, tmp_path):
-    assert (results.best.id, results.best.label, results.best.scores["gxlt_f1"]) == ("a1", "skd seed=1", 64.0)
+    assert (results.best.id, results.best.label, results.best.scores.main_value) == ("a1", "skd seed=1", 64.0)
     assert results.point("a0").id == results.point("skd seed=0").id == "a0"
-    with pytest.raises(ConfigError, match="no finished point 'a2'; finished: skd seed=0, skd seed=1"):
+    assert results.point("best").id == "a1"
+    with pytest.raises(
+        DataError, match=r"no point 'a2' in .* is finished \('skd seed=2' \(a2\) is failed: out of memory"
+    ):
         results.point("a2")
+    with pytest.raises(
+        DataError, match=r"2 finished points in .* go by 'skd': 'skd seed=0' \(a0\), 'skd seed=1' \(a1\)"
+    ):
+        results.point("skd")
     with pytest.raises(ArtifactError, match="skd seed=1: artifact abc has no weights"):
         results.best.model_path()
     store = Journal.at(tmp_path).store
-    with store.committing("abc", dict) as folder:
+    with store.committing("abc", lambda: ArtifactRecord(kind="generation")) as folder:
         (folder / "model.safetensors").write_bytes(b"weights")
     assert (results.best.model_path() / "model.safetensors").read_bytes() == b"weights"
     store.remove_weights("abc")
@@ -156,10 +155,11 @@ def test_outcomes_of_single_examples(results, tmp_path):
     assert results.outcomes("a0").empty
     journal = Journal.at(tmp_path)
     items = {"x": "q1 q2", "y": "s1"}
-    cells = {"en-en": {"items": "x", "values": [100.0, 50.0]}}
-    journal.write_outcomes("a0", {"statistic": "mean", "unit": "question", "cells": cells, "items": items})
-    cells = {"de": {"items": "y", "values": [[1, 2, 3]]}}
-    journal.write_outcomes("a1", {"statistic": "f1", "unit": "sentence", "cells": cells, "items": items})
+    cells = {"en-en": CellOutcomes("x", [100.0, 50.0])}
+    outcomes = Outcomes(statistic="mean", unit="question", scores={}, cells=cells, items=items)
+    journal.points.write_outcomes("a0", outcomes)
+    cells = {"de": CellOutcomes("y", [[1, 2, 3]])}
+    journal.points.write_outcomes("a1", replace(outcomes, statistic="f1", unit="sentence", cells=cells))
     again = raykd.load(tmp_path)
     assert again.outcomes("a0").to_numpy().tolist() == [["en-en", "q1", 100.0], ["en-en", "q2", 50.0]]
     assert again.outcomes(again.best).to_dict("records") == [
@@ -173,9 +173,10 @@ def test_outcomes_of_single_examples(results, tmp_path):
 def test_cells_of_the_other_tasks_are_languages(tmp_path, config, metric):
     journal = Journal.at(tmp_path)
     add(journal, "a1", "skd", seed=1, config=config)
-    journal.write_sweep({"name": "tiny", "points": ["a1"]})
-    scores = {"main": "mean", "metric": metric, "columns": {"mean": metric}, "mean": 50.0}
-    finish(journal, "a1", {**scores, "cells": {"en": {metric: 60.0}, "pt-BR": {metric: 40.0}}})
+    journal.sweep.write(SweepDescription(name="tiny", points=("a1",)))
+    cells = {"en": {metric: 60.0}, "pt-BR": {metric: 40.0}}
+    scores = {"main": "mean", "metric": metric, "cells": cells, "is_matrix": False}
+    finish(journal, "a1", scores_of({"mean": 50.0}, {"mean": metric}, **scores))
     frame = raykd.load(tmp_path).cells
     assert frame[["language", metric]].to_numpy().tolist() == [["en", 60.0], ["pt-BR", 40.0]]
     assert frame["question_language"].isna().all()
@@ -186,7 +187,7 @@ def test_frames_of_a_sweep_that_has_not_begun_are_empty_and_have_their_columns(r
     journal = Journal.at(tmp_path / "other")
     if has_points:
         add(journal, "a1", "skd", seed=1, **{"data.budget": 8})
-    journal.write_sweep({"name": "tiny", "points": ["a1"] if has_points else []})
+    journal.sweep.write(SweepDescription(name="tiny", points=("a1",) if has_points else ()))
     empty = raykd.load(tmp_path / "other")
     assert len(empty.points) == has_points
     for name in ("epochs", "cells", "generations", "base_cells"):

@@ -15,6 +15,7 @@ import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.written_results import description, report, result
 
 from raykd.config.keys import leaf_keys, with_path
 from raykd.config.point import ComputeConfig, LineageConfig
@@ -22,15 +23,18 @@ from raykd.errors import ArtifactError, ConfigError, RaykdError
 from raykd.plan.file import load_sweep
 from raykd.plan.sweep import SearchConfig, SweepConfig
 from raykd.report.leaderboard import failures, leaderboard
-from raykd.results.artifacts import Store
+from raykd.results.artifacts import ArtifactRecord, Store
 from raykd.results.journal import Journal
+from raykd.results.points import GenerationRecord, PointDescription
+from raykd.results.records import read_records
 from raykd.results.signals import SignalStore
+from raykd.results.sweep import SweepDescription
 from raykd.tasks import TASKS
+from raykd.tasks.outcomes import CellOutcomes, Outcomes
 from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
-from raykd.worker.lineage import GenerationRecord
 from raykd.worker.loop import Begun
-from raykd.worker.resuming import load_resume_state, save_generations
+from raykd.worker.resuming import load_resume_state
 from raykd.worker.timer import no_notice
 
 SWEEPS = {path.name: path.read_text() for path in sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))}
@@ -133,49 +137,36 @@ def test_a_file_with_anything_in_it(tmp_path, raw):
     is_refused_or_read(tmp_path / "sweep.yaml", yaml.safe_dump(raw, allow_unicode=True).encode(errors="surrogatepass"))
 
 
-def described(point_id: str, seed: int) -> dict[str, Any]:
+def described(point_id: str, seed: int) -> PointDescription:
     """A point as the journal holds it."""
     varied = {"data.budget": 16, "seed": seed}
     config = {"base": {"model": "builtin:tiny"}}
-    return {
-        "id": point_id,
-        "method": "skd",
-        "label": f"skd seed={seed}",
-        "varied": varied,
-        "base": "b0",
-        "config": config,
-    }
+    return description(point_id, label=f"skd seed={seed}", varied=varied, base="b0", config=config)
 
 
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory) -> Journal:
     """A sweep of a finished point, a failed one and one that runs."""
     made = Journal.at(tmp_path_factory.mktemp("sweep"))
-    made.write_sweep({"name": "fuzz", "points": ["a1", "a2", "a3"], "data": {"train": "0" * 64}})
+    made.sweep.write(SweepDescription(name="fuzz", points=("a1", "a2", "a3"), data={"train": "0" * 64}))
     for seed, point_id in enumerate(("a1", "a2", "a3"), start=1):
-        made.add(point_id, described(point_id, seed))
-        made.start(point_id)
+        made.points.add(described(point_id, seed))
+        made.points.start(point_id)
         for epoch in (1, 2):
-            made.write_epoch(point_id, epoch, {"epoch": epoch, "loss": 0.5 / epoch, "dev_score": 20.5})
-    scores = {"main": "gxlt_f1", "columns": {"gxlt_f1": "G-XLT F1"}, "gxlt_f1": 61.5}
-    made.write_outcomes("a1", {"statistic": "mean", "cells": {"en": {"items": "0" * 16, "values": [100.0, 23.0]}}})
-    made.write_result("a1", {"scores": scores, "artifact": "f" * 16, "seconds": 12.5})
-    made.end("a1", "finished")
-    made.end("a2", "failed", error="the loss of step 3 is not a number")
+            made.epochs.write(point_id, report(epoch, loss=0.5 / epoch, dev_score=20.5))
+    cells = {"en": CellOutcomes("0" * 16, [100.0, 23.0])}
+    outcomes = Outcomes(statistic="mean", unit="question", scores={"gxlt_f1": ["en"]}, items={}, cells=cells)
+    made.points.write_outcomes("a1", outcomes)
+    made.points.write_result(result("a1", 61.5, artifact="f" * 16, seconds=12.5))
+    made.points.end("a1", "finished")
+    made.points.end("a2", "failed", error="the loss of step 3 is not a number")
     return made
 
 
 def everything(journal: Journal) -> list[Any]:
     """All that a journal says."""
-    points = [
-        [
-            *(read(name) for read in (journal.point, journal.state, journal.result, journal.outcomes)),
-            *journal.epochs(name),
-        ]
-        for name in journal.current_point_ids()
-    ]
-    board = leaderboard(journal.store.root)
-    return [journal.sweep(), points, board, failures(journal.store.root)]
+    records = read_records(journal.store.root)
+    return [records, leaderboard(journal.store.root), failures(records)]
 
 
 def damage(folder: Path, data: st.DataObject) -> tuple[Path, bytes]:
@@ -223,7 +214,7 @@ def test_a_journal_with_a_damaged_record(journal, data):
 def store(tmp_path_factory) -> Store:
     """A store with one artifact, `a0`."""
     made = Store(tmp_path_factory.mktemp("store"))
-    with made.committing("a0", lambda: {"kind": "generation", "generation": 1}) as folder:
+    with made.committing("a0", lambda: ArtifactRecord(kind="generation", generation=1)) as folder:
         (folder / "model.safetensors").write_bytes(bytes(range(256)) * 8)
         (folder / "config.json").write_text('{"hidden_size": 64}')
     return made
@@ -298,9 +289,9 @@ def begun(tmp_path_factory) -> Path:
     """The store of a point in its second generation."""
     root = tmp_path_factory.mktemp("begun")
     made = checkpoints_below(root)
-    with made.store.committing("g1", lambda: {"kind": "generation"}) as folder:
+    with made.store.committing("g1", lambda: ArtifactRecord(kind="generation")) as folder:
         (folder / "model.safetensors").write_bytes(b"weights")
-    save_generations(made.store, "a1", [GenerationRecord(1, "g1", 20.5)])
+    Journal(made.store).points.write_generations("a1", (GenerationRecord(1, "g1", 20.5),))
     for content, position in SAVED.items():
         made.save(Student(content), position)
     made.close()

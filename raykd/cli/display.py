@@ -5,11 +5,14 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from raykd.cli.text import epoch_line
 from raykd.errors import RaykdError
+
+if TYPE_CHECKING:
+    from raykd.results.epochs import EpochReport
 
 DRAW_SECONDS = 1.0
 SHARE_OF_READING = 0.1
@@ -45,7 +48,7 @@ class Lines:
         if not self.quiet:
             self.write(text)
 
-    def epoch(self, point: Any, report: Mapping[str, Any]) -> None:
+    def epoch(self, point: Any, report: "EpochReport") -> None:
         """A point did an epoch."""
         self.line(f"{point.label}: {epoch_line(report)}")
 
@@ -82,8 +85,8 @@ class Events(Lines):
     def line(self, text: str) -> None:
         self.event("line", text=text)
 
-    def epoch(self, point: Any, report: Mapping[str, Any]) -> None:
-        self.event("epoch", id=point.id, label=point.label, report=report)
+    def epoch(self, point: Any, report: "EpochReport") -> None:
+        self.event("epoch", id=point.id, label=point.label, report=report.metrics())
 
     def waiting(self, reasons: Sequence[str]) -> None:
         self.event("waiting", reasons=list(reasons))
@@ -92,7 +95,7 @@ class Events(Lines):
         self.event("ended", id=point.id, label=point.label, status=status, detail=detail)
 
 
-class Picture(Lines):
+class LiveView(Lines):
     """Lines that scroll above a picture of how the sweep stands, drawn from what its folder tells."""
 
     def __init__(self, root: Any, *, brief: bool) -> None:
@@ -113,7 +116,7 @@ class Picture(Lines):
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self._draw, name="picture", daemon=True)
 
-    def __enter__(self) -> "Picture":
+    def __enter__(self) -> "LiveView":
         self.live.start()
         self.thread.start()
         return self
@@ -126,7 +129,7 @@ class Picture(Lines):
     def write(self, text: str) -> None:
         self.console.print(text, markup=False)
 
-    def epoch(self, point: Any, report: Mapping[str, Any]) -> None:
+    def epoch(self, point: Any, report: "EpochReport") -> None:
         self.line(f"{point.label}: {epoch_line(report, brief=self.brief)}")
 
     def _draw(self) -> None:
@@ -145,4 +148,4 @@ def display(root: Any, *, as_json: bool, quiet: bool, verbose: bool) -> Lines:
     """What shows a sweep to whoever started it; a context manager."""
     if as_json:
         return Events()
-    return Picture(root, brief=not verbose) if sys.stdout.isatty() and not quiet else Lines(quiet=quiet)
+    return LiveView(root, brief=not verbose) if sys.stdout.isatty() and not quiet else Lines(quiet=quiet)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.predictions:
         options.predictions.write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
     if options.json:
-        print(json.dumps(scores, indent=1))
+        print(json.dumps(asdict(scores), indent=1))
         return 0
     print(matrix(scores))
     print()
-    for name, heading in scores["columns"].items():
-        if scores[name] is not None:
-            print(f"{heading}: {scores[name]:.2f}")
+    for name, heading in scores.columns.items():
+        if (value := scores.values.get(name)) is not None:
+            print(f"{heading}: {value:.2f}")
     return 0

@@ -21,7 +21,9 @@ def add(commands: Any) -> None:
     export.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
     export.add_argument("out", metavar="OUT", type=Path, help="folder to write: not there, or empty")
     export.add_argument(
-        "--point", metavar="POINT", help="label, id or method (default: the best of those that are finished)"
+        "--point",
+        metavar="POINT",
+        help="label, id or its beginning, or method, if one point of that is finished (default: best)",
     )
     export.add_argument("--onnx", action="store_true", help="write model.onnx too, checked with onnxruntime")
     export.add_argument("--push", metavar="REPO", help="upload the folder to this repository of the Hub")
@@ -53,7 +55,7 @@ def _export(options: argparse.Namespace) -> int:
             "folder": str(done.folder),
             "point": done.point.id,
             "label": done.point.label,
-            "artifact": done.point.result["artifact"],
+            "artifact": done.artifact,
             "checks": {name: vars(check) for name, check in checks.items() if check},
             "pushed": pushed,
         }
@@ -61,7 +63,7 @@ def _export(options: argparse.Namespace) -> int:
         return 0
     if pushed:
         print(f"pushed: {pushed}")
-    if TASKS[done.point.config["task"]].load_predictor is not None:
+    if TASKS[done.point.settings.task].load_predictor is not None:
         print(f"next: raykd predict {done.folder}")
     return 0
 

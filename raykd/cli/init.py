@@ -2,11 +2,11 @@
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from raykd.errors import ConfigError
+from raykd.results.words import file_name
 
 
 def add(commands: Any) -> None:
@@ -25,7 +25,7 @@ def _init(options: argparse.Namespace) -> int:
     if options.task not in TASKS:
         raise ConfigError(f"{options.task}: no such task; choose one of {', '.join(TASKS)}")
     file = options.output or Path(f"{options.task}.yaml")
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or options.task
+    name = file_name(file.stem).lstrip("._-") or options.task
     try:
         with file.open("w" if options.force else "x", encoding="utf-8") as stream:
             stream.write(TASKS[options.task].info.starter(name=name))

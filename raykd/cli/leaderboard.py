@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from raykd.storage import location
 
 if TYPE_CHECKING:
     from raykd.report.leaderboard import Leaderboard
+    from raykd.results.records import PointRecord
 
 
 def add(commands: Any) -> None:
@@ -29,7 +31,7 @@ def add(commands: Any) -> None:
 def _leaderboard(options: argparse.Namespace) -> int:
     root = location(options.root)
     if options.json:
-        cells = {"best": _best(root)} if options.cells else {}
+        cells = {"best": _best_document(_best(root))} if options.cells else {}
         print(json.dumps({**board_document(root), **cells}, indent=1, ensure_ascii=False))
         return 0
     print_board(root, options.format)
@@ -40,9 +42,11 @@ def _leaderboard(options: argparse.Namespace) -> int:
 
 def board_document(root: Path | str) -> dict[str, Any]:
     """The leaderboard as JSON holds it, with a line for each failure."""
-    from raykd.report.leaderboard import failures, leaderboard
+    from raykd.report.leaderboard import failures, leaderboard_of
+    from raykd.results.records import read_records
 
-    return {**leaderboard(root).to_json(), "failures": failures(root)}
+    records = read_records(root, whole=False)
+    return {**leaderboard_of(records).to_json(), "failures": failures(records)}
 
 
 def print_board(root: Path | str, style: str | None = None) -> None:
@@ -51,11 +55,13 @@ def print_board(root: Path | str, style: str | None = None) -> None:
     Args:
         style: `table`, `markdown` or `csv`; by default a table on a terminal, and markdown elsewhere.
     """
-    from raykd.report.leaderboard import failures, leaderboard, render
+    from raykd.report.leaderboard import failures, leaderboard_of, render
+    from raykd.results.records import read_records
 
     style = style or ("table" if sys.stdout.isatty() else "markdown")
-    board = leaderboard(root)
-    failed = [f"failed: {line}" for line in failures(root)] if style != "csv" else []
+    records = read_records(root, whole=False)
+    board = leaderboard_of(records)
+    failed = [f"failed: {line}" for line in failures(records)] if style != "csv" else []
     if style == "table":
         _print_table(board, failed)
     else:
@@ -83,27 +89,30 @@ def _print_table(board: "Leaderboard", failed: Sequence[str]) -> None:
         console.print(line, markup=False)
 
 
-def _best(root: Path | str) -> dict[str, Any]:
-    """Id, label and scores of the finished point with the highest main score.
+def _best(root: Path | str) -> "PointRecord":
+    """The finished point with the highest main score.
 
     Raises:
         ConfigError: if no point is finished.
     """
-    from raykd.results.journal import Journal
+    from raykd.results.find import best_point
+    from raykd.results.records import read_records
 
-    journal = Journal.at(root)
-    results = {point_id: journal.result(point_id) for point_id in journal.current_point_ids()}
-    done = {point_id: result["scores"] for point_id, result in results.items() if result is not None}
-    if not done:
+    best = best_point(read_records(root, whole=False).points, lambda point: point.main_score)
+    if best is None:
         raise ConfigError(f"{root}: no point is finished yet")
-    best = max(done, key=lambda point_id: done[point_id][done[point_id]["main"]])
-    return {"id": best, "label": journal.point(best)["label"], "scores": done[best]}
+    return best
+
+
+def _best_document(best: "PointRecord") -> dict[str, Any]:
+    return {"id": best.id, "label": best.label, "scores": asdict(best.scores) if best.scores else None}
 
 
 def _print_cells(root: Path | str) -> None:
     from raykd.report.leaderboard import matrix
 
     best = _best(root)
-    metric = {"accuracy": "accuracy", "retrieval": "Top-1 retrieval"}.get(best["scores"].get("metric"), "F1")
-    print(f"\n{metric} of {best['label']} ({best['id']}):\n")
-    print(matrix(best["scores"]))
+    if best.scores is not None:
+        metric = {"f1": "F1", "retrieval": "Top-1 retrieval"}.get(best.scores.metric, best.scores.metric)
+        print(f"\n{metric} of {best.label} ({best.id}):\n")
+        print(matrix(best.scores))

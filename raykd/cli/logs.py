@@ -1,22 +1,21 @@
 """`raykd logs`: everything that was recorded of one point."""
 
 import argparse
-import difflib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from raykd.cli.text import duration, epoch_line
-from raykd.errors import ConfigError
+from raykd.cli.text import epoch_line
+from raykd.results.words import duration
 
 if TYPE_CHECKING:
     from raykd.results.journal import Journal
+    from raykd.results.points import PointResult
     from raykd.status import PointStatus, StatusReader
 
 FOLLOW_SECONDS = 1.0
-NEAREST = 5
 
 
 def add(commands: Any) -> None:
@@ -24,7 +23,10 @@ def add(commands: Any) -> None:
     logs = commands.add_parser("logs", help="show everything that was recorded of one point of a sweep")
     logs.add_argument("root", metavar="DIR", help="folder or URL of the sweep's results")
     logs.add_argument(
-        "point", metavar="POINT", help="its label as progress lines show it, its id, or the id's beginning"
+        "point",
+        metavar="POINT",
+        help="its label as progress lines show it, its id or the id's beginning, its method if one point of that is "
+        "finished, or best",
     )
     logs.add_argument("--follow", "-f", action="store_true", help="go on with what comes, until the point has ended")
     logs.add_argument("--json", action="store_true", help="print it as JSON, with --follow one object a line")
@@ -41,8 +43,8 @@ def _logs(options: argparse.Namespace) -> int:
         return 0
     say = _say_json if options.json else _say_text
     try:
-        for event, value in _events(reader, point, follow=options.follow):
-            say(event, value)
+        for event in _events(reader, point, follow=options.follow):
+            say(event)
     except KeyboardInterrupt:
         # Whoever follows ends it so; the sweep goes on.
         return 0
@@ -50,102 +52,104 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _named(points: tuple["PointStatus", ...], wanted: str, root: str) -> "PointStatus":
-    """The point of an id, a label, or a prefix of one id.
+    """The point of a name, see `find_point`.
 
     Raises:
-        ConfigError: if there is none, or several ids begin so.
+        DataError: if there is none, or there are several.
     """
-    found = [point for point in points if wanted in (point.id, point.label)]
-    found = found or [point for point in points if wanted and point.id.startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        named = ", ".join(f"{point.id} ({point.label})" for point in found[:NEAREST])
-        raise ConfigError(f"{root}: {len(found)} points begin with {wanted!r}: {named}; write more of the id")
-    names = sorted({name for point in points for name in (point.id, point.label)})
-    near = difflib.get_close_matches(wanted, names, n=NEAREST, cutoff=0.0)
-    nearest = f"nearest are {', '.join(map(repr, near))}" if near else "it has none yet"
-    raise ConfigError(f"{root}: no point {wanted!r}; {nearest}")
+    from raykd.results.find import Named, find_point
+
+    names = [
+        Named(each.id, each.label, each.method, each.state, each.error, each.state == "finished", each.score)
+        for each in points
+    ]
+    found = find_point(names, wanted, where=root)
+    return next(point for point in points if point.id == found.id)
 
 
 def _document(journal: "Journal", point: "PointStatus") -> dict[str, Any]:
     """All of a point: as it stands, its configuration, the reports of its epochs, its result."""
+    described, result = journal.points.find_description(point.id), journal.points.result(point.id)
     return {
         "status": asdict(point),
-        "point": journal.find_point(point.id),
-        "epochs": list(journal.epochs(point.id)),
-        "result": journal.result(point.id),
+        "point": described and asdict(described),
+        "epochs": [asdict(report) for report in journal.epochs.of(point.id)],
+        "result": result and asdict(result),
     }
 
 
-def _events(reader: "StatusReader", point: "PointStatus", *, follow: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
+@dataclass(frozen=True)
+class _Event:
+    """Something that is known of a point.
+
+    Attributes:
+        kind: `point`, `state`, `epoch` or `result`.
+        record: all of it; `lines` are what a reader wants of it.
+    """
+
+    kind: str
+    record: Any
+    lines: tuple[str, ...]
+
+
+def _events(reader: "StatusReader", point: "PointStatus", *, follow: bool) -> Iterator[_Event]:
     """What is known of a point, and, where it is followed, what comes: changes of its state, and epochs once each."""
     journal, shown, told = reader.journal, 0, None
-    yield "point", journal.find_point(point.id) or {"id": point.id, "label": point.label}
+    described = journal.points.find_description(point.id)
+    yield _Event("point", described or point, tuple(_point_lines(point, described.varied if described else {})))
     while True:
         status = reader.read()
         point = next((each for each in status.points if each.id == point.id), point)
         goes_on = status.run is not None and point.state in ("pending", "running", "interrupted")
         if goes_on and (point.state, point.attempts) != told:
             told = point.state, point.attempts
-            yield "state", asdict(point)
-        for number in range(shown + 1, journal.last_epoch(point.id) + 1):
+            yield _state(point)
+        for number in range(shown + 1, journal.epochs.last(point.id) + 1):
             shown = number
-            report = journal.epoch(point.id, number)
+            report = journal.epochs.find(point.id, number)
             if report is not None:
-                yield "epoch", report
+                yield _Event("epoch", report, (f"{_moment(report.written)}  {epoch_line(report)}",))
         if not (follow and goes_on):
             break
         time.sleep(FOLLOW_SECONDS)
     if not goes_on:
-        yield "state", asdict(point)
-    result = journal.result(point.id)
+        yield _state(point)
+    result = journal.points.result(point.id)
     if result is not None:
-        yield "result", result
+        yield _Event("result", result, tuple(_result_lines(result)))
 
 
-def _say_json(event: str, value: Mapping[str, Any]) -> None:
-    print(json.dumps({"event": event, **value}, ensure_ascii=False), flush=True)
+def _say_json(event: _Event) -> None:
+    print(json.dumps({"event": event.kind, **asdict(event.record)}, ensure_ascii=False), flush=True)
 
 
-def _say_text(event: str, value: Mapping[str, Any]) -> None:
-    lines = {"point": _point_lines, "state": _state_lines, "epoch": _epoch_lines, "result": _result_lines}
-    print(*lines[event](value), sep="\n", flush=True)
+def _say_text(event: _Event) -> None:
+    print(*event.lines, sep="\n", flush=True)
 
 
-def _point_lines(described: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{described['label']} ({described['id']})"
-    for key, value in described.get("varied", {}).items():
+def _point_lines(point: "PointStatus", varied: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{point.label} ({point.id})"
+    for key, value in varied.items():
         yield f"  {key}: {json.dumps(value, ensure_ascii=False)}"
 
 
-def _state_lines(state: Mapping[str, Any]) -> Iterator[str]:
-    words = [f"{state['state']}, attempt {state['attempts']}" if state["attempts"] else state["state"]]
-    if state["failures"]:
-        words.append(f"{state['failures']} failure(s)")
-    if state["started"]:
-        words.append(f"began {_moment(state['started'])}")
-    if state["started"] and state["ended"]:
-        words.append(f"ended {_moment(state['ended'])} after {duration(state['ended'] - state['started'])}")
-    yield ", ".join(words)
-    if state["error"]:
-        yield f"  {state['error']}"
+def _state(point: "PointStatus") -> _Event:
+    words = [f"{point.state}, attempt {point.attempts}" if point.attempts else point.state]
+    if point.failures:
+        words.append(f"{point.failures} failure(s)")
+    if point.started:
+        words.append(f"began {_moment(point.started)}")
+    if point.started and point.ended:
+        words.append(f"ended {_moment(point.ended)} after {duration(point.ended - point.started)}")
+    return _Event("state", point, (", ".join(words), *([f"  {point.error}"] if point.error else [])))
 
 
-def _epoch_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    when = f"{_moment(report['written'])}  " if "written" in report else ""
-    yield f"{when}{epoch_line(report)}"
-
-
-def _result_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    for record in result["generations"]:
-        dev = f", dev {record['dev_score']:.1f}" if record["dev_score"] is not None else ""
-        yield f"generation {record['index']}: artifact {record['artifact']}{dev}"
-    scores = result["scores"]
-    yield ", ".join(
-        f"{head} {scores[name]:.1f}" for name, head in scores["columns"].items() if scores[name] is not None
-    )
-    yield f"delivers artifact {result['artifact']}; {duration(result['seconds'])} on {result['num_workers']} worker(s)"
+def _result_lines(result: "PointResult") -> Iterator[str]:
+    for record in result.generations:
+        dev = f", dev {record.dev_score:.1f}" if record.dev_score is not None else ""
+        yield f"generation {record.index}: artifact {record.artifact}{dev}"
+    yield result.scores.in_words
+    yield f"delivers artifact {result.artifact}; {duration(result.seconds)} on {result.num_workers} worker(s)"
 
 
 def _moment(seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from raykd.cli.common import load
 from raykd.errors import ConfigError, DataError
+from raykd.results.words import duration
 from raykd.storage import location
 
 if TYPE_CHECKING:
@@ -106,9 +107,9 @@ def _cost_lines(found: "Preview", currency: str, *, wall_seconds: float) -> Iter
 
     def words(part: Any, money: float | None) -> str:
         paid = "" if money is None else f", {money:,.2f} {currency}"
-        return f"{_duration(part.seconds)}, {_hours(part.hours(unit))} {unit}-hours{paid}"
+        return f"{duration(part.seconds)}, {_hours(part.hours(unit))} {unit}-hours{paid}"
 
-    yield f"  time: {_duration(wall_seconds)} with {found.parallel} point(s) at a time"
+    yield f"  time: {duration(wall_seconds)} with {found.parallel} point(s) at a time"
     yield f"  work: {words(cost.total, found.money)}"
     yield f"    shared by all points: {words(cost.shared, None)}"
     for method in found.methods:
@@ -123,9 +124,3 @@ def _cost_lines(found: "Preview", currency: str, *, wall_seconds: float) -> Iter
 
 def _hours(hours: float) -> str:
     return f"{hours:.3f}" if hours < 1 else f"{hours:,.1f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from raykd.cli.common import load, place_of, silence_libraries
 from raykd.cli.display import Events, display
 from raykd.cli.leaderboard import board_document, print_board
-from raykd.cli.text import duration
 from raykd.errors import RaykdError
+from raykd.results.words import duration
 
 if TYPE_CHECKING:
     from raykd.sweep import Outcome

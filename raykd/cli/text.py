@@ -1,14 +1,11 @@
-"""Numbers, times and names as a terminal shows them."""
+"""Numbers, names and reports as a terminal shows them."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
+from raykd.results.words import duration
 
-def duration(seconds: float) -> str:
-    """Like `45 s`, `12 min` or `3.4 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+if TYPE_CHECKING:
+    from raykd.results.epochs import EpochReport
 
 
 def memory(num_bytes: int) -> str:
@@ -24,27 +21,27 @@ def shortened(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
-def epoch_line(report: Mapping[str, Any], *, brief: bool = False) -> str:
+def epoch_line(report: "EpochReport", *, brief: bool = False) -> str:
     """What an epoch's report says.
 
     Args:
         brief: what fits a terminal: loss, score and time left.
     """
-    words = [f"generation {report['generation']}, epoch {report['epoch']}/{report['num_epochs']}"]
-    loss, dev = f"loss {report['loss']:.3f}", report["dev_score"]
+    said = [f"generation {report.generation}, epoch {report.epoch}/{report.num_epochs}"]
+    loss = f"loss {report.loss:.3f}"
     if not brief:
-        parts = {"label": report["label"], "kd": report["kd"], **report["parts"]}
+        parts = {"label": report.label_loss, "kd": report.kd_loss, **report.parts}
         loss += f" ({', '.join(f'{name} {value:.3f}' for name, value in parts.items())})"
-    words.append(loss)
-    if report["coefficient"] not in (None, 1.0) and not brief:
-        words.append(f"coefficient {report['coefficient']:.2f}")
-    watched = [] if brief else [f"{name.replace('_', ' ')} {value:.2f}" for name, value in report["watched"].items()]
-    if dev is not None or watched:
-        words.append(", ".join([*([f"dev {dev:.1f}"] if dev is not None else []), *watched]))
+    said.append(loss)
+    if report.coefficient not in (None, 1.0) and not brief:
+        said.append(f"coefficient {report.coefficient:.2f}")
+    watched = [] if brief else [f"{name.replace('_', ' ')} {value:.2f}" for name, value in report.watched.items()]
+    if report.dev_score is not None or watched:
+        said.append(", ".join([*([f"dev {report.dev_score:.1f}"] if report.dev_score is not None else []), *watched]))
     if not brief:
-        words.append(f"{report['examples_per_second']:.0f} examples/s")
-        if report.get("gpu_memory_bytes"):
-            words.append(f"GPU {memory(report['gpu_memory_bytes'])}")
-        if report.get("seconds_left"):
-            words.append(f"{duration(report['seconds_left'])} left")
-    return "  ".join(words)
+        said.append(f"{report.examples_per_second:.0f} examples/s")
+        if report.gpu_memory_bytes:
+            said.append(f"GPU {memory(report.gpu_memory_bytes)}")
+        if report.seconds_left:
+            said.append(f"{duration(report.seconds_left)} left")
+    return "  ".join(said)

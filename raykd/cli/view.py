@@ -7,7 +7,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from raykd.cli.text import duration, memory, shortened
+from raykd.cli.text import memory, shortened
+from raykd.results.words import duration
 from raykd.status import OVER, PointStatus, SweepStatus
 
 COLOURS = {

@@ -222,7 +222,8 @@ def check_storage_of_nodes(storage: Storage) -> None:
 
 
 def _reading_on(node: Mapping[str, Any], storage: Storage, token: str) -> Any:
-    here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    # Ray's own types know other strategies alone.
+    here: Any = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(read_probe).remote(storage, token)
 
 

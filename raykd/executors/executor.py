@@ -3,11 +3,12 @@
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from raykd.config.identity import Identity
 from raykd.executors.capacity import WorkerResources
 from raykd.results.artifacts import Store
+from raykd.results.epochs import EpochReport
 from raykd.worker.job import PointJob
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Executor(Protocol):
         """
         ...
 
-    def reports(self, job: PointJob) -> Generator[dict[str, Any], None, None]:
+    def reports(self, job: PointJob) -> Generator[EpochReport, None, None]:
         """Run a point and record it in the journal; yields a report after every epoch.
 
         Closing the iterator stops the point early, and leaves it to the sweep to record.

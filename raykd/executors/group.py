@@ -18,13 +18,15 @@ from raykd.executors.executor import Place, open_context
 from raykd.executors.ray_internals import torch_trainer
 from raykd.executors.recording import plain_errors, recorded
 from raykd.executors.waiting import LOOK_SECONDS, ReservationWatch
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.waits import seconds
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
 
 RESIZE_SECONDS = 60.0
 """How often a group with `num_workers: [min, max]` looks whether it can have another number of workers."""
-PEER_LOST_SECONDS = 30.0
+PEER_LOST_SECONDS = seconds("RAYKD_PEER_LOST_SECONDS", 30.0)
 """Until Ray knows that a node is gone, at the latest."""
 REPORT_SECONDS = 0.2
 """How often the end of a group is looked for while no report comes."""
@@ -59,7 +61,7 @@ class GroupExecutor:
             yield from _waited_for(_begun(fit))
         yield f"generation 0 is ready ({points[0].config.base.model}), with its scores and signals"
 
-    def reports(self, job: PointJob) -> Generator[dict[str, Any], None, None]:
+    def reports(self, job: PointJob) -> Generator[EpochReport, None, None]:
         """In a worker group; the driver answers from an actor beside it, and reports come through another one."""
         with _plain_errors(), recorded(Journal(self.place.store), job), _actors(job, self.place) as (driver, queue):
             arguments = {"place": self.place, "job": job, "driver": driver, "worker": self.worker}
@@ -84,7 +86,8 @@ class GroupExecutor:
         Args:
             queue: where reports go.
         """
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        # As `ray.train` has them, with their types.
+        from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
         compute = config.compute
         scaling = ScalingConfig(
@@ -114,7 +117,7 @@ def _actors(job: PointJob, place: Place) -> Iterator[tuple[Any, Queue]]:
     """The driver of a point's lineage, and the queue through which reports come."""
     from raykd.worker.point import lineage_of
 
-    driver = ray.remote(num_cpus=0)(Driver).remote(lineage_of(job, place.store))
+    driver: Any = ray.remote(num_cpus=0)(Driver).remote(lineage_of(job, place.store))
     queue = Queue(1, actor_options={"num_cpus": 0})
     try:
         yield driver, queue
@@ -134,7 +137,7 @@ def _train_loop(arguments: Mapping[str, Any]) -> None:
     point = PointRun(context, arguments["job"], notice=notice)
     try:
         for report in point.run(lambda records: ray.get(driver.next.remote(records))):
-            ray.train.report(report)
+            ray.train.report(report.metrics())
     except RuntimeError:
         if notice.was_given:
             # A peer went, as announced. Ray has to see that before this error, or it counts a failure.
@@ -173,7 +176,7 @@ def _begun(work: Callable[[], None]) -> AsyncResult:
     return ThreadPool(1).apply_async(work)
 
 
-def _reports_of(fit: AsyncResult, queue: Queue) -> Iterator[dict[str, Any]]:
+def _reports_of(fit: AsyncResult, queue: Queue) -> Iterator[EpochReport]:
     """The reports of a group until it ends, and its error."""
     is_over = False
     while not is_over:
@@ -181,7 +184,7 @@ def _reports_of(fit: AsyncResult, queue: Queue) -> Iterator[dict[str, Any]]:
         is_over = fit.ready()
         with contextlib.suppress(Empty):
             while True:
-                yield queue.get(timeout=REPORT_SECONDS)
+                yield EpochReport.of_metrics(queue.get(timeout=REPORT_SECONDS))
     fit.get()
 
 

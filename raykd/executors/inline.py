@@ -13,7 +13,9 @@ from raykd.executors.capacity import Capacity, WorkerResources
 from raykd.executors.executor import Place, open_context
 from raykd.executors.recording import plain_errors, recorded
 from raykd.executors.waiting import STALL_SECONDS
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.results.records import read_point
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
 
@@ -64,14 +66,14 @@ class InlineExecutor:
                     raise
                 yield "the process that makes what points share was lost; trying again"
 
-    def reports(self, job: PointJob) -> Generator[dict[str, Any], None, None]:
+    def reports(self, job: PointJob) -> Generator[EpochReport, None, None]:
         """In this process; of a finished point those that it left."""
         from raykd.worker.point import PointRun, lineage_of
 
         journal = Journal(self.place.store)
-        if journal.state(job.point.id).status == "finished" and journal.result(job.point.id) is not None:
+        if read_point(journal, job.point.id).status == "finished":
             # A searcher may draw a point that is the same as an earlier one.
-            yield from journal.epochs(job.point.id)
+            yield from journal.epochs.of(job.point.id)
             return
         with recorded(journal, job):
             yield from PointRun(self.context, job).run(Driver(lineage_of(job, self.place.store)).next)

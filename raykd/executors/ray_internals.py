@@ -79,9 +79,9 @@ def torch_trainer() -> type:
     tries to end itself from a thread.
     """
     cleaner = _private("ray.train.v2._internal.callbacks.placement_group_callback").PlacementGroupCleanerCallback
-    base: type = _private("ray.train.torch").TorchTrainer
+    base: Any = _private("ray.train.torch").TorchTrainer
 
-    class Trainer(base):  # type: ignore[misc]
+    class Trainer(base):
         def _create_default_callbacks(self) -> list[Any]:
             return [each for each in super()._create_default_callbacks() if not isinstance(each, cleaner)]
 

@@ -20,7 +20,7 @@ def recorded(journal: Journal, job: PointJob) -> Iterator[None]:
     Raises:
         TrainingError: if too many processes died with the point without getting on.
     """
-    state = journal.start(job.point.id, job.run)
+    state = journal.points.start(job.point.id, job.run)
     try:
         if state.deaths >= job.max_deaths:
             raise TrainingError(f"its process died {state.deaths} times at the same place, or ran out of memory")
@@ -30,9 +30,9 @@ def recorded(journal: Journal, job: PointJob) -> Iterator[None]:
     except Exception as error:
         # A full disk takes no record either; the sweep's own process then says what happened.
         with contextlib.suppress(OSError, LeaseLostError):
-            journal.end(job.point.id, "failed", error=plain_reason(error))
+            journal.points.end(job.point.id, "failed", error=plain_reason(error))
         raise
-    journal.end(job.point.id, "finished")
+    journal.points.end(job.point.id, "finished")
 
 
 @contextlib.contextmanager
@@ -42,9 +42,10 @@ def plain_errors(*more: type[Exception]) -> Iterator[None]:
     Args:
         more: other kinds of errors that wrap what happened.
     """
+    wrapping: tuple[type[Exception], ...] = (RayError, *more)
     try:
         yield
-    except (RayError, *more) as error:
+    except wrapping as error:
         ours = error_of_raykd(error)
         if ours is not None:
             raise ours from error

@@ -19,11 +19,12 @@ from raykd.executors.ray_internals import (
     is_dead,
     reservations,
 )
+from raykd.waits import seconds
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
-STALL_SECONDS = 30.0
+STALL_SECONDS = seconds("RAYKD_STALL_SECONDS", 30.0)
 """A run that waits for what no node can hold ends after so long."""
 TELL_SECONDS = 15.0
 """What is waited for is said after so long, and again each minute."""

@@ -1,7 +1,7 @@
 """The model card of an exported point, out of its records."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from raykd.config.point import PointBase
 from raykd.export.lineage import lineage_table
 from raykd.export.method import counted, knobs, method
 from raykd.report.leaderboard import matrix
+from raykd.results.artifacts import ArtifactRecord
+from raykd.results.points import PointResult
 from raykd.results.records import PointRecord, SweepRecords
 from raykd.tasks import task_of
 from raykd.tasks.info import Words
+from raykd.tasks.outcomes import Scores
 
 _NO_SCORES = ("effective_rank",)
 """Columns of a leaderboard that say how a model is, not how good."""
@@ -28,6 +31,7 @@ class Subject:
 
     Attributes:
         record: of the artifact that the point delivered.
+        result: what the point came to.
         model: the plain model.
         usage: Python that uses it.
     """
@@ -35,7 +39,8 @@ class Subject:
     records: SweepRecords
     point: PointRecord
     config: PointBase
-    record: Mapping[str, Any]
+    record: ArtifactRecord
+    result: PointResult
     model: Any
     usage: str
     has_onnx: bool
@@ -43,7 +48,7 @@ class Subject:
     @property
     def title(self) -> str:
         """Sweep and point."""
-        return f"{self.records.description['config']['name']}: {self.point.label}"
+        return f"{self.records.description.name}: {self.point.label}"
 
     @property
     def words(self) -> Words:
@@ -51,9 +56,9 @@ class Subject:
         return task_of(self.config).info.words
 
     @property
-    def scores(self) -> Mapping[str, Any]:
+    def scores(self) -> Scores:
         """Of the point."""
-        return self.point.result["scores"]
+        return self.result.scores
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -82,10 +87,10 @@ def _front_matter(subject: Subject) -> ModelCardData:
             dataset_name=data,
             metric_type=_metric(name),
             metric_name=heading,
-            metric_value=round(scores[name], 2),
+            metric_value=round(value, 2),
         )
-        for name, heading in scores["columns"].items()
-        if scores[name] is not None and name not in _NO_SCORES
+        for name, heading in scores.columns.items()
+        if (value := scores.values.get(name)) is not None and name not in _NO_SCORES
     ]
     base = config.base.model
     return ModelCardData(
@@ -130,23 +135,22 @@ def _scores(subject: Subject) -> Iterator[str]:
     scores, first = subject.scores, _generation_zero(subject)
     heads = ["", "this model", *(["generation 0"] if first else [])]
     lines = ["## Scores", "", _row(heads), _row(["---"] * len(heads))]
-    for name, heading in scores["columns"].items():
+    for name, heading in scores.columns.items():
         sides = [scores, *([first] if first else [])]
-        lines.append(_row([heading, *(_percent(side.get(name)) for side in sides)]))
+        lines.append(_row([heading, *(_percent(side.values.get(name)) for side in sides)]))
     yield "\n".join(lines)
     evaluation = subject.config.evaluation
     sample = f"a fixed sample of {evaluation.max_items} {subject.words.scored}" if evaluation.max_items else "all"
     yield f"In percent, on {sample} of {_source(evaluation.source)}."
-    cell_languages = task_of(subject.config).info.cell_languages
-    if any(cell_languages(evaluation.languages, cell)[0] for cell in scores["cells"]):
+    if scores.is_matrix:
         yield f"F1 by languages of question and context:\n\n{matrix(scores)}"
     yield from subject.words.score_notes(subject.config, scores)
 
 
 def _data(subject: Subject) -> Iterator[str]:
-    config, data = subject.config, subject.point.result["data"]
+    config = subject.config
     yield f"Distilled on {_source(config.data.train)}, budget {config.data.budget} {subject.words.items}"
-    if digest := data.get("sha256") or subject.record.get("data"):
+    if digest := subject.result.data_sha256 or subject.record.data:
         yield f"SHA-256 of these examples: `{digest}`"
     if train := config.label_training:
         labels = f"{_source(train.source)} ({', '.join(config.labelled_languages)}), {counted(train.epochs, 'epoch')}"
@@ -157,14 +161,14 @@ def _data(subject: Subject) -> Iterator[str]:
 
 
 def _cost(subject: Subject) -> str:
-    result = subject.point.result
-    versions = subject.records.description.get("versions", {})
+    result = subject.result
+    versions = subject.records.description.versions
     used = ", ".join(f"{name} {version}" for name, version in versions.items())
-    busy = result["train_seconds"] * result["num_workers"]
+    busy = result.train_seconds * result.num_workers
     return (
-        f"{result['train_seconds']:.0f} s of training on {counted(result['num_workers'], 'worker')}, {busy:.0f} "
+        f"{result.train_seconds:.0f} s of training on {counted(result.num_workers, 'worker')}, {busy:.0f} "
         "worker-seconds; "
-        f"{result['seconds']:.0f} s with scoring and hand-offs. Generation 0 and its signals are shared with other "
+        f"{result.seconds:.0f} s with scoring and hand-offs. Generation 0 and its signals are shared with other "
         f"points of the sweep and are not counted. Versions: {used}."
     )
 
@@ -177,8 +181,9 @@ def _limits(subject: Subject) -> Iterator[str]:
         yield "It saw sentences that raykd invents, and is of no use beyond trying things out."
 
 
-def _generation_zero(subject: Subject) -> Mapping[str, Any] | None:
-    return next((base.scores for base in subject.records.bases if base.base == subject.point.base), None)
+def _generation_zero(subject: Subject) -> Scores | None:
+    base = subject.point.description.base
+    return next((each.final for each in subject.records.bases if each.base == base), None)
 
 
 def _metric(name: str) -> str:

@@ -1,45 +1,44 @@
 """Which point of a sweep is taken home."""
 
-from collections import Counter
-
 from raykd.errors import DataError
 from raykd.results.artifacts import Store
-from raykd.results.delivered import BEST, find_delivered
+from raykd.results.delivered import delivered_artifact
+from raykd.results.find import BEST, Named, find_point, states
 from raykd.results.records import PointRecord, SweepRecords
 
 
 def chosen_point(records: SweepRecords, wanted: str | None) -> PointRecord:
-    """The point to export.
+    """The point to export; it is finished, and its weights are there.
 
     Args:
-        wanted: its label, id or method; None or `best` is the one with the highest main score so far, among those
-            that are finished and whose weights are kept.
+        wanted: its name, as `find_point` takes it; None or `best` is the one with the highest main score so far, among
+            those that are finished and whose weights are kept.
 
     Raises:
         DataError: if there is none, it is not finished, or its weights are gone; the line says what to do.
     """
-    if wanted not in (None, BEST):
-        point_id, _ = find_delivered(records.root, wanted)
-        return next(point for point in records.points if point.id == point_id)
-    finished = [point for point in records.points if point.result is not None]
+    store, where = Store(records.root), str(records.root)
+    among = records.points if wanted not in (None, BEST) else _kept(records, store)
+    found = find_point([Named.of(point) for point in among], wanted or BEST, where=where, finished=True)
+    point = next(point for point in among if point.id == found.id)
+    delivered_artifact(store, point)
+    return point
+
+
+def _kept(records: SweepRecords, store: Store) -> list[PointRecord]:
+    """The finished points whose weights are there.
+
+    Raises:
+        DataError: if there are none.
+    """
+    finished = [point for point in records.points if point.status == "finished"]
     if not finished:
-        states = Counter(point.state.status for point in records.points)
-        found = ", ".join(f"{count} {status}" for status, count in states.items()) or "there are no points"
+        found = states([Named.of(point) for point in records.points]) or "there are no points"
         raise DataError(f"{records.root}: no point is finished ({found}); run the sweep, then export")
-    store = Store(records.root)
-    kept = [point for point in finished if store.has(point.result["artifact"], strict=True)]
+    kept = [point for point in finished if point.result and store.has(point.result.artifact, strict=True)]
     if not kept:
         raise DataError(
             f"{records.root}: the weights of all {len(finished)} finished point(s) were removed (lineage.keep: none); "
             "run the sweep with lineage.keep: last into another storage"
         )
-    scored = [point for point in kept if main_score(point) is not None]
-    if not scored:
-        raise DataError(f"{records.root}: no finished point has a main score; name one by its label or id")
-    return max(scored, key=main_score)
-
-
-def main_score(point: PointRecord) -> float | None:
-    """The score that decides, of a finished point."""
-    scores = point.result["scores"]
-    return scores[scores["main"]]
+    return kept

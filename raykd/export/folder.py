@@ -19,7 +19,7 @@ from raykd.export.choice import chosen_point
 from raykd.export.onnx import require_onnx, write_onnx
 from raykd.models.accelerator import settle_accelerator
 from raykd.models.qa import load_tokenizer
-from raykd.results.artifacts import Store
+from raykd.results.artifacts import ArtifactRecord, Store
 from raykd.results.records import PointRecord, SweepRecords, read_records
 from raykd.storage import give_rights_of_folder
 from raykd.tasks import point_from_record, task_of
@@ -36,12 +36,14 @@ class Exported:
     """A folder that was written.
 
     Attributes:
+        artifact: fingerprint of the model.
         check: of the reloaded folder against the model in the sweep.
         onnx: of `model.onnx` against it; None without one.
     """
 
     folder: Path
     point: PointRecord
+    artifact: str
     check: Check
     onnx: Check | None
 
@@ -67,10 +69,11 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
     settle_accelerator()
     records = read_records(root)
     point = chosen_point(records, wanted)
-    config = point_from_record(point.config, where=f"{records.root}: {point.label}")
+    config = point_from_record(point.description.config, where=f"{records.root}: {point.label}")
     store = Store(records.root)
-    record = store.verify(point.result["artifact"])
-    source = store.artifact(record["fingerprint"])
+    assert point.result is not None, f"{point.id} is not finished"
+    record = store.verify(point.result.artifact)
+    source = store.artifact(record.fingerprint)
     task = task_of(config)
     if task.load_form is None:
         raise DataError(f"{point.label}: no class of transformers can hold a model of task {task.name}")
@@ -93,22 +96,22 @@ def export_point(root: Path | str, out: Path, *, wanted: str | None = None, onnx
             what=f"{out}: the model as transformers loads it",
         )
         onnx_check = write_onnx(again, probe, folder) if onnx else None
-        (folder / ORIGIN).write_text(_origin(records, point, config), encoding="utf-8")
+        (folder / ORIGIN).write_text(_origin(records, point, config, record), encoding="utf-8")
         name, spaces = out.resolve().name, needs_spaces(tokenizer)
         code = form.usage(config, model, name=name, words_bring_spaces=spaces, options=options)
-        subject = Subject(records, point, config, record, plain, code, has_onnx=onnx)
+        subject = Subject(records, point, config, record, point.result, plain, code, has_onnx=onnx)
         (folder / "README.md").write_text(model_card(subject), encoding="utf-8")
-    return Exported(out, point, check, onnx_check)
+    return Exported(out, point, record.fingerprint, check, onnx_check)
 
 
-def _origin(records: SweepRecords, point: PointRecord, config: PointBase) -> str:
+def _origin(records: SweepRecords, point: PointRecord, config: PointBase, record: ArtifactRecord) -> str:
     """Where a model is from, and how it came about, as JSON."""
     origin = {
         "raykd": __version__,
-        "sweep": records.description["config"]["name"],
+        "sweep": records.description.name,
         "id": point.id,
         "label": point.label,
-        "artifact": point.result["artifact"],
+        "artifact": record.fingerprint,
         "point": recipe(config),
     }
     return json.dumps(origin, ensure_ascii=False, indent=1) + "\n"

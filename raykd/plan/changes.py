@@ -20,7 +20,7 @@ def refuse_changed(plan: Plan, journal: Journal) -> None:
     Raises:
         ConfigError: a line for each key that differs, with both values and how many points it concerns.
     """
-    if not journal.has_sweep():
+    if not journal.sweep.exists():
         return
     found: dict[tuple[str, str, str], int] = {}
     for before, now in _pairs(plan, journal):
@@ -41,7 +41,7 @@ def refuse_changed(plan: Plan, journal: Journal) -> None:
 def _pairs(plan: Plan, journal: Journal) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Configurations under one name that differ: as the journal has it, as the file has it."""
     if not plan.is_exact:
-        recorded = sweep_of(journal.sweep()["config"])
+        recorded = sweep_of(journal.sweep.read().config)
         searched = {*recorded.search.space, *plan.sweep.search.space}
         before = {point.method: point for point in typical_points(recorded)}
         for point in typical_points(plan.sweep):
@@ -49,12 +49,12 @@ def _pairs(plan: Plan, journal: Journal) -> Iterator[tuple[dict[str, Any], dict[
                 yield tuple(_without(each.recipe, searched) for each in (before[point.method], point))
         return
     known: dict[str, list[str]] = {}
-    for point_id in journal.point_ids():
-        known.setdefault(journal.point(point_id)["label"], []).append(point_id)
+    for point_id in journal.points.ids():
+        known.setdefault(journal.points.description(point_id).label, []).append(point_id)
     for point in plan.points:
         others = known.get(point.label, [])
         if others and point.id not in others:
-            described = journal.point(others[-1])["config"]
+            described = journal.points.description(others[-1]).config
             yield recipe(point_from_record(described, where=f"{journal.store.root}: {point.label}")), point.recipe
 
 

@@ -52,10 +52,10 @@ def measured_speed(root: Path | str) -> Speed:
         ArtifactError: if there is no sweep.
     """
     records = read_records(root)
-    found = [epoch["tokens_per_second"] for point in records.points for epoch in point.epochs]
+    found = [epoch.tokens_per_second for point in records.points for epoch in point.epochs]
     if not found:
         raise ConfigError(f"--like {root}: no point of that sweep has trained an epoch yet; give --tokens-per-second")
-    models = dict.fromkeys(point.config["base"]["model"] for point in records.points if point.epochs)
+    models = dict.fromkeys(point.settings.base_model for point in records.points if point.epochs)
     return Speed(median(found), f"the median epoch of {root}, which trains {', '.join(models)}")
 
 

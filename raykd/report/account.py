@@ -6,40 +6,42 @@ from typing import Any
 from raykd.config.yaml import as_yaml
 from raykd.errors import ConfigError
 from raykd.plan.file import sweep_of
+from raykd.report.analysis import Analysis, spoken
 from raykd.report.document import MISSING, Block, Code, Figure, Section, Table, Text
 from raykd.report.figures import Curve, curves
 from raykd.report.numbers import counted, duration, moment, number
-from raykd.report.results import Configuration, Results, mean_of
+from raykd.results.configurations import Configuration, mean_of
 from raykd.results.records import PointRecord
+from raykd.results.sweep import Commit, Hardware
 
 
-def cost_section(results: Results) -> Section | None:
+def cost_section(analysis: Analysis) -> Section | None:
     """Time and speed of every configuration; None where nothing was trained."""
-    ran = [each for each in results.configurations if each.finished]
+    ran = [each for each in analysis.configurations if each.finished]
     if not ran:
         return None
-    unit, total = device_of(results), device_seconds(results)
+    unit, total = device_of(analysis), device_seconds(analysis)
     headings = ("configuration", "time a point", "of it training", f"{unit}-seconds a point", "examples/s", "points")
     rows = tuple(map(_cost_row, ran))
     if total is None:
         headings, rows = _without(headings, 3), tuple(_without(row, 3) for row in rows)
     num = sum(len(each.finished) for each in ran)
-    text = f"{counted(num, 'finished point')} took {duration(_seconds(results))} in all"
+    text = f"{counted(num, 'finished point')} took {duration(_seconds(analysis))} in all"
     text += f", {number(total, 0)} {unit}-seconds." if total is not None else "."
     text += " What points share (generation 0, its scores and signals) and attempts that ended early are not in it."
     blocks: list[Block] = [Text(text)]
     lines = []
-    for each in results.contenders:
-        known = [c for c in each.configurations if c.finished and c.mean(results.main) is not None]
-        seconds = [mean_of(point.result["seconds"] for point in c.finished) for c in known]
-        lines.append(Curve(each.name, each.style, seconds, [c.mean(results.main) for c in known]))
+    for each in analysis.contenders:
+        known = [c for c in each.configurations if c.finished and c.mean(analysis.main) is not None]
+        seconds = [c.mean_seconds for c in known]
+        lines.append(Curve(each.name, each.style, seconds, [c.mean(analysis.main) for c in known]))
     if sum(len(line.x) for line in lines) > 1:
         picture = curves(
             lines,
             title="Score and time",
             x_label="seconds a point",
-            y_label=f"{results.heading} (%)",
-            alt=f"{results.heading} over the time of a point, a line for each method, a mark for each budget.",
+            y_label=f"{analysis.heading} (%)",
+            alt=f"{analysis.heading} over the time of a point, a line for each method, a mark for each budget.",
             log=_spans_decades(lines),
         )
         blocks.append(Figure((picture,), "What a point's time buys: up and to the left is better."))
@@ -47,9 +49,9 @@ def cost_section(results: Results) -> Section | None:
     return Section("cost", "What it cost", "Cost", tuple(blocks))
 
 
-def trouble_section(results: Results) -> Section | None:
+def trouble_section(analysis: Analysis) -> Section | None:
     """Points that failed, with their reasons, and points that have no result; None where all are finished."""
-    points = [point for point in results.records.points if point.result is None]
+    points = [point for point in analysis.records.points if point.result is None]
     failed = [point for point in points if point.state.status == "failed"]
     others = [point for point in points if point.state.status != "failed"]
     blocks: list[Block] = []
@@ -69,19 +71,18 @@ def trouble_section(results: Results) -> Section | None:
     return Section("unfinished", title, title, tuple(blocks))
 
 
-def provenance_section(results: Results) -> Section:
+def provenance_section(analysis: Analysis) -> Section:
     """The file, the state it was in, versions, hardware and data."""
-    described = results.records.description
-    rows = [("results", str(results.records.root)), ("begun", moment(described.get("started")))]
-    rows += _source(described.get("source"))
-    rows += [(name, version) for name, version in described.get("versions", {}).items()]
-    rows += _hardware(described.get("hardware"))
-    rows += [(f"data: {name}", digest) for name, digest in _short(described.get("data", {})).items()]
+    described = analysis.records.description
+    rows = [("results", str(analysis.records.root)), ("begun", moment(described.started))]
+    rows += _source(described.source)
+    rows += [(name, version) for name, version in described.versions.items()]
+    rows += _hardware(described.hardware)
+    rows += [(f"data: {name}", digest) for name, digest in _short(described.data).items()]
     blocks: list[Block] = [Table(("what", "value"), tuple(rows), num_labels=1, prose=True)]
-    config = described.get("config")
-    if config:
-        blocks.append(Code(file_of(config), "The sweep file, without what is at its default"))
-        blocks.append(Code(as_yaml(config), "Every key of it"))
+    if described.config:
+        blocks.append(Code(file_of(described.config), "The sweep file, without what is at its default"))
+        blocks.append(Code(as_yaml(described.config), "Every key of it"))
     return Section("provenance", "What was run", "What was run", tuple(blocks))
 
 
@@ -93,45 +94,44 @@ def file_of(config: Mapping[str, Any]) -> str:
         return as_yaml(config)
 
 
-def device_of(results: Results) -> str:
+def device_of(analysis: Analysis) -> str:
     """`GPU` or `CPU`, what points were trained on."""
-    return "GPU" if any(_devices(point)[0] == "GPU" for point in results.records.points) else "CPU"
+    return "GPU" if any(map(_is_on_gpus, analysis.records.points)) else "CPU"
 
 
-def device_seconds(results: Results) -> float | None:
+def device_seconds(analysis: Analysis) -> float | None:
     """Seconds of all finished points times the devices that they held; None where that was not recorded."""
-    found = [_device_seconds(point) for point in results.records.points if point.result]
-    return sum(found) if found and None not in found else None
+    found = [_device_seconds(point) for point in analysis.records.points if point.result is not None]
+    known = [seconds for seconds in found if seconds is not None]
+    return sum(known) if known and len(known) == len(found) else None
 
 
-def _devices(point: PointRecord) -> tuple[str, float | None]:
-    """Kind and number of the devices that a point held."""
-    result = point.result or {}
-    workers = result.get("num_workers", 1)
-    if result.get("device", "cpu") != "cpu":
-        return "GPU", workers * (point.config.get("compute", {}).get("gpus_per_worker") or 1.0)
-    return "CPU", workers * result["num_threads"] if "num_threads" in result else None
+def _is_on_gpus(point: PointRecord) -> bool:
+    return point.result is not None and point.result.device != "cpu"
 
 
 def _device_seconds(point: PointRecord) -> float | None:
-    held = _devices(point)[1]
-    return None if held is None else held * point.result["seconds"]
+    """Seconds of a finished point times the GPUs, or the CPUs, that it held; None where that was not recorded."""
+    result = point.result
+    if result is None:
+        return None
+    each = point.settings.gpus_per_worker if _is_on_gpus(point) else result.num_threads
+    return None if each is None else result.seconds * result.num_workers * each
 
 
-def _seconds(results: Results) -> float:
-    return sum(point.result["seconds"] for point in results.records.points if point.result)
+def _seconds(analysis: Analysis) -> float:
+    return sum(point.result.seconds for point in analysis.records.points if point.result is not None)
 
 
 def _cost_row(each: Configuration) -> tuple[str, ...]:
-    results = [point.result for point in each.finished]
-    speed = mean_of(epoch.get("examples_per_second") for point in each.finished for epoch in point.epochs)
+    speed = mean_of(epoch.examples_per_second for point in each.finished for epoch in point.epochs)
     return (
-        each.spoken,
-        duration(mean_of(result["seconds"] for result in results)),
-        duration(mean_of(result.get("train_seconds") for result in results)),
+        spoken(each),
+        duration(each.mean_seconds),
+        duration(mean_of(point.result.train_seconds for point in each.points if point.result is not None)),
         number(mean_of(map(_device_seconds, each.finished)), 0),
         number(speed, 0),
-        str(len(results)),
+        str(len(each.finished)),
     )
 
 
@@ -148,24 +148,24 @@ def _progress(point: PointRecord) -> str:
     if not point.epochs:
         return MISSING
     last = point.epochs[-1]
-    return f"{last['epoch']} of {last['num_epochs']}"
+    return f"{last.epoch} of {last.num_epochs}"
 
 
-def _source(source: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def _source(source: Commit | None) -> list[tuple[str, str]]:
     if not source:
         return []
-    changed = ", with changes that are not committed" if source["changed"] else ""
-    return [("commit of the file's folder", source["commit"] + changed)]
+    changed = ", with changes that are not committed" if source.changed else ""
+    return [("commit of the file's folder", source.commit + changed)]
 
 
-def _hardware(hardware: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def _hardware(hardware: Hardware | None) -> list[tuple[str, str]]:
     if not hardware:
         return []
-    rows = [("processor", hardware["processor"])]
-    for node in hardware["nodes"]:
-        gpus = f", {counted(int(node['gpus']), 'GPU')}" if node["gpus"] else ""
-        kinds = f" ({', '.join(node['accelerators'])})" if node["accelerators"] else ""
-        rows.append((counted(node["count"], "node"), f"{node['cpus']:g} CPUs{gpus}{kinds}, {node['memory_gib']} GiB"))
+    rows = [("processor", hardware.processor)]
+    for node in hardware.nodes:
+        gpus = f", {counted(int(node.gpus), 'GPU')}" if node.gpus else ""
+        kinds = f" ({', '.join(node.accelerators)})" if node.accelerators else ""
+        rows.append((counted(node.count, "node"), f"{node.cpus:g} CPUs{gpus}{kinds}, {node.memory_gib} GiB"))
     return rows
 
 

@@ -1,7 +1,6 @@
 """Which differences between configurations of a sweep are more than chance."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -11,7 +10,9 @@ from raykd.report.examples import Examples, read_examples
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import value
 from raykd.report.statistics import NUM_RESAMPLES, holm, paired_tests
+from raykd.results.configurations import Configuration, by_configuration
 from raykd.results.records import PointRecord, SweepRecords
+from raykd.tasks.outcomes import Outcomes
 
 MAX_COMPARISONS = 200
 """Above it, only those with the best configuration and with generation 0 are made."""
@@ -58,22 +59,24 @@ def side_name(method: str, varied: Mapping[str, Any], shared: Mapping[str, Any])
 
 
 @dataclass(frozen=True)
-class _Configuration:
-    """What differs in nothing but its seed.
-
-    Attributes:
-        points: seed -> point, the finished ones.
-    """
+class _Side:
+    """A configuration with its finished points by seed."""
 
     method: str
     varied: Mapping[str, Any]
     points: Mapping[Any, PointRecord]
 
-    def score(self, seeds: Sequence[Any]) -> float:
-        """The mean main score over seeds."""
-        return fmean(scores[scores["main"]] for scores in (self.points[seed].result["scores"] for seed in seeds))
+    @classmethod
+    def of(cls, configuration: Configuration) -> "_Side":
+        """That of a configuration."""
+        points = {point.description.varied.get("seed"): point for point in configuration.finished}
+        return cls(configuration.method, configuration.varied, points)
 
-    def agrees(self, other: "_Configuration") -> bool:
+    def score(self, seeds: Sequence[Any]) -> float:
+        """The mean main score over seeds, all of which have one."""
+        return fmean(value for seed in seeds if (value := self.points[seed].main_score) is not None)
+
+    def agrees(self, other: "_Side") -> bool:
         """Whether all searched values that have an influence on both are the same."""
         return all(self.varied[key] == other.varied[key] for key in self.varied.keys() & other.varied.keys())
 
@@ -112,7 +115,7 @@ def compare(
         level: of the intervals.
         num_resamples, seed: see `paired_tests`.
     """
-    configurations = _configurations(records)
+    configurations = _sides(records)
     pairs, family = _pairs(configurations)
     reader = _Reader(records)
     drafts = [_draft(first, second, reader) for first, second in pairs]
@@ -122,28 +125,14 @@ def compare(
     return [replace(each, family=f"{len(made)} comparisons: {family}") for each in [*made, *left_out]]
 
 
-def _configurations(records: SweepRecords) -> list[_Configuration]:
+def _sides(records: SweepRecords) -> list[_Side]:
     """In the order of the sweep file, where it names its points."""
-    order = {point_id: place for place, point_id in enumerate(records.description["points"])}
-    groups: dict[tuple[str, str], list[PointRecord]] = {}
-    for point in sorted(records.points, key=lambda point: order.get(point.id, 0)):
-        key = point.method, json.dumps(_without_seed(point.varied), sort_keys=True)
-        groups.setdefault(key, []).append(point)
-    return [
-        _Configuration(
-            method,
-            _without_seed(members[0].varied),
-            {point.varied.get("seed"): point for point in members if point.result is not None},
-        )
-        for (method, _), members in groups.items()
-    ]
+    order = {point_id: place for place, point_id in enumerate(records.description.points)}
+    points = sorted(records.points, key=lambda point: order.get(point.id, 0))
+    return [_Side.of(each) for each in by_configuration(points)]
 
 
-def _without_seed(varied: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in varied.items() if key != "seed"}
-
-
-def _pairs(configurations: Sequence[_Configuration]) -> tuple[list[tuple[_Configuration, _Configuration]], str]:
+def _pairs(configurations: Sequence[_Side]) -> tuple[list[tuple[_Side, _Side]], str]:
     """What is compared beside generation 0, and which comparisons these are in words."""
     pairs = [
         (one, other)
@@ -170,12 +159,12 @@ class _Reader:
 
     def of_point(self, point: PointRecord) -> Examples:
         """The examples behind a point's main score."""
-        return self._read(point.outcomes, point.result["scores"]["main"], f"point {point.id}")
+        return self._read(point.outcomes, _main(point), f"point {point.id}")
 
     def of_base(self, point: PointRecord) -> Examples:
         """The same of its generation 0, which may have been scored on others too."""
-        wanted, main = self.of_point(point), point.result["scores"]["main"]
-        recorded = [base.outcomes for base in self.bases if base.base == point.base and base.outcomes is not None]
+        wanted, main, base = self.of_point(point), _main(point), point.description.base
+        recorded = [each.outcomes for each in self.bases if each.base == base and each.outcomes is not None]
         found = [self._read(outcomes, main, GENERATION_ZERO) for outcomes in recorded]
         matching = [examples for examples in found if examples.matches(wanted)]
         if not matching:
@@ -183,7 +172,7 @@ class _Reader:
             raise _NotComparable(f"{GENERATION_ZERO} {what}")
         return matching[0]
 
-    def _read(self, outcomes: Mapping[str, Any] | None, score: str, whose: str) -> Examples:
+    def _read(self, outcomes: Outcomes | None, score: str, whose: str) -> Examples:
         if outcomes is None:
             raise _NotComparable(f"{whose} was recorded without outcomes of single examples")
         if id(outcomes) not in self.known:
@@ -191,7 +180,12 @@ class _Reader:
         return self.known[id(outcomes)]
 
 
-def _draft(one: _Configuration, other: _Configuration, reader: _Reader) -> _Draft:
+def _main(point: PointRecord) -> str:
+    assert point.scores is not None, f"{point.id} is not finished"
+    return point.scores.main
+
+
+def _draft(one: _Side, other: _Side, reader: _Reader) -> _Draft:
     shared = {key: value for key, value in one.varied.items() if key in other.varied and other.varied[key] == value}
     seeds = [seed for seed in one.points if seed in other.points]
     if seeds and other.score(seeds) > one.score(seeds):
@@ -208,7 +202,7 @@ def _draft(one: _Configuration, other: _Configuration, reader: _Reader) -> _Draf
     return _Draft(comparison, *sides)
 
 
-def _beside_generation_zero(one: _Configuration, reader: _Reader) -> _Draft:
+def _beside_generation_zero(one: _Side, reader: _Reader) -> _Draft:
     points = list(one.points.values())
     comparison = Comparison(one.method, GENERATION_ZERO, one.varied, num_seeds=len(points))
     try:

@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from raykd.report.analysis import Analysis, short_names, spoken
 from raykd.report.compare import Comparison, side_name
 from raykd.report.document import MISSING, Block, Fact, Figure, Picture, Section, Table, Text
 from raykd.report.figures import Curve, dots
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import counted, duration, interval, listed, number, probability, signed, value
-from raykd.report.results import Configuration, Results, short_names
+from raykd.results.configurations import Configuration
 
 LEVEL = 0.05
 """Below it a p-value, corrected for all comparisons, is called significant."""
@@ -17,60 +18,59 @@ MOST_ROWS, MOST_BARS = 30, 14
 MOST_PICTURES = 3
 
 
-def decision(results: Results, comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+def decision(analysis: Analysis, comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """The outcome in a few sentences, the best configuration first."""
-    if not results.finished:
-        return _nothing_yet(results)
-    best = results.finished[0]
-    found = results.interval(best)
+    if not analysis.finished:
+        return _nothing_yet(analysis)
+    best = analysis.finished[0]
+    found = analysis.interval(best)
     certain = (
         f" (95% interval over {found.num} seeds: {interval(found.low, found.high)})" if found.low is not None else ""
     )
     with_one = " with its one seed so far" if found.num == 1 else ""
-    lines = [f"{best.spoken} scores best: {results.heading} {number(found.mean)}{certain}{with_one}."]
-    lines += _against_base(results, best, comparisons)
+    lines = [f"{spoken(best)} scores best: {analysis.heading} {number(found.mean)}{certain}{with_one}."]
+    lines += _against_base(analysis, best, comparisons)
     lines += _against_rivals(best, comparisons)
-    missing = [point for point in results.records.points if point.result is None]
+    missing = [point for point in analysis.records.points if point.result is None]
     if missing:
-        num = len(results.records.points)
+        num = len(analysis.records.points)
         lines.append(f"{len(missing)} of {num} points have no result yet: what is said here may change.")
     return tuple(lines)
 
 
-def facts(results: Results, comparisons: Sequence[Comparison]) -> tuple[Fact, ...]:
+def facts(analysis: Analysis, comparisons: Sequence[Comparison]) -> tuple[Fact, ...]:
     """The numbers of the headline."""
-    points = results.records.points
+    points = analysis.records.points
     states: dict[str, int] = {}
     for point in points:
         status = "finished" if point.result is not None else point.state.status
         states[status] = states.get(status, 0) + 1
     others = ", ".join(f"{num} {status}" for status, num in sorted(states.items()) if status != "finished")
     done = Fact(f"{states.get('finished', 0)} of {len(points)}", "points finished", others)
-    if not results.finished:
+    if not analysis.finished:
         return (done,)
-    best = results.finished[0]
-    found = results.interval(best)
+    best = analysis.finished[0]
+    found = analysis.interval(best)
     note = f"95% interval {interval(found.low, found.high)}" if found.low is not None else counted(found.num, "seed")
-    shown = [Fact(number(found.mean), f"{results.heading}, {best.spoken}", note)]
-    base = results.base_of(best)
-    if base is not None and base.scores.get(results.main) is not None:
-        gain = best.mean(results.main) - base.scores[results.main]
+    shown = [Fact(number(found.mean), f"{analysis.heading}, {spoken(best)}", note)]
+    gain = _gain(analysis, best)
+    if gain is not None:
         compared = _beside_base(best, comparisons)
         shown.append(Fact(signed(gain), f"over {GENERATION_ZERO}", _verdict(compared) if compared else ""))
-    spent = sum(point.result["seconds"] for point in points if point.result)
+    spent = sum(point.result.seconds for point in points if point.result is not None)
     return (*shown, done, Fact(duration(spent), "of training and scoring", "all finished points together"))
 
 
-def significance_section(results: Results, comparisons: Sequence[Comparison]) -> Section | None:
+def significance_section(analysis: Analysis, comparisons: Sequence[Comparison]) -> Section | None:
     """All comparisons, with intervals and corrected p-values; None where there is nothing to compare."""
     if not comparisons:
         return None
     made = _in_order([each for each in comparisons if each.reason is None])
-    shown = _of_contenders(results, made) or made
+    shown = _of_contenders(analysis, made) or made
     blocks: list[Block] = [Text(_explained(made))] if made else []
     if made:
         caption = (
-            f"Difference of {results.heading} in percentage points, with its 95% bootstrap interval over examples. "
+            f"Difference of {analysis.heading} in percentage points, with its 95% bootstrap interval over examples. "
             "Right of the dashed line the first of the two is better; an interval that crosses it may be chance."
         )
         rest = () if len(shown) == len(made) else (_table(made),)
@@ -85,9 +85,9 @@ def significance_section(results: Results, comparisons: Sequence[Comparison]) ->
     return Section("significance", "Is it more than chance?", "Significance", tuple(blocks))
 
 
-def _of_contenders(results: Results, made: Sequence[Comparison]) -> list[Comparison]:
+def _of_contenders(analysis: Analysis, made: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons between what is shown elsewhere in the report: contenders, and generation 0."""
-    shown = [each for contender in results.contenders for each in contender.configurations]
+    shown = [each for contender in analysis.contenders for each in contender.configurations]
     return [
         each
         for each in made
@@ -104,20 +104,19 @@ def _explained(made: Sequence[Comparison]) -> str:
     )
 
 
-def _nothing_yet(results: Results) -> tuple[str, ...]:
-    num = len(results.records.points)
+def _nothing_yet(analysis: Analysis) -> tuple[str, ...]:
+    num = len(analysis.records.points)
     if not num:
         return ("The sweep has no point yet.", "Run `raykd sweep` with its file: the report grows with the results.")
-    failed = sum(point.state.status == "failed" for point in results.records.points)
+    failed = sum(point.state.status == "failed" for point in analysis.records.points)
     lines = [f"No point of {num} is finished yet" + (f"; {failed} failed, see below." if failed else ".")]
     return (*lines, "The same `raykd sweep` command goes on where it stopped; then write the report again.")
 
 
-def _against_base(results: Results, best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:
-    base = results.base_of(best)
-    if base is None or base.scores.get(results.main) is None:
+def _against_base(analysis: Analysis, best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:
+    gain = _gain(analysis, best)
+    if gain is None:
         return []
-    gain = best.mean(results.main) - base.scores[results.main]
     compared = _beside_base(best, comparisons)
     said = (
         f" ({_verdict(compared)}; 95% interval over examples {interval(compared.low, compared.high)})"
@@ -126,6 +125,13 @@ def _against_base(results: Results, best: Configuration, comparisons: Sequence[C
     )
     way = "above" if gain >= 0 else "below"
     return [f"That is {number(abs(gain))} percentage points {way} {GENERATION_ZERO}{said}."]
+
+
+def _gain(analysis: Analysis, best: Configuration) -> float | None:
+    """How far a configuration is above its generation 0; None where one of them was not scored."""
+    base, mean = analysis.base_of(best), best.mean(analysis.main)
+    before = base.final.values.get(analysis.main) if base is not None else None
+    return mean - before if mean is not None and before is not None else None
 
 
 def _against_rivals(best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:

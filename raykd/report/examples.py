@@ -1,6 +1,6 @@
 """The single examples behind a score, as arrays: what tests of paired differences work on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+
+from raykd.tasks.outcomes import Outcomes
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,22 +59,22 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
     )
 
 
-def read_examples(outcomes: Mapping[str, Any], score: str) -> Examples:
-    """The examples behind a score, out of a record, see `Journal.write_outcomes`.
+def read_examples(outcomes: Outcomes, score: str) -> Examples:
+    """The examples behind a score.
 
     Raises:
-        KeyError: if the record holds no such score.
+        KeyError: if the outcomes hold no such score.
     """
-    cells = tuple(outcomes["scores"][score])
-    keys = {name: keys.split() for name, keys in outcomes["items"].items()}
-    members = [keys[outcomes["cells"][cell]["items"]] for cell in cells]
+    cells = tuple(outcomes.scores[score])
+    keys = {name: keys.split() for name, keys in outcomes.items.items()}
+    members = [keys[outcomes.cells[cell].items] for cell in cells]
     items = tuple(sorted({key for each in members for key in each}))
     place = {key: row for row, key in enumerate(items)}
     counts = np.zeros((len(items), len(cells)), dtype=np.int64)
     numerators, denominators = np.zeros(counts.shape), np.zeros(counts.shape)
     for column, (cell, of_cell) in enumerate(zip(cells, members, strict=True)):
         rows = np.array([place[key] for key in of_cell], dtype=np.int64)
-        tops, bottoms = _parts(outcomes["cells"][cell]["values"], outcomes["statistic"])
+        tops, bottoms = _parts(outcomes.cells[cell].values, outcomes.statistic)
         for target, values in ((counts, np.ones(len(rows))), (numerators, tops), (denominators, bottoms)):
             target[:, column] = np.bincount(rows, weights=values, minlength=len(items))
     return Examples(cells, items, counts, numerators, denominators)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from raykd.report.analysis import BUDGET, Analysis, short_names
 from raykd.report.document import Figure, Picture, Section, Table
 from raykd.report.figures import Curve, curves
 from raykd.report.numbers import number, signed, value
-from raykd.report.results import BUDGET, Results, short_names
 
 Members = list[tuple[Mapping[str, Any], float]]
 """Searched values, the seed among them, and main score of points."""
@@ -34,15 +34,15 @@ class _Effect:
     span: float
 
 
-def knobs_section(results: Results) -> Section | None:
+def knobs_section(analysis: Analysis) -> Section | None:
     """A picture for each searched key but budget and seed; None where nothing else was searched."""
-    every = {key for each in results.configurations for key in each.varied}
+    every = {key for each in analysis.configurations for key in each.varied}
     names = short_names(sorted(every - {BUDGET}))
-    effects = [found for key, name in names.items() if (found := _effect(results, key, name))]
+    effects = [found for key, name in names.items() if (found := _effect(analysis, key, name))]
     if not effects:
         return None
     caption = (
-        f"{results.heading} by the value of one key, all keys on one scale. Lines are means over everything else that "
+        f"{analysis.heading} by the value of one key, all keys on one scale. Lines are means over everything else that "
         "was searched, taken only over settings of the rest for which every value has finished, so that values are "
         "compared like with like; single marks are points of a random search, whose other keys differ too."
     )
@@ -52,18 +52,18 @@ def knobs_section(results: Results) -> Section | None:
     limits = min(heights) - margin, max(heights) + margin
     rows = tuple((effect.name, effect.best, signed(effect.span)) for effect in effects)
     table = Table(("key", "best value", "best minus worst"), rows, "Main effects, largest over methods", num_labels=2)
-    pictures = tuple(_drawn(results, effect, limits) for effect in effects)
+    pictures = tuple(_drawn(analysis, effect, limits) for effect in effects)
     return Section("knobs", "What the knobs do", "Knobs", (Figure(pictures, caption, (table,)),))
 
 
-def _drawn(results: Results, effect: _Effect, limits: tuple[float, float]) -> Picture:
+def _drawn(analysis: Analysis, effect: _Effect, limits: tuple[float, float]) -> Picture:
     places = [x for line in effect.curves for x in line.x]
     return curves(
         effect.curves,
         title=effect.name,
         x_label=effect.name,
-        y_label=f"{results.heading} (%)",
-        alt=f"{results.heading} by {effect.name}: best at {effect.best}, {number(effect.span)} above the worst.",
+        y_label=f"{analysis.heading} (%)",
+        alt=f"{analysis.heading} by {effect.name}: best at {effect.best}, {number(effect.span)} above the worst.",
         ticks=None if effect.values is None else {place: _tick(each) for place, each in enumerate(effect.values)},
         log=effect.values is None and min(places) > 0 and max(places) / min(places) > 30,
         joined=effect.values is not None,
@@ -71,12 +71,12 @@ def _drawn(results: Results, effect: _Effect, limits: tuple[float, float]) -> Pi
     )
 
 
-def _effect(results: Results, key: str, name: str) -> _Effect | None:
-    values = _values(results, key)
+def _effect(analysis: Analysis, key: str, name: str) -> _Effect | None:
+    values = _values(analysis, key)
     if len(values) < 2:
         return None
-    by_method = _by_method(results, key)
-    styles = {method: style for style, method in enumerate(_methods(results))}
+    by_method = _by_method(analysis, key)
+    styles = {method: style for style, method in enumerate(_methods(analysis))}
     if len(values) > MOST_VALUES:
         is_number = all(isinstance(each, int | float) for each in values)
         return _of_points(by_method, styles, key, name) if is_number else None
@@ -102,26 +102,26 @@ def _of_points(by_method: Mapping[str, Members], styles: Mapping[str, int], key:
     return _Effect(name, lines, None, value(best), highest - min(score for _, score in every))
 
 
-def _methods(results: Results) -> list[str]:
+def _methods(analysis: Analysis) -> list[str]:
     """The methods in the order of the file, so that each looks as in other figures."""
-    named = results.records.description.get("config", {}).get("methods") or ()
-    return list(dict.fromkeys([*named, *(point.method for point in results.records.points)]))
+    named = analysis.records.description.settings.methods
+    return list(dict.fromkeys([*named, *(point.method for point in analysis.records.points)]))
 
 
-def _values(results: Results, key: str) -> list[Any]:
-    """The values of a key that have results: numbers by size, then everything else in the order of the points."""
-    found = {value(each.varied[key]): each.varied[key] for each in results.finished if key in each.varied}
+def _values(analysis: Analysis, key: str) -> list[Any]:
+    """The values of a key that have analysis: numbers by size, then everything else in the order of the points."""
+    found = {value(each.varied[key]): each.varied[key] for each in analysis.finished if key in each.varied}
     numbers = sorted(each for each in found.values() if isinstance(each, int | float))
     return numbers + [each for each in found.values() if not isinstance(each, int | float)]
 
 
-def _by_method(results: Results, key: str) -> dict[str, Members]:
+def _by_method(analysis: Analysis, key: str) -> dict[str, Members]:
     """Method -> searched values, the seed among them, and main score of every finished point that has the key."""
     found: dict[str, Members] = {}
-    for point in results.records.points:
-        score = point.result["scores"].get(results.main) if point.result else None
-        if score is not None and key in point.varied:
-            found.setdefault(point.method, []).append((point.varied, score))
+    for point in analysis.records.points:
+        score, varied = point.main_score, point.description.varied
+        if score is not None and key in varied:
+            found.setdefault(point.method, []).append((varied, score))
     return found
 
 

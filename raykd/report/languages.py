@@ -4,49 +4,50 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from raykd.report.analysis import Analysis, rank
 from raykd.report.document import Block, Figure, Picture, Section, Table
 from raykd.report.figures import Curve, dots, heat_map
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import number, signed
-from raykd.report.results import Configuration, Results, rank
+from raykd.results.configurations import Configuration
 
 MOST_MATRICES = 3
 
 
-def languages_section(results: Results) -> Section | None:
+def languages_section(analysis: Analysis) -> Section | None:
     """Scores by language, or by pair of languages."""
-    shown = _best_of_contenders(results)
+    shown = _best_of_contenders(analysis)
     if not shown:
         return None
-    roles = _roles(results, shown)
+    roles = _roles(analysis, shown)
     if not roles:
         return None
-    cells = {name: each.cells(results.metric) for name, _, each in shown}
+    cells = {name: each.cells() for name, _, each in shown}
     blocks: list[Block] = []
-    if results.is_matrix:
-        blocks.append(_matrices(results, cells))
-    pictures = tuple(_language_dots(results, shown, role, table) for role, table in roles.items())
-    caption = f"Means over seeds{results.at_best}"
-    caption += f"; hollow: {GENERATION_ZERO}." if results.base else "."
+    if analysis.is_matrix:
+        blocks.append(_matrices(analysis, cells))
+    pictures = tuple(_language_dots(analysis, shown, role, table) for role, table in roles.items())
+    caption = f"Means over seeds{analysis.at_best}"
+    caption += f"; hollow: {GENERATION_ZERO}." if analysis.base else "."
     numbers = tuple(_language_table(role, table) for role, table in roles.items())
     blocks.append(Figure(pictures, caption, numbers))
     return Section("languages", "Languages", "Languages", tuple(blocks))
 
 
-def _best_of_contenders(results: Results) -> list[tuple[str, int, Configuration]]:
+def _best_of_contenders(analysis: Analysis) -> list[tuple[str, int, Configuration]]:
     """Name, style and best configuration of each contender, best first."""
-    found = [(each.name, each.style, each.best(results.main)) for each in results.contenders]
-    return sorted(found, key=lambda one: -rank(one[2].mean(results.main)))
+    found = [(each.name, each.style, each.best(analysis.main)) for each in analysis.contenders]
+    return sorted(found, key=lambda one: -rank(one[2].mean(analysis.main)))
 
 
-def _matrices(results: Results, cells: Mapping[str, Mapping[str, float]]) -> Figure:
+def _matrices(analysis: Analysis, cells: Mapping[str, Mapping[str, float]]) -> Figure:
     """For the best contenders: the matrix, its difference to generation 0, and how far the best one is ahead."""
     names = list(cells)[:MOST_MATRICES]
     tables = {name: _matrix(cells[name]) for name in names}
     languages = _languages(cells[names[0]])
     base = None
-    if results.base and results.base.scores.get("cells"):
-        base = _matrix({name: cell[results.metric] for name, cell in results.base.scores["cells"].items()}, languages)
+    if analysis.base and analysis.base.final.cells:
+        base = _matrix(analysis.base.final.cell_values(), languages)
     tables = {name: _matrix(cells[name], languages) for name in names}
     every = [*tables.values(), *([] if base is None else [base])]
     gains = {} if base is None else {name: table - base for name, table in tables.items()}
@@ -62,8 +63,8 @@ def _matrices(results: Results, cells: Mapping[str, Mapping[str, float]]) -> Fig
             title = f"{names[0]} minus {name}"
             pictures.append(_heat(title, leads[name], languages, led, signed=True))
     caption = (
-        f"{results.heading.rpartition(' ')[2]} of every cell in percent, question language by context language, mean "
-        f"over seeds{results.at_best}. Bright yellow is high, dark blue low; differences are in percentage points, "
+        f"{analysis.heading.rpartition(' ')[2]} of every cell in percent, question language by context language, mean "
+        f"over seeds{analysis.at_best}. Bright yellow is high, dark blue low; differences are in percentage points, "
         "orange above and purple below nought, on one scale for all differences to generation 0 and one for all leads "
         "of the best."
     )
@@ -125,34 +126,29 @@ Role = dict[str, dict[str, float]]
 """Name of a contender, or of generation 0 -> language -> score."""
 
 
-def _roles(results: Results, shown: Sequence[tuple[str, int, Configuration]]) -> dict[str, Role]:
+def _roles(analysis: Analysis, shown: Sequence[tuple[str, int, Configuration]]) -> dict[str, Role]:
     """What a language may be -> the scores of everyone by language: trained, zero-shot, the question's or both."""
-    everyone = {name: [point.result["scores"] for point in each.finished] for name, _, each in shown}
-    if results.base:
-        everyone[GENERATION_ZERO] = [results.base.scores]
-    cells = {
-        name: _mean_cells([score.get("cells", {}) for score in scores], results.metric)
-        for name, scores in everyone.items()
-    }
-    if results.is_matrix:
+    everyone = {name: [point.scores for point in each.points if point.scores is not None] for name, _, each in shown}
+    if analysis.base:
+        everyone[GENERATION_ZERO] = [analysis.base.final]
+    cells = {name: _mean_cells([each.cells for each in scores], analysis.metric) for name, scores in everyone.items()}
+    if analysis.is_matrix:
         return {
             "Question and context in the language": {name: _side(each, 0, both=True) for name, each in cells.items()},
             "Questions in the language": {name: _side(each, 0) for name, each in cells.items()},
             "Contexts in the language": {name: _side(each, 1) for name, each in cells.items()},
         }
-    trained = shown[0][2].points[0].config.get("data", {}).get("languages", ())
+    trained = shown[0][2].points[0].settings.languages
     found = {
         "Trained languages": {name: {k: v for k, v in each.items() if k in trained} for name, each in cells.items()},
         "Zero-shot languages": {
             name: {k: v for k, v in each.items() if k not in trained} for name, each in cells.items()
         },
     }
-    probes = dict.fromkeys(
-        probe for scores in everyone.values() for score in scores for probe in score.get("probes", {})
-    )
+    probes = dict.fromkeys(probe for scores in everyone.values() for each in scores for probe in each.probes)
     for probe in probes:
         found[f"{probe} (accuracy)"] = {
-            name: _mean_cells([score.get("probes", {}).get(probe, {}) for score in scores], "accuracy")
+            name: _mean_cells([each.probes.get(probe, {}) for each in scores], "accuracy")
             for name, scores in everyone.items()
         }
     return {role: table for role, table in found.items() if any(table.values())}
@@ -174,7 +170,7 @@ def _side(cells: Mapping[str, float], side: int, *, both: bool = False) -> dict[
 
 
 def _language_dots(
-    results: Results, shown: Sequence[tuple[str, int, Configuration]], role: str, table: Role
+    analysis: Analysis, shown: Sequence[tuple[str, int, Configuration]], role: str, table: Role
 ) -> Picture:
     styles = {name: style for name, style, _ in shown} | {GENERATION_ZERO: -1}
     languages = list(dict.fromkeys(language for each in table.values() for language in each))
@@ -187,9 +183,9 @@ def _language_dots(
     word = (
         "accuracy"
         if role.endswith("(accuracy)")
-        else results.metric.upper()
-        if len(results.metric) < 3
-        else results.metric
+        else analysis.metric.upper()
+        if len(analysis.metric) < 3
+        else analysis.metric
     )
     return dots(languages, series, title=role, x_label=f"{word} (%)", alt=f"{role}: {best} reaches {said}.")
 

@@ -4,14 +4,15 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from raykd.errors import ArtifactError
-from raykd.results.artifacts import Store
-from raykd.results.journal import Journal
+from raykd.results.configurations import Configuration, by_configuration, mean_of
+from raykd.results.records import SweepRecords, read_records
+from raykd.tasks.outcomes import Scores
 
 GENERATION_ZERO = "generation 0"
 
@@ -57,40 +58,26 @@ class Leaderboard:
 
 
 def leaderboard(root: Path | str) -> Leaderboard:
-    """Rows of a sweep's results, best mean of the main score first, configurations without a result last.
+    """The leaderboard of a place of results, see `leaderboard_of`.
 
     Raises:
         ConfigError: if the folder holds no sweep.
     """
-    journal = Journal.at(root)
-    groups: dict[tuple[str, str], list[tuple[dict, dict | None, str]]] = {}
-    bases: dict[str, str] = {}
-    for point_id in journal.current_point_ids():
-        point = journal.point(point_id)
-        bases[point["base"]] = point["config"]["base"]["model"]
-        varied = {key: value for key, value in point["varied"].items() if key != "seed"}
-        key = point["method"], json.dumps(varied, sort_keys=True)
-        groups.setdefault(key, []).append((varied, journal.result(point_id), journal.state(point_id).status))
-    first = _generation_zero(journal.store, bases)
-    scored = [result["scores"] for members in groups.values() for _, result, _ in members if result]
-    described = next(iter([*scored, *(scores for _, scores in first)]), {"main": None, "columns": {}})
-    main, columns = described["main"], described["columns"]
-    rows = [_row(method, members, columns) for (method, _), members in groups.items()]
-    rows += [
-        Row(name, {}, 1, {score: scores.get(score) for score in columns}, dict.fromkeys(columns), None, {})
-        for name, scores in first
-    ]
-    rows.sort(key=lambda row: (row.mean.get(main) is None, -(row.mean.get(main) or 0), row.method, str(row.varied)))
+    return leaderboard_of(read_records(root, whole=False))
+
+
+def leaderboard_of(records: SweepRecords) -> Leaderboard:
+    """Rows of a sweep's results, best mean of the main score first, configurations without a result last."""
+    main, columns = records.main, records.columns
+    rows = [_row(each, columns) for each in by_configuration(records.points)]
+    rows += _generation_zero(records)
+    rows.sort(key=lambda row: (_main(row, main) is None, -(_main(row, main) or 0), row.method, str(row.varied)))
     return Leaderboard(main, columns, rows)
 
 
-def failures(root: Path | str) -> list[str]:
+def failures(records: SweepRecords) -> list[str]:
     """A line for each point that failed: label and reason."""
-    journal = Journal.at(root)
-    states = [(point_id, journal.state(point_id)) for point_id in journal.current_point_ids()]
-    return [
-        f"{journal.point(point_id)['label']}: {state.error}" for point_id, state in states if state.status == "failed"
-    ]
+    return [f"{point.label}: {point.state.error}" for point in records.points if point.state.status == "failed"]
 
 
 def render(board: Leaderboard, style: str) -> str:
@@ -118,37 +105,29 @@ def _varied(board: Leaderboard) -> tuple[list[str], list[str]]:
     return keys, names
 
 
-def _row(method: str, members: Sequence[tuple[dict, dict | None, str]], scores: Iterable[str]) -> Row:
-    results = [result for _, result, _ in members if result is not None]
-    unfinished: dict[str, int] = {}
-    for _, result, status in members:
-        if result is None:
-            unfinished[status] = unfinished.get(status, 0) + 1
-    columns = {
-        score: [result["scores"][score] for result in results if result["scores"].get(score) is not None]
-        for score in scores
-    }
+def _main(row: Row, main: str | None) -> float | None:
+    return row.mean.get(main) if main else None
+
+
+def _row(configuration: Configuration, scores: Iterable[str]) -> Row:
+    values = {score: configuration.values(score) for score in scores}
     return Row(
-        method=method,
-        varied=members[0][0],
-        num_seeds=len(results),
-        mean={score: statistics.fmean(values) if values else None for score, values in columns.items()},
-        deviation={score: statistics.stdev(values) if len(values) > 1 else None for score, values in columns.items()},
-        seconds=statistics.fmean(result["seconds"] for result in results) if results else None,
-        unfinished=unfinished,
+        method=configuration.method,
+        varied=configuration.varied,
+        num_seeds=len(configuration.finished),
+        mean={score: mean_of(found) for score, found in values.items()},
+        deviation={score: statistics.stdev(found) if len(found) > 1 else None for score, found in values.items()},
+        seconds=configuration.mean_seconds,
+        unfinished=configuration.unfinished,
     )
 
 
-def _generation_zero(store: Store, bases: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
-    """What generation 0 is called, and its scores."""
-    found = []
-    for name in store.children("scores"):
-        recorded = store.read_json(f"scores/{name}")
-        if recorded["base"] not in bases:
-            continue
-        called = GENERATION_ZERO if len(bases) == 1 else f"{GENERATION_ZERO} of {bases[recorded['base']]}"
-        found.append((called, recorded["final"]))
-    return found
+def _generation_zero(records: SweepRecords) -> Iterator[Row]:
+    models = {point.description.base: point.settings.base_model for point in records.points}
+    for base in records.bases:
+        name = GENERATION_ZERO if len(models) == 1 else f"{GENERATION_ZERO} of {models[base.base]}"
+        mean = {score: base.final.values.get(score) for score in records.columns}
+        yield Row(name, {}, 1, mean, dict.fromkeys(records.columns), None, {})
 
 
 def _cells(row: Row, keys: Iterable[str], columns: Iterable[str]) -> list[str]:
@@ -192,16 +171,22 @@ def _csv(rows: Sequence[Row], keys: Sequence[str], names: Sequence[str], columns
     return text.getvalue().rstrip("\n")
 
 
-def matrix(scores: Mapping[str, Any], *, metric: str | None = None) -> str:
-    """The cells of one result as markdown: a row of languages, or question languages by context languages."""
-    if not scores["cells"]:
+def matrix(scores: Scores, *, metric: str | None = None) -> str:
+    """The cells of one result as markdown: a row of languages, or question languages by context languages.
+
+    Args:
+        metric: shown in place of the one that stands for a cell.
+
+    Raises:
+        ArtifactError: if there are none.
+    """
+    if not scores.cells:
         raise ArtifactError("the result holds no cells")
-    metric = metric or scores.get("metric", "f1")
-    # A language such as pt-BR is no pair of languages: scores by language name their metric.
-    if "metric" in scores or not any("-" in name for name in scores["cells"]):
-        names, values = list(scores["cells"]), [f"{cell[metric]:.1f}" for cell in scores["cells"].values()]
-        return "\n".join("| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names), values))
-    cells = {tuple(name.split("-", 1)): cell[metric] for name, cell in scores["cells"].items()}
+    values = scores.cell_values(metric)
+    if not scores.is_matrix:
+        shown = [f"{value:.1f}" for value in values.values()]
+        return "\n".join("| " + " | ".join(row) + " |" for row in (list(values), ["---"] * len(values), shown))
+    cells = {tuple(name.split("-", 1)): value for name, value in values.items()}
     questions, contexts = (list(dict.fromkeys(cell[side] for cell in cells)) for side in (0, 1))
     lines = ["| question \\ context | " + " | ".join(contexts) + " |", "|---" * (len(contexts) + 1) + "|"]
     for question in questions:

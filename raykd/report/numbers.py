@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from raykd.report.document import MISSING
+from raykd.results import words
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -31,15 +32,8 @@ def probability(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds in the units that one would say them in."""
-    if seconds is None:
-        return MISSING
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+    """A time, or a dash."""
+    return MISSING if seconds is None else words.duration(seconds)
 
 
 def moment(seconds: float | None) -> str:
@@ -62,11 +56,11 @@ def _schedule(
     start: float, end: float, shape: str = "linear", until: float = 1.0, num_stairs: int | None = None
 ) -> str:
     """A schedule over progress; what is at its default goes without saying."""
-    words = [f"{start:g} to {end:g}"]
-    words += [shape] if shape != "linear" else []
-    words += [f"until {until:g}"] if until != 1 else []
-    words += [f"in {counted(num_stairs, 'stair')}"] if num_stairs else []
-    return " ".join(words)
+    said = [f"{start:g} to {end:g}"]
+    said += [shape] if shape != "linear" else []
+    said += [f"until {until:g}"] if until != 1 else []
+    said += [f"in {counted(num_stairs, 'stair')}"] if num_stairs else []
+    return " ".join(said)
 
 
 def counted(num: int, singular: str, plural: str | None = None) -> str:

@@ -1,61 +1,63 @@
 """What happened while points trained, epoch by epoch: scores of generations, coefficient, losses, signs of collapse."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from raykd.report.analysis import Analysis, Contender, rank, spoken
 from raykd.report.document import Figure, Picture, Section, Table
 from raykd.report.figures import Curve, curves
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import number, value
-from raykd.report.results import Configuration, Contender, Results, mean_of, rank
+from raykd.results.configurations import Configuration, mean_of
+from raykd.results.epochs import EpochReport
 
 MOST_PANELS = 3
 _WATCHED = {"effective_rank": "effective rank", "std": "deviation", "mean_cosine": "mean cosine"}
-Read = Callable[[Mapping[str, Any]], float | None]
+Read = Callable[[EpochReport], float | None]
 """From the report of an epoch to a number; None where it has none."""
 
 
-def training_section(results: Results) -> Section | None:
+def training_section(analysis: Analysis) -> Section | None:
     """Figures over the epochs; None where no epoch was recorded."""
-    figures = [_generations(results), _coefficient(results), _health(results), _losses(results)]
+    figures = [_generations(analysis), _coefficient(analysis), _health(analysis), _losses(analysis)]
     found = tuple(figure for figure in figures if figure is not None)
     return Section("training", "While it trained", "Training", found) if found else None
 
 
-def _generations(results: Results) -> Figure | None:
-    pictures = _by_budget(results, lambda epoch: epoch.get("dev_score"), "dev score", f"dev {results.heading} (%)")
+def _generations(analysis: Analysis) -> Figure | None:
+    pictures = _by_budget(analysis, lambda epoch: epoch.dev_score, "dev score", f"dev {analysis.heading} (%)")
     if not pictures:
         return None
     caption = (
         "Score on the small sample that is scored after every epoch, mean over seeds, band from the lowest to the "
-        f"highest{_hand_offs(results)}. The sample is smaller than what the leaderboard is scored on."
+        f"highest{_hand_offs(analysis)}. The sample is smaller than what the leaderboard is scored on."
     )
-    return Figure(pictures, caption, _generation_table(results))
+    return Figure(pictures, caption, _generation_table(analysis))
 
 
-def _coefficient(results: Results) -> Figure | None:
+def _coefficient(analysis: Analysis) -> Figure | None:
     def moves(each: Contender) -> bool:
-        found = {epoch.get("coefficient") for point in each.best(results.main).finished for epoch in point.epochs}
+        found = {epoch.coefficient for point in each.best(analysis.main).finished for epoch in point.epochs}
         return bool(found - {None, 1.0})
 
-    lines = [each for each in results.contenders if moves(each)]
-    pictures = _by_budget(results, lambda epoch: epoch.get("coefficient"), "coefficient", "mean coefficient", lines)
+    lines = [each for each in analysis.contenders if moves(each)]
+    pictures = _by_budget(analysis, lambda epoch: epoch.coefficient, "coefficient", "mean coefficient", lines)
     if not pictures:
         return None
     caption = (
         "What the KD term of an example is multiplied with, mean over the examples of an epoch: how far up the teacher "
-        f"ranks the right positions{_hand_offs(results)}."
+        f"ranks the right positions{_hand_offs(analysis)}."
     )
     return Figure(pictures, caption)
 
 
-def _health(results: Results) -> Figure | None:
-    names = [name for name in _WATCHED if any(name in epoch.get("watched", {}) for epoch in _epochs(results))]
-    if not names or not results.contenders:
+def _health(analysis: Analysis) -> Figure | None:
+    names = [name for name in _WATCHED if any(name in epoch.watched for epoch in _epochs(analysis))]
+    if not names or not analysis.contenders:
         return None
-    budget = results.budgets[-1] if results.budgets else None
+    budget = analysis.budgets[-1] if analysis.budgets else None
     found = [
-        _panel(results, results.contenders, budget, _watched(name), _WATCHED[name], _WATCHED[name]) for name in names
+        _panel(analysis, analysis.contenders, budget, _watched(name), _WATCHED[name], _WATCHED[name]) for name in names
     ]
     caption = (
         "Whether sentence vectors collapse, on the sample scored after every epoch"
@@ -66,12 +68,12 @@ def _health(results: Results) -> Figure | None:
     return Figure(tuple(picture for picture in found if picture), caption)
 
 
-def _losses(results: Results) -> Figure | None:
+def _losses(analysis: Analysis) -> Figure | None:
     """The terms of the loss of each contender at its best budget, a picture each."""
     pictures = []
-    ranked = sorted(results.contenders, key=lambda each: -rank(each.best(results.main).mean(results.main)))
+    ranked = sorted(analysis.contenders, key=lambda each: -rank(each.best(analysis.main).mean(analysis.main)))
     for each in ranked[:MOST_PANELS]:
-        best = each.best(results.main)
+        best = each.best(analysis.main)
         lines = [_curve(name, style, best, read) for style, (name, read) in enumerate(_terms(best).items())]
         drawn = [line for line in lines if line is not None]
         if drawn:
@@ -79,7 +81,7 @@ def _losses(results: Results) -> Figure | None:
             alt = f"{title}, its terms: {_ends(drawn)}"
             pictures.append(_draw(best, drawn, title=title, y_label="loss term", alt=alt))
     caption = (
-        f"Terms of the loss, mean over the steps of an epoch and over seeds{results.at_best}, before they are "
+        f"Terms of the loss, mean over the steps of an epoch and over seeds{analysis.at_best}, before they are "
         "weighted: how well labels are learnt, and how closely the teacher is followed."
     )
     return Figure(tuple(pictures), caption) if pictures else None
@@ -88,36 +90,40 @@ def _losses(results: Results) -> Figure | None:
 def _terms(configuration: Configuration) -> dict[str, Read]:
     """The label term, and the parts of the KD term, or all of it where it has none; what is always 0 is left out."""
     epochs = [epoch for point in configuration.finished for epoch in point.epochs]
-    parts = dict.fromkeys(name for epoch in epochs for name, size in epoch.get("parts", {}).items() if size)
-    terms: dict[str, Read] = {"label": lambda epoch: epoch.get("label")}
+    parts = dict.fromkeys(name for epoch in epochs for name, size in epoch.parts.items() if size)
+    terms: dict[str, Read] = {"label": lambda epoch: epoch.label_loss}
     if parts:
-        return terms | {name: lambda epoch, name=name: epoch["parts"].get(name) for name in parts}
-    return terms | ({"kd": lambda epoch: epoch.get("kd")} if any(epoch.get("kd") for epoch in epochs) else {})
+        return terms | {name: _part(name) for name in parts}
+    return terms | ({"kd": lambda epoch: epoch.kd_loss} if any(epoch.kd_loss for epoch in epochs) else {})
 
 
-def _hand_offs(results: Results) -> str:
-    return "; at dotted lines the student becomes the teacher" if results.has_hand_offs else ""
+def _part(name: str) -> Read:
+    return lambda epoch: epoch.parts.get(name)
+
+
+def _hand_offs(analysis: Analysis) -> str:
+    return "; at dotted lines the student becomes the teacher" if analysis.has_hand_offs else ""
 
 
 def _watched(name: str) -> Read:
-    return lambda epoch: epoch.get("watched", {}).get(name)
+    return lambda epoch: epoch.watched.get(name)
 
 
 def _by_budget(
-    results: Results, read: Read, what: str, y_label: str, lines: Sequence[Contender] | None = None
+    analysis: Analysis, read: Read, what: str, y_label: str, lines: Sequence[Contender] | None = None
 ) -> tuple[Picture, ...]:
     """A picture for the smallest, a middle and the largest budget, or one where there are no budgets."""
-    lines = results.contenders if lines is None else lines
-    budgets = results.budgets or [None]
+    lines = analysis.contenders if lines is None else lines
+    budgets = analysis.budgets or [None]
     if len(budgets) > MOST_PANELS:
         budgets = [budgets[0], budgets[len(budgets) // 2], budgets[-1]]
     names = [what if budget is None else f"{what}, budget {value(budget)}" for budget in budgets]
-    found = [_panel(results, lines, budget, read, name, y_label) for budget, name in zip(budgets, names, strict=True)]
+    found = [_panel(analysis, lines, budget, read, name, y_label) for budget, name in zip(budgets, names, strict=True)]
     return tuple(picture for picture in found if picture is not None)
 
 
 def _panel(
-    results: Results, lines: Sequence[Contender], budget: Any, read: Read, what: str, y_label: str
+    analysis: Analysis, lines: Sequence[Contender], budget: Any, read: Read, what: str, y_label: str
 ) -> Picture | None:
     drawn, example = [], None
     for line in lines:
@@ -134,7 +140,7 @@ def _panel(
 
 def _draw(example: Configuration, drawn: Sequence[Curve], *, title: str, y_label: str, alt: str) -> Picture:
     last = int(max(max(curve.x) for curve in drawn))
-    per_generation = example.points[0].config.get("lineage", {}).get("epochs_per_generation", 1)
+    per_generation = example.points[0].settings.epochs_per_generation
     ticks = {epoch: str(epoch) for epoch in range(1, last + 1)} if last <= 12 else None
     return curves(
         drawn,
@@ -152,7 +158,7 @@ def _curve(name: str, style: int, configuration: Configuration, read: Read) -> C
     for point in configuration.finished:
         for epoch in point.epochs:
             if (height := read(epoch)) is not None:
-                found.setdefault(epoch["epoch"], []).append(height)
+                found.setdefault(epoch.epoch, []).append(height)
     if not found:
         return None
     x = sorted(found)
@@ -168,19 +174,18 @@ def _short(found: float) -> str:
     return number(found, 1 if abs(found) >= 10 else 3)
 
 
-def _generation_table(results: Results) -> tuple[Table, ...]:
+def _generation_table(analysis: Analysis) -> tuple[Table, ...]:
     """Dev score at the end of every generation, of each contender at its best budget."""
     rows, most = [], 0
-    for each in results.contenders:
-        best = each.best(results.main)
+    for each in analysis.contenders:
+        best = each.best(analysis.main)
         found: dict[int, list[float]] = {}
-        for point in best.finished:
-            for record in point.result.get("generations", ()):
-                if record.get("dev_score") is not None:
-                    found.setdefault(record["index"], []).append(record["dev_score"])
+        for record in (each for point in best.points if point.result is not None for each in point.result.generations):
+            if record.dev_score is not None:
+                found.setdefault(record.index, []).append(record.dev_score)
         if found:
             most = max(most, *found)
-            rows.append((best.spoken, found))
+            rows.append((spoken(best), found))
     if not rows:
         return ()
     numbers = range(1, most + 1)
@@ -189,5 +194,5 @@ def _generation_table(results: Results) -> tuple[Table, ...]:
     return (Table(headings, shown, f"Dev score at each hand-off ({GENERATION_ZERO} is not scored on this sample)"),)
 
 
-def _epochs(results: Results) -> list[Mapping[str, Any]]:
-    return [epoch for point in results.records.points for epoch in point.epochs]
+def _epochs(analysis: Analysis) -> list[EpochReport]:
+    return [epoch for point in analysis.records.points for epoch in point.epochs]

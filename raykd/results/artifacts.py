@@ -8,15 +8,17 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from raykd.errors import ArtifactError
+from raykd.results.record import Record
 from raykd.storage import Name, Storage, give_rights_of_folder, hash_file
 
 log = logging.getLogger(__name__)
 
+RecordT = TypeVar("RecordT", bound=Record)
 RECORD, WEIGHTS = "record.json", ".safetensors"
 _ARTIFACTS = PurePosixPath("artifacts")
 _RECORD = re.compile(
@@ -66,6 +68,52 @@ def from_record(data: bytes, *, where: str) -> Any:
     return json.loads(found["content"].decode("utf-8", "surrogatepass"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArtifactRecord(Record, version=1):
+    """How an artifact was made, and its files. What a kind of artifact has no use for stays at its default.
+
+    Attributes:
+        kind: `base` is generation 0, `teacher` one that is not, `generation` a student, `tokenizer` the built-in one.
+        fingerprint: its name.
+        files: relative path -> SHA-256.
+        written: when, in seconds of the Unix clock.
+        place: the folder of its files inside its own, in an object store.
+        weights_removed: its files of weights are gone, on purpose.
+        config, model: what the sweep file says of a model that was given.
+        given: relative path -> SHA-256 of a folder that it was taken from.
+        train, language: how it was trained on labels, and in which language; None is all.
+        base: fingerprint of its generation 0.
+        point: all of the configuration that a student depends on.
+        generation: number of a student's generation; `epoch` of the lineage, where it is not the last one of that.
+        parents: fingerprints of the generations before; `teachers` those that taught.
+        data, windows: hashes of what it was trained on.
+        dev_score: its score on the epoch sample; None where none was taken.
+        tokenizer: hash of its tokenizer.
+    """
+
+    kind: Literal["base", "teacher", "generation", "tokenizer"]
+    fingerprint: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    written: float = 0.0
+    place: str = ""
+    weights_removed: bool = False
+    config: Mapping[str, Any] | None = None
+    model: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    train: Mapping[str, Any] | None = None
+    language: str | None = None
+    base: str | None = None
+    point: Mapping[str, Any] | None = None
+    generation: int | None = None
+    epoch: int | None = None
+    parents: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ()
+    data: str | None = None
+    windows: str | None = None
+    dev_score: float | None = None
+    tokenizer: str | None = None
+
+
 @dataclass(frozen=True)
 class Store(Storage):
     """A sweep's results on storage that every node sees."""
@@ -110,6 +158,35 @@ class Store(Storage):
         data = self.find(name)
         return None if data is None else from_record(data, where=self.describe(name))
 
+    def write_record(self, name: Name, record: Record) -> None:
+        """Write a record so that a reader sees all of it or the one before."""
+        self.write_json(name, record.to_json())
+
+    def create_record(self, name: Name, record: Record) -> None:
+        """Write a record that is not there; of several writers one succeeds.
+
+        Raises:
+            FileExistsError: if it is there.
+        """
+        self.create_json(name, record.to_json())
+
+    def read_record(self, name: Name, kind: type[RecordT]) -> RecordT:
+        """Read a record.
+
+        Raises:
+            ArtifactError: if it is missing, damaged, or not of this kind.
+        """
+        return kind.from_json(self.read_json(name), where=self.describe(name))
+
+    def find_record(self, name: Name, kind: type[RecordT]) -> RecordT | None:
+        """Read a record; None where there is none.
+
+        Raises:
+            ArtifactError: if it is damaged, or not of this kind.
+        """
+        found = self.find_json(name)
+        return None if found is None else kind.from_json(found, where=self.describe(name))
+
     def has(self, name: str, *, strict: bool = False) -> bool:
         """Whether the artifact is there with its weights: its record, written last, says so.
 
@@ -117,21 +194,36 @@ class Store(Storage):
             strict: a damaged record is an error. Otherwise the artifact counts as absent, for it can be made again.
         """
         try:
-            record = self.find_json(_record_of(name))
+            record = self.find_record(_record_of(name), ArtifactRecord)
         except ArtifactError:
             if strict:
                 raise
             log.warning("%s is damaged: the artifact counts as absent", self.describe(_record_of(name)))
             return False
-        return record is not None and not record.get("weights_removed")
+        return record is not None and not record.weights_removed
 
-    def record(self, name: str) -> dict[str, Any]:
+    def has_record(self, name: str) -> bool:
+        """Whether the artifact was ever made; its weights may have been removed since."""
+        return self.exists(_record_of(name))
+
+    def record(self, name: str) -> ArtifactRecord:
         """The record of an artifact.
 
         Raises:
             ArtifactError: if there is none.
         """
-        return self.read_json(_record_of(name))
+        return self.read_record(_record_of(name), ArtifactRecord)
+
+    def artifacts(self) -> Iterator[tuple[str, ArtifactRecord]]:
+        """Name and record of every artifact that still has its weights.
+
+        Raises:
+            ArtifactError: if a record is damaged.
+        """
+        for name in self.children(_ARTIFACTS):
+            record = self.find_record(_record_of(name), ArtifactRecord)
+            if record is not None and not record.weights_removed:
+                yield name, record
 
     def artifact(self, name: str) -> Path:
         """A local folder with the files of the artifact of this fingerprint.
@@ -145,50 +237,53 @@ class Store(Storage):
         if self.is_local:
             return self.fetch(folder)
         record = self.record(name)
-        return self.fetch(folder / record["place"], files=record["files"])
+        return self.fetch(folder / record.place, files=record.files)
 
     @contextlib.contextmanager
-    def committing(self, name: str, record: Callable[[], Mapping[str, Any]]) -> Iterator[Path]:
+    def committing(self, name: str, record: Callable[[], ArtifactRecord]) -> Iterator[Path]:
         """A temporary folder that becomes the artifact when the block ends without an error.
 
-        The record, with the hash of every file, is the last file written, so a reader sees a complete artifact or none.
-        Where another process was first with the same recipe, its artifact stays.
+        The record is the last file written, so a reader sees a complete artifact or none. Where another process was
+        first with the same recipe, its artifact stays.
+
+        Args:
+            record: called at the end: how it was made. Its name, its files and the time are added.
         """
         self.check_fence()
         with self.scratch.staging() as staging:
             yield staging
             give_rights_of_folder(staging)
-            body = {"fingerprint": name, **record(), "files": hash_folder(staging), "written": time.time()}
+            whole = replace(record(), fingerprint=name, files=hash_folder(staging), written=time.time())
             if not self.has(name):
                 self.remove(_ARTIFACTS / name if self.is_local else _record_of(name))
             with contextlib.suppress(FileExistsError):
                 if self.is_local:
-                    Store(staging).write_json(RECORD, body)
+                    Store(staging).write_record(RECORD, whole)
                     self.publish(staging, _ARTIFACTS / name)
                 else:
-                    self._commit_objects(name, staging, body)
+                    self._commit_objects(name, staging, whole)
 
-    def _commit_objects(self, name: str, staging: Path, body: Mapping[str, Any]) -> None:
+    def _commit_objects(self, name: str, staging: Path, record: ArtifactRecord) -> None:
         """Objects cannot be renamed: each writer's files have a place of their own, and the record says whose count."""
         place = uuid.uuid4().hex
         self.publish(staging, _ARTIFACTS / name / place)
-        self.create_json(_record_of(name), {**body, "place": place})
+        self.create_record(_record_of(name), replace(record, place=place))
         self.copies.keep(staging, _ARTIFACTS / name / place)
 
-    def verify(self, name: str) -> dict[str, Any]:
+    def verify(self, name: str) -> ArtifactRecord:
         """Read an artifact's record and compare every file with its hash.
 
         Raises:
             ArtifactError: if a file is missing or differs; the message names it.
         """
         record, where = self.record(name), self.describe(_ARTIFACTS / name)
-        if record.get("weights_removed"):
+        if record.weights_removed:
             raise ArtifactError(f"{where}: its weights were removed when its lineage was done (lineage.keep: last)")
-        wrong = _difference(self.artifact(name), record["files"])
+        wrong = _difference(self.artifact(name), record.files)
         if wrong and not self.is_local:
             # It may be this machine's copy alone.
             self.copies.drop(_ARTIFACTS / name)
-            wrong = _difference(self.artifact(name), record["files"])
+            wrong = _difference(self.artifact(name), record.files)
         if wrong:
             raise ArtifactError(f"{where}: {wrong}; remove the folder and run again")
         return record
@@ -196,9 +291,9 @@ class Store(Storage):
     def remove_weights(self, name: str) -> None:
         """Delete an artifact's weights and say so in its record, which stays."""
         record = self.record(name)
-        self.write_json(_record_of(name), {**record, "weights_removed": True})
-        folder = _ARTIFACTS / name / record.get("place", "")
-        for file in record["files"]:
+        self.write_record(_record_of(name), replace(record, weights_removed=True))
+        folder = _ARTIFACTS / name / record.place
+        for file in record.files:
             if file.endswith(WEIGHTS):
                 self.remove(folder / file)
 

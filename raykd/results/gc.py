@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from raykd.config.identity import Identity
-from raykd.results.artifacts import RECORD, WEIGHTS, Store, fingerprint
+from raykd.results.artifacts import WEIGHTS, ArtifactRecord, Store, fingerprint
 from raykd.results.journal import Journal
 from raykd.results.lease import Lease
+from raykd.results.points import PointResult, Status
+from raykd.results.records import read_point
+from raykd.results.signal_parts import SignalPart
 from raykd.tasks import point_from_record
 
 OVER = ("finished", "stopped")
@@ -40,10 +42,10 @@ class _Point:
 
     id: str
     label: str
-    status: str
+    status: Status
     identity: Identity
     recipe: str
-    result: Mapping[str, Any] | None
+    result: PointResult | None
 
     @property
     def keep(self) -> str:
@@ -53,7 +55,7 @@ class _Point:
     def keeps(self, artifact: str) -> bool:
         """Whether a finished point's lineage keeps these weights."""
         keep = self.keep
-        return keep == "all" or (keep == "last" and self.result is not None and artifact == self.result["artifact"])
+        return keep == "all" or (keep == "last" and self.result is not None and artifact == self.result.artifact)
 
 
 def collect(store: Store, *, delete: bool, say: Callable[[str], None] = lambda text: None) -> list[Waste]:
@@ -68,7 +70,7 @@ def collect(store: Store, *, delete: bool, say: Callable[[str], None] = lambda t
         ArtifactError: if a record is damaged.
         LeaseHeldError: if the sweep is running: what it writes would look like waste.
     """
-    Journal(store).sweep()
+    Journal(store).sweep.read()
     with Lease.take(store, say=say) as lease:
         store = lease.fenced_store()
         waste = _find(store)
@@ -82,9 +84,9 @@ def collect(store: Store, *, delete: bool, say: Callable[[str], None] = lambda t
 
 def _find(store: Store) -> list[Waste]:
     journal = Journal(store)
-    points = [_read(journal, point_id) for point_id in journal.point_ids()]
+    points = [_read(journal, point_id) for point_id in journal.points.ids()]
     sizes = {path: file.size for path, file in store.files("").items()}
-    artifacts = _artifacts(store)
+    artifacts = dict(store.artifacts())
     return [
         *_left_over(sizes),
         *_checkpoints(points, sizes),
@@ -94,18 +96,10 @@ def _find(store: Store) -> list[Waste]:
 
 
 def _read(journal: Journal, point_id: str) -> _Point:
-    described, status, result = journal.point(point_id), journal.state(point_id).status, journal.result(point_id)
+    point = read_point(journal, point_id)
     where = journal.store.describe(journal.store.point(point_id) / "point.json")
-    identity = Identity(point_from_record(described["config"], where=where))
-    # A sweep runs a finished point again whose result is gone.
-    status = "pending" if status == "finished" and result is None else status
-    return _Point(point_id, described["label"], status, identity, fingerprint(identity.recipe), result)
-
-
-def _artifacts(store: Store) -> dict[str, dict[str, Any]]:
-    """Name -> record of all that still have their weights."""
-    records = {name: store.find_json(f"artifacts/{name}/{RECORD}") for name in store.children("artifacts")}
-    return {name: record for name, record in records.items() if record and not record.get("weights_removed")}
+    identity = Identity(point_from_record(point.description.config, where=where))
+    return _Point(point_id, point.label, point.status, identity, fingerprint(identity.recipe), point.result)
 
 
 def _left_over(sizes: Mapping[str, int]) -> Iterator[Waste]:
@@ -135,7 +129,7 @@ def _checkpoints(points: Sequence[_Point], sizes: Mapping[str, int]) -> Iterator
 
 
 def _weights(
-    points: Sequence[_Point], artifacts: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]
+    points: Sequence[_Point], artifacts: Mapping[str, ArtifactRecord], sizes: Mapping[str, int]
 ) -> Iterator[Waste]:
     """Students that their lineages do not keep. Generation 0, teachers and strangers stay."""
     for name, record in artifacts.items():
@@ -145,14 +139,14 @@ def _weights(
         size = _size({path: size for path, size in sizes.items() if path.endswith(WEIGHTS)}, f"artifacts/{name}")
         point = owners[0]
         reason = f"lineage.keep: {point.keep}" if point.status == "finished" else "it was stopped early"
-        why = f"weights of generation {record['generation']} of {point.label} ({reason}); the record stays"
+        why = f"weights of generation {record.generation} of {point.label} ({reason}); the record stays"
         yield Waste(f"artifacts/{name}", why, size, artifact=name)
 
 
 def _signals(
     store: Store,
     points: Sequence[_Point],
-    artifacts: Mapping[str, Mapping[str, Any]],
+    artifacts: Mapping[str, ArtifactRecord],
     sizes: Mapping[str, int],
 ) -> Iterator[Waste]:
     """Signals of teachers that no unfinished point listens to."""
@@ -161,14 +155,14 @@ def _signals(
     heard |= {name for name, record in artifacts.items() if any(_made_by(record, point) for point in unfinished)}
     for name in store.children("signals"):
         parts = [part for part in store.children(f"signals/{name}") if part.endswith(".json")]
-        teacher = store.read_json(f"signals/{name}/{parts[0]}")["teacher"] if parts else None
+        teacher = store.read_record(f"signals/{name}/{parts[0]}", SignalPart).teacher if parts else None
         if teacher not in heard:
             why = f"signals of teacher {teacher}, which no unfinished point reads; they can be computed again"
             yield Waste(f"signals/{name}", why, _size(sizes, f"signals/{name}"))
 
 
-def _made_by(record: Mapping[str, Any], point: _Point) -> bool:
-    return record["kind"] == "generation" and fingerprint(record["point"]) == point.recipe
+def _made_by(record: ArtifactRecord, point: _Point) -> bool:
+    return record.kind == "generation" and fingerprint(record.point or {}) == point.recipe
 
 
 def _size(sizes: Mapping[str, int], name: str) -> int:

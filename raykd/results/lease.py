@@ -12,16 +12,43 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from raykd.errors import LeaseHeldError, LeaseLostError, RaykdError
 from raykd.results.artifacts import Store
+from raykd.results.record import Record
 
 BEAT_SECONDS = 5.0
 SILENCE_SECONDS = 4 * BEAT_SECONDS
 """A beat that stays the same for so long belongs to a run that is gone. Measured by watching: clocks may differ."""
 
 FOLDER = "lease"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseRecord(Record, version=1):
+    """A run that holds, or held, a sweep's folder.
+
+    Attributes:
+        host, boot, pid, process_started: its process: the machine, which start of it, and when by the kernel's clock.
+        since: when it took the lease, in seconds of the Unix clock.
+        who: the same in words.
+    """
+
+    number: int
+    host: str
+    boot: str
+    pid: int
+    process_started: str | None
+    since: float
+    who: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beat(Record, version=1):
+    """That the holder is alive: the count rises, from 0. Once it gave the lease back, `released`."""
+
+    count: int = -1
+    released: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,17 +94,20 @@ class Lease:
         """
         held = holder(store)
         if held is not None and not _is_gone(held):
-            say(f"{held['who']} held {store.root} last; waiting {SILENCE_SECONDS:g} s for a sign of life")
+            say(f"{held.who} held {store.root} last; waiting {SILENCE_SECONDS:g} s for a sign of life")
             _watch(store, held)
         number = _newest(store) + 1
-        record = {"number": number, "host": socket.gethostname(), "boot": _boot_id(), "pid": os.getpid()}
-        record |= {
-            "process_started": _started(os.getpid()),
-            "since": time.time(),
-            "who": _who(),
-        }
+        record = LeaseRecord(
+            number=number,
+            host=socket.gethostname(),
+            boot=_boot_id(),
+            pid=os.getpid(),
+            process_started=_started(os.getpid()),
+            since=time.time(),
+            who=_who(),
+        )
         try:
-            store.create_json(_record(number), record)
+            store.create_record(_record(number), record)
         except FileExistsError as error:
             raise LeaseHeldError(
                 f"{store.root}: another run was a moment faster; look at it before starting again"
@@ -97,14 +127,14 @@ class Lease:
 
     def beat(self, count: int) -> None:
         """Say that this run is alive."""
-        self.store.write_json(_beat(self.number), {"count": count})
+        self.store.write_record(_beat(self.number), Beat(count=count))
 
     def release(self) -> None:
         """Give the lease back: the next run need not wait."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join(timeout=1)
-        self.store.write_json(_beat(self.number), {"released": True})
+        self.store.write_record(_beat(self.number), Beat(released=True))
         for number in _numbers(self.store):
             if number < self.number:
                 self.store.remove(_record(number))
@@ -132,58 +162,58 @@ class Lease:
                 continue
 
 
-def holder(store: Store) -> dict[str, Any] | None:
+def holder(store: Store) -> LeaseRecord | None:
     """The record of the run that holds a sweep's folder, as far as it did not give it back; it may be dead."""
     number = _newest(store)
-    if not number or _pulse(store, number).get("released"):
+    if not number or _last_beat(store, number).released:
         return None
-    return store.read_json(_record(number))
+    return store.read_record(_record(number), LeaseRecord)
 
 
-def living(store: Store) -> dict[str, Any] | None:
+def living(store: Store) -> LeaseRecord | None:
     """The record of the run that is alive, judged at once; None where there is none. Only reads.
 
     A process of this machine is looked up. One elsewhere counts as alive for `SILENCE_SECONDS` after its last beat, by
     this machine's clock and that of the storage.
     """
     while number := _newest(store):
-        held = store.find_json(_record(number))
+        held = store.find_record(_record(number), LeaseRecord)
         if held is None:
             # The next run has cleared it away.
             continue
-        if _pulse(store, number).get("released") or _is_gone(held):
+        if _last_beat(store, number).released or _is_gone(held):
             return None
         beat = store.files(_beat(number)).get("")
-        recent = time.time() - (beat.changed if beat else held["since"]) < SILENCE_SECONDS
+        recent = time.time() - (beat.changed if beat else held.since) < SILENCE_SECONDS
         return held if recent or _is_here(held) else None
     return None
 
 
-def _is_here(held: dict[str, Any]) -> bool:
+def _is_here(held: LeaseRecord) -> bool:
     """Whether the holder is, or was, a process of this machine."""
-    return (held["host"], held["boot"]) == (socket.gethostname(), _boot_id())
+    return (held.host, held.boot) == (socket.gethostname(), _boot_id())
 
 
-def _is_gone(held: dict[str, Any]) -> bool:
+def _is_gone(held: LeaseRecord) -> bool:
     """Whether the holder was a process of this machine that is no more."""
-    return _is_here(held) and _started(held["pid"]) != held["process_started"]
+    return _is_here(held) and _started(held.pid) != held.process_started
 
 
-def _watch(store: Store, held: dict[str, Any]) -> None:
+def _watch(store: Store, held: LeaseRecord) -> None:
     """Wait until a holder was silent for long enough.
 
     Raises:
         LeaseHeldError: if it beats.
     """
-    before, ends = _pulse(store, held["number"]), time.monotonic() + SILENCE_SECONDS
+    before, ends = _last_beat(store, held.number), time.monotonic() + SILENCE_SECONDS
     while time.monotonic() < ends:
         time.sleep(BEAT_SECONDS / 5)
-        now = _pulse(store, held["number"])
-        if now.get("released"):
+        now = _last_beat(store, held.number)
+        if now.released:
             return
         if now != before:
             raise LeaseHeldError(
-                f"{store.root}: {held['who']} is running this sweep; wait until it is done, or stop it first"
+                f"{store.root}: {held.who} is running this sweep; wait until it is done, or stop it first"
             )
 
 
@@ -216,8 +246,8 @@ def _beat(number: int) -> str:
     return f"{FOLDER}/{number:06d}.beat.json"
 
 
-def _pulse(store: Store, number: int) -> dict[str, Any]:
-    return store.find_json(_beat(number)) or {}
+def _last_beat(store: Store, number: int) -> Beat:
+    return store.find_record(_beat(number), Beat) or Beat()
 
 
 def _numbers(store: Store) -> list[int]:

@@ -44,15 +44,15 @@ def locate_model(name: str, *, folder: Path) -> str:
     for place in places:
         # os.path answers for a label too that is longer than a file name can be.
         if os.path.isdir(place):
-            return _delivered(name, place, "") if Journal.at(place).has_sweep() else str(place)
+            return _delivered(name, place, "") if Journal.at(place).sweep.exists() else str(place)
     before, mark, point = name.partition(_POINT_MARK)
     if mark:
-        results = places_of(before, folder)
-        for place in results:
-            if Journal.at(place).has_sweep():
+        searched = places_of(before, folder)
+        for place in searched:
+            if Journal.at(place).sweep.exists():
                 return _delivered(name, place, point)
         raise DataError(
-            f"model {name}: no results of a sweep (sweep.json) in {listed(results)}; run that sweep first, "
+            f"model {name}: no results of a sweep (sweep.json) in {listed(searched)}; run that sweep first, "
             "or give the folder of its results"
         )
     if _HUB_ID.fullmatch(name):
@@ -127,7 +127,7 @@ def fetch_model(name: str, *, folder: Path) -> Path:
     from huggingface_hub.errors import HTTPError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=_MODEL_FILES))
+        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
     except (HTTPError, OSError, ValueError) as error:
         raise _not_given(name, error) from error
 

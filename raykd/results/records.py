@@ -1,11 +1,14 @@
 """A sweep as its records tell it: finished, unfinished, partly failed or empty. Needs neither Ray nor torch."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from raykd.results.journal import Journal, PointState
+from raykd.results.epochs import EpochReport
+from raykd.results.journal import Journal
+from raykd.results.points import PointDescription, PointResult, PointState, Status
+from raykd.results.settings import Settings
+from raykd.results.sweep import BaseScores, SweepDescription
+from raykd.tasks.outcomes import Outcomes, Scores
 
 
 @dataclass(frozen=True)
@@ -13,36 +16,51 @@ class PointRecord:
     """One point.
 
     Attributes:
-        method: its name in the sweep file.
-        label: method and searched values, as progress lines show it.
-        varied: searched key -> value, the seed among them.
-        base: fingerprint of its generation 0.
-        config: the whole configuration, as JSON.
-        result: scores, generations and cost; None while it is not finished.
-        epochs: the reports of its epochs so far, in order.
-        outcomes: what became of every example, see `Journal.write_outcomes`; None where there are none.
+        result: None while it is not finished.
+        epochs: the reports of its epochs so far, in order, where they were read.
+        outcomes: what became of every example, where that was read; None where there are none.
     """
 
-    id: str
-    method: str
-    label: str
-    varied: Mapping[str, Any]
-    base: str
-    config: Mapping[str, Any]
+    description: PointDescription
     state: PointState
-    result: Mapping[str, Any] | None
-    epochs: tuple[Mapping[str, Any], ...]
-    outcomes: Mapping[str, Any] | None
+    result: PointResult | None
+    epochs: tuple[EpochReport, ...] = ()
+    outcomes: Outcomes | None = None
 
+    @property
+    def id(self) -> str:
+        """Its name in the folder of results."""
+        return self.description.id
 
-@dataclass(frozen=True)
-class BaseRecord:
-    """Generation 0 of some points: its fingerprint, the model it began as, its scores and its outcomes."""
+    @property
+    def method(self) -> str:
+        """Its method's name in the sweep file."""
+        return self.description.method
 
-    base: str
-    model: str
-    scores: Mapping[str, Any]
-    outcomes: Mapping[str, Any] | None
+    @property
+    def label(self) -> str:
+        """Method and searched values."""
+        return self.description.label
+
+    @property
+    def settings(self) -> Settings:
+        """What readers need of its configuration."""
+        return self.description.settings
+
+    @property
+    def status(self) -> Status:
+        """How it stands. A sweep runs a finished point again whose result is gone."""
+        return "pending" if self.state.status == "finished" and self.result is None else self.state.status
+
+    @property
+    def scores(self) -> Scores | None:
+        """Its scores; None while it is not finished."""
+        return self.result.scores if self.result is not None else None
+
+    @property
+    def main_score(self) -> float | None:
+        """The score that points are compared by; None where there is none."""
+        return self.result.scores.main_value if self.result is not None else None
 
 
 @dataclass(frozen=True)
@@ -50,38 +68,68 @@ class SweepRecords:
     """What a folder of results holds.
 
     Attributes:
-        description: the resolved file, versions, data hashes and the rest of `sweep.json`.
         points: those of the sweep as it was run last.
+        bases: the scores of each generation 0 of these.
     """
 
     root: Path | str
-    description: Mapping[str, Any]
+    description: SweepDescription
     points: tuple[PointRecord, ...]
-    bases: tuple[BaseRecord, ...]
+    bases: tuple[BaseScores, ...]
+
+    @property
+    def scored(self) -> tuple[Scores, ...]:
+        """All scores, those of points first."""
+        of_points = (point.result.scores for point in self.points if point.result is not None)
+        return (*of_points, *(base.final for base in self.bases))
+
+    @property
+    def main(self) -> str | None:
+        """The score that points are compared by; None while nothing was scored."""
+        return self.scored[0].main if self.scored else None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Score -> its heading; empty while nothing was scored."""
+        return dict(self.scored[0].columns) if self.scored else {}
 
 
-def read_records(root: Path | str) -> SweepRecords:
-    """All records of a place of results, a folder or a URL, at whatever moment of a run.
+def read_records(root: Path | str, *, whole: bool = True) -> SweepRecords:
+    """The records of a place of results, a folder or a URL, at whatever moment of a run.
 
     A state is read before the result that it promises, so a finished point always has its result.
+
+    Args:
+        whole: read epochs and outcomes too, which are most of what there is.
 
     Raises:
         ConfigError: if there is no sweep.
         ArtifactError: if a record is damaged.
     """
     journal = Journal.at(root)
-    points = tuple(_point(journal, point_id) for point_id in journal.current_point_ids())
-    known = {point.base for point in points}
-    bases = [BaseRecord(**record) for record in journal.base_scores() if record["base"] in known]
-    return SweepRecords(journal.store.root, journal.sweep(), points, tuple(bases))
+    read = read_whole_point if whole else read_point
+    points = tuple(read(journal, point_id) for point_id in journal.current_point_ids())
+    known = {point.description.base for point in points}
+    bases = [found for found in journal.sweep.base_scores() if found.base in known]
+    return SweepRecords(journal.store.root, journal.sweep.read(), points, tuple(bases))
 
 
-def _point(journal: Journal, point_id: str) -> PointRecord:
-    described, state = journal.point(point_id), journal.state(point_id)
-    return PointRecord(
-        **{key: described[key] for key in ("id", "method", "label", "varied", "base", "config")},
-        state=state,
-        result=journal.result(point_id),
-        epochs=tuple(journal.epochs(point_id)),
-        outcomes=journal.outcomes(point_id),
-    )
+def read_point(journal: Journal, point_id: str) -> PointRecord:
+    """A point without its epochs and outcomes.
+
+    Raises:
+        ArtifactError: if a record is missing or damaged.
+    """
+    described, state = journal.points.description(point_id), journal.points.state(point_id)
+    return PointRecord(described, state, journal.points.result(point_id))
+
+
+def read_whole_point(journal: Journal, point_id: str) -> PointRecord:
+    """A point with all that was recorded of it.
+
+    Raises:
+        ArtifactError: if a record is missing or damaged.
+    """
+    found = read_point(journal, point_id)
+    epochs, outcomes = tuple(journal.epochs.of(point_id)), journal.points.outcomes(point_id)
+    return replace(found, epochs=epochs, outcomes=outcomes)

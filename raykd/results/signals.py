@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from raykd.errors import ArtifactError
 from raykd.results.artifacts import Store
+from raykd.results.signal_parts import SignalPart
 from raykd.storage import hash_file
 
 CONSTANT = "constant."
@@ -38,7 +38,7 @@ class SignalStore:
 
     def missing(self, ids: Sequence[str]) -> np.ndarray:
         """Indices of the ids that no part holds."""
-        known = {held for part in self._parts() for held in part["ids"]}
+        known = {held for part in self._parts() for held in part.ids}
         return np.array([index for index, name in enumerate(ids) if name not in known], dtype=np.int64)
 
     def write(
@@ -65,9 +65,14 @@ class SignalStore:
             file = f"{name}-{digest[:16]}.safetensors"
             with contextlib.suppress(FileExistsError):
                 self.store.publish(made, self.folder / file)
-        part = {"teacher": self.teacher, "file": file, "sha256": digest}
-        windows = {"ids": list(ids), "lengths": [int(length) for length in lengths]}
-        self.store.write_json(self.folder / f"{name}.json", {**part, **windows})
+        part = SignalPart(
+            teacher=self.teacher,
+            file=file,
+            sha256=digest,
+            ids=list(ids),
+            lengths=[int(length) for length in lengths],
+        )
+        self.store.write_record(self.folder / f"{name}.json", part)
 
     def read(self, ids: Sequence[str], lengths: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The signals of windows, end to end in the order of `ids` (name -> [sum of lengths, ...]), and the constants.
@@ -79,11 +84,11 @@ class SignalStore:
         loaded: list[dict[str, Tensor]] = []
         wanted = set(ids)
         for part in self._parts():
-            if wanted.isdisjoint(part["ids"]):
+            if wanted.isdisjoint(part.ids):
                 continue
             loaded.append(self._load(part))
-            ends = np.cumsum(part["lengths"])
-            for name, end, length in zip(part["ids"], ends.tolist(), part["lengths"], strict=True):
+            ends = np.cumsum(part.lengths)
+            for name, end, length in zip(part.ids, ends.tolist(), part.lengths, strict=True):
                 where[name] = (len(loaded) - 1, end - length, end)
         folder = self.store.describe(self.folder)
         pieces: list[tuple[int, int, int]] = []
@@ -105,15 +110,15 @@ class SignalStore:
         """Remove them all."""
         self.store.remove(self.folder)
 
-    def _parts(self) -> list[dict[str, Any]]:
+    def _parts(self) -> list[SignalPart]:
         there = set(self.store.children(self.folder))
         names = sorted(name for name in there if name.startswith("part-") and name.endswith(".json"))
-        parts = [self.store.read_json(self.folder / name) for name in names]
-        return [part for part in parts if part["file"] in there]
+        parts = [self.store.read_record(self.folder / name, SignalPart) for name in names]
+        return [part for part in parts if part.file in there]
 
-    def _load(self, part: Mapping[str, Any]) -> dict[str, Tensor]:
-        path = self.store.fetch(self.folder / part["file"], files={"": part["sha256"]})
-        if hash_file(path) != part["sha256"]:
-            where = self.store.describe(self.folder / part["file"])
+    def _load(self, part: SignalPart) -> dict[str, Tensor]:
+        path = self.store.fetch(self.folder / part.file, files={"": part.sha256})
+        if hash_file(path) != part.sha256:
+            where = self.store.describe(self.folder / part.file)
             raise ArtifactError(f"{where}: damaged, its content is not what its record says; remove it and run again")
         return safetensors.torch.load_file(path)

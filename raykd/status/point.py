@@ -1,12 +1,14 @@
 """How one point stands."""
 
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from raykd.errors import ArtifactError
-from raykd.results.journal import Journal, PointState, Status
+from raykd.results.epochs import EpochReport
+from raykd.results.heartbeat import HeartbeatRecord
+from raykd.results.journal import Journal
+from raykd.results.points import PointDescription, PointState, Status
 
 OVER: tuple[Status, ...] = ("finished", "failed", "stopped")
 """States of a point that its run is done with."""
@@ -35,6 +37,7 @@ class PointStatus:
     label: str
     state: Status
     num_epochs: int
+    method: str = ""
     epoch: int | None = 0
     share: float = 0.0
     generation: int | None = None
@@ -77,22 +80,17 @@ class PointReading:
     heading: str = ""
 
 
-def epochs_of(config: Mapping[str, Any]) -> int:
-    """Epochs of the whole lineage of a configuration."""
-    return config["lineage"]["num_generations"] * config["lineage"]["epochs_per_generation"]
-
-
-def read_point(journal: Journal, described: Mapping[str, Any], state: PointState, run: int | None) -> PointReading:
+def read_point(journal: Journal, described: PointDescription, state: PointState, run: int | None) -> PointReading:
     """A point whose state was read before all the rest: what that promises is there."""
-    config, result = described["config"], journal.result(described["id"])
-    varied = {key: value for key, value in described["varied"].items() if key != "seed"}
-    alike = (described["method"], str(varied)), ("budget", str(config["data"]["budget"])), "all"
+    settings, result = described.settings, journal.points.result(described.id)
+    alike = (described.method, str(described.varied_but_seed)), ("budget", str(settings.budget)), "all"
     status = PointStatus(
-        id=described["id"],
-        label=described["label"],
+        id=described.id,
+        label=described.label,
+        method=described.method,
         state="interrupted" if state.status == "running" and state.run != run else state.status,
-        num_epochs=epochs_of(config),
-        num_generations=config["lineage"]["num_generations"],
+        num_epochs=settings.num_epochs,
+        num_generations=settings.num_generations,
         attempts=state.attempts,
         failures=state.failures,
         started=state.started,
@@ -102,65 +100,87 @@ def read_point(journal: Journal, described: Mapping[str, Any], state: PointState
     if state.status == "finished" and result is None:
         # The next run makes it again.
         return PointReading(replace(status, state="pending"), state, alike=alike)
-    epoch, report, pulse = _position(journal, status, has_result=result is not None)
+    position = _position(journal, status, has_result=result is not None)
     status = replace(
-        status,
-        epoch=epoch,
-        share=pulse.get("share", 0.0),
-        doing=pulse.get("doing"),
-        generation=_generation(status, epoch, report, config["lineage"]["epochs_per_generation"]),
-        **{key: report.get(key) for key in ("loss", "dev_score", "examples_per_second", "gpu_memory_bytes")},
-        seconds=max(time.time() - state.started, 0.0) if status.state == "running" else None,
+        position.added_to(status),
+        generation=_generation(status, position, settings.epochs_per_generation),
+        seconds=max(time.time() - state.started, 0.0) if status.state == "running" and state.started else None,
     )
     if result is None:
-        return PointReading(status, state, _pace(status, report, pulse), alike)
-    scores, seconds = result["scores"], result["seconds"]
-    status = replace(status, score=scores[scores["main"]], seconds=seconds)
-    return PointReading(
-        status, state, seconds / max(epoch, 1), alike, scores["columns"].get(scores["main"], scores["main"])
-    )
+        return PointReading(status, state, position.pace, alike)
+    status = replace(status, score=result.scores.main_value, seconds=result.seconds)
+    pace = result.seconds / max(position.epoch or 0, 1)
+    return PointReading(status, state, pace, alike, result.scores.main_heading)
 
 
-def _position(
-    journal: Journal, status: PointStatus, *, has_result: bool
-) -> tuple[int | None, Mapping[str, Any], Mapping[str, Any]]:
-    """Epochs done, the report of the last of them, and a sign of life that is younger than it; empty where none is.
+@dataclass(frozen=True)
+class _Position:
+    """Where a point stands among its epochs.
+
+    Attributes:
+        epoch: epochs done; None while its process has yet to find out.
+        report: of the last of them.
+        heartbeat: the last one, where it is younger than that.
+    """
+
+    epoch: int | None
+    report: EpochReport | None = None
+    heartbeat: HeartbeatRecord | None = None
+
+    def added_to(self, status: PointStatus) -> PointStatus:
+        """A status with what report and heartbeat say."""
+        if self.heartbeat is not None:
+            status = replace(status, share=self.heartbeat.share, doing=self.heartbeat.doing)
+        if self.report is not None:
+            status = replace(
+                status,
+                loss=self.report.loss,
+                dev_score=self.report.dev_score,
+                examples_per_second=self.report.examples_per_second,
+                gpu_memory_bytes=self.report.gpu_memory_bytes,
+            )
+        return replace(status, epoch=self.epoch)
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds of an epoch, as the last one took them, or as the first one goes on."""
+        report, heartbeat = self.report, self.heartbeat
+        if report is not None and report.seconds_left:
+            return report.seconds_left / (report.num_epochs - report.epoch)
+        if report is not None:
+            return report.elapsed_seconds / report.epoch
+        if heartbeat is not None and heartbeat.seconds_left:
+            return heartbeat.seconds_left / (1 - heartbeat.share)
+        return None
+
+
+def _position(journal: Journal, status: PointStatus, *, has_result: bool) -> _Position:
+    """Where a point stands among its epochs.
 
     Reports of an earlier attempt may go beyond where this one went on, so the process itself says where it is.
     """
-    reached = journal.last_epoch(status.id)
+    reached = journal.epochs.last(status.id)
     if status.state != "running" or has_result:
-        return reached, journal.epoch(status.id, reached) or {}, {}
-    pulse = _pulse(journal, status.id)
-    told = pulse.get("epoch")
-    if told is None:
-        return None if reached else 0, {}, pulse
-    following = journal.epoch(status.id, told + 1)
-    if following is not None and following.get("written", 0) > pulse["written"]:
-        return told + 1, following, {}
-    return told, journal.epoch(status.id, told) or {}, pulse
+        return _Position(reached, journal.epochs.find(status.id, reached))
+    heartbeat = _heartbeat(journal, status.id)
+    told = heartbeat.epoch if heartbeat is not None else None
+    if heartbeat is None or told is None:
+        return _Position(None if reached else 0, heartbeat=heartbeat)
+    following = journal.epochs.find(status.id, told + 1)
+    if following is not None and following.written > heartbeat.written:
+        return _Position(told + 1, following)
+    return _Position(told, journal.epochs.find(status.id, told), heartbeat)
 
 
-def _pulse(journal: Journal, point_id: str) -> Mapping[str, Any]:
+def _heartbeat(journal: Journal, point_id: str) -> HeartbeatRecord | None:
     try:
-        return journal.pulse(point_id) or {}
+        return journal.heartbeats.find(point_id)
     except ArtifactError:
         # It was removed while it was read.
-        return {}
+        return None
 
 
-def _generation(status: PointStatus, epoch: int | None, report: Mapping[str, Any], per_generation: int) -> int | None:
-    if status.state != "running" or epoch is None:
-        return report.get("generation")
-    return min(epoch // per_generation + 1, status.num_generations)
-
-
-def _pace(status: PointStatus, report: Mapping[str, Any], pulse: Mapping[str, Any]) -> float | None:
-    """Seconds of an epoch, as the last one took them, or as the first one goes on."""
-    if report.get("seconds_left"):
-        return report["seconds_left"] / (report["num_epochs"] - report["epoch"])
-    if report:
-        return report["elapsed_seconds"] / report["epoch"]
-    if pulse.get("seconds_left"):
-        return pulse["seconds_left"] / (1 - pulse["share"])
-    return None
+def _generation(status: PointStatus, position: _Position, per_generation: int) -> int | None:
+    if status.state != "running" or position.epoch is None or status.num_generations is None:
+        return position.report.generation if position.report is not None else None
+    return min(position.epoch // per_generation + 1, status.num_generations)

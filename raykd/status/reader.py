@@ -1,14 +1,14 @@
 """Reads a sweep's folder so that what it says is true of one moment."""
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from raykd.errors import ConfigError
-from raykd.results.journal import Journal, PointState
-from raykd.results.lease import living
-from raykd.status.point import OVER, PointReading, PointStatus, epochs_of, read_point
+from raykd.results.journal import Journal
+from raykd.results.lease import LeaseRecord, living
+from raykd.results.points import PointState
+from raykd.results.sweep import SweepDescription
+from raykd.status.point import OVER, PointReading, PointStatus, read_point
 from raykd.status.sweep import SweepStatus, sweep_status
 from raykd.storage import location
 
@@ -28,7 +28,7 @@ class StatusReader:
             ConfigError: if it is a URL of another kind.
         """
         self.journal = Journal.at(location(root))
-        self.described: Mapping[str, Any] = {}
+        self.described: SweepDescription | None = None
         self.over: dict[str, PointReading] = {}
 
     def read(self) -> SweepStatus:
@@ -40,27 +40,27 @@ class StatusReader:
         """
         store = self.journal.store
         while True:
-            held, begun = living(store), self.journal.has_sweep()
+            held, begun = living(store), self.journal.sweep.exists()
             if held is None and not begun:
                 raise ConfigError(f"{store.root}: no results of a sweep; give the place that `raykd sweep` names")
             name = str(store.root).rpartition("/")[2]
-            described = self.journal.sweep() if begun else {"name": name, "points": [], "config": None}
+            described = self.journal.sweep.read() if begun else SweepDescription(name=name)
             if described != self.described:
                 self.described, self.over = described, {}
-            points, activity = self._points(held), self.journal.activity() or {}
+            points, activity = self._points(described, held), self.journal.sweep.activity()
             # A state means what it says only under the run that wrote it.
             if living(store) == held:
                 return sweep_status(str(store.root), held, described, points, activity)
 
-    def _points(self, held: Mapping[str, Any] | None) -> list[PointReading]:
-        known, listed = self.journal.store.children("points"), self.described["points"]
-        run = held["number"] if held else None
+    def _points(self, described: SweepDescription, held: LeaseRecord | None) -> list[PointReading]:
+        known, listed = self.journal.store.children("points"), described.points
+        run = held.number if held else None
 
         def read(point_id: str) -> PointReading | None:
             found = self._point(point_id, run) if point_id in known else None
             if found is None and listed:
                 # Those of a file are listed before they are recorded.
-                status = PointStatus(point_id, point_id, "pending", epochs_of(self.described["config"]))
+                status = PointStatus(point_id, point_id, "pending", described.settings.num_epochs)
                 found = PointReading(status, PointState())
             return found
 
@@ -78,15 +78,15 @@ class StatusReader:
         belongs to all that was read between.
         """
         while True:
-            state = self.journal.state(point_id)
+            state = self.journal.points.state(point_id)
             before = self.over.get(point_id)
             if before is not None and before.state == state:
                 return before
-            described = self.journal.find_point(point_id)
+            described = self.journal.points.find_description(point_id)
             if described is None:
                 return None
             found = read_point(self.journal, described, state, run)
-            if self.journal.state(point_id) == state:
+            if self.journal.points.state(point_id) == state:
                 break
         if found.status.state in OVER:
             self.over[point_id] = found

@@ -5,8 +5,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
-from raykd.results.journal import Status
-from raykd.status.point import OVER, PointReading, PointStatus, epochs_of
+from raykd.results.find import best_point
+from raykd.results.lease import LeaseRecord
+from raykd.results.points import Status
+from raykd.results.sweep import Activity, SweepDescription
+from raykd.status.point import OVER, PointReading, PointStatus
 
 STATES: tuple[Status, ...] = get_args(Status)
 
@@ -72,28 +75,29 @@ class SweepStatus:
 
 def sweep_status(
     root: str,
-    held: Mapping[str, Any] | None,
-    described: Mapping[str, Any],
+    held: LeaseRecord | None,
+    described: SweepDescription,
     read: Sequence[PointReading],
-    activity: Mapping[str, Any],
+    activity: Activity | None,
 ) -> SweepStatus:
     """The status that points, and what the journal holds beside them, amount to.
 
     Args:
-        held: the lease's record of the run that is alive.
-        described: what `sweep.json` holds.
-        activity: what `activity.json` holds, of whatever run; empty without one.
+        held: the run that is alive.
+        described: empty but for the name while that has yet to record what it runs.
+        activity: of whatever run.
     """
-    run = Run(held["number"], held["who"], held["since"]) if held else None
-    config = described["config"]
-    to_draw = max(0, config["search"]["num_points"] - len(read)) if config and not described["points"] else 0
-    still_to_do = to_draw * (epochs_of(config) if config else 0)
+    run = Run(held.number, held.who, held.since) if held else None
+    settings, is_known = described.settings, bool(described.config)
+    to_draw = max(0, settings.num_points - len(read)) if is_known and not described.points else 0
+    still_to_do = to_draw * settings.num_epochs
     read = _with_estimates(read)
     points = tuple(each.status for each in read)
     counts = {state: sum(point.state == state for point in points) for state in STATES}
-    activity = activity if run and activity.get("run") == run.number else {}
+    if run is None or activity is None or activity.run != run.number:
+        activity = Activity(run=0)
     return SweepStatus(
-        name=described["name"],
+        name=described.name,
         root=root,
         run=run,
         counts=counts,
@@ -101,8 +105,8 @@ def sweep_status(
         to_draw=to_draw,
         epochs=sum(point.num_epochs if point.state in OVER else point.epoch or 0 for point in points),
         num_epochs=sum(point.num_epochs for point in points) + still_to_do,
-        seconds_left=_seconds_left(read, still_to_do, activity.get("at_once")) if run else None,
-        doing=activity.get("doing") if config else "a connection to the cluster",
+        seconds_left=_seconds_left(read, still_to_do, activity.at_once) if run else None,
+        doing=activity.doing if is_known else "a connection to the cluster",
         waiting=_waiting(counts, to_draw, activity) if run else (),
         best=_best(read),
         points=points,
@@ -146,19 +150,18 @@ def _seconds_left(read: Sequence[PointReading], still_to_do: int, at_once: int |
     return max(total / (at_once or len(running) or 1), *running, 0.0)
 
 
-def _waiting(counts: Mapping[Status, int], to_draw: int, activity: Mapping[str, Any]) -> tuple[str, ...]:
+def _waiting(counts: Mapping[Status, int], to_draw: int, activity: Activity) -> tuple[str, ...]:
     idle = counts["pending"] + counts["interrupted"] + to_draw
-    reasons = list(activity.get("waiting", ()))
-    if idle and activity.get("doing"):
+    reasons = list(activity.waiting)
+    if idle and activity.doing:
         reasons.append(f"{idle} point(s) for what they share, which is being made")
-    elif idle and activity.get("at_once"):
-        reasons.append(f"{idle} point(s) for their turn: {activity['at_once']} at a time")
+    elif idle and activity.at_once:
+        reasons.append(f"{idle} point(s) for their turn: {activity.at_once} at a time")
     return tuple(reasons)
 
 
 def _best(read: Sequence[PointReading]) -> Best | None:
-    scored = [each for each in read if each.status.score is not None]
-    if not scored:
+    best = best_point(read, lambda each: each.status.score)
+    if best is None or best.status.score is None:
         return None
-    best = max(scored, key=lambda each: each.status.score)
     return Best(best.status.id, best.status.label, best.status.score, best.heading)

@@ -4,36 +4,31 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import ray
+
+from raykd.results.sweep import Commit, Hardware, NodeKind
 
 _ACCELERATOR = "accelerator_type:"
 _GIB = 1 << 30
 
 
-def hardware() -> dict[str, Any]:
-    """The connected cluster's living nodes, those that are alike counted together, and this machine's processor.
-
-    Returns:
-        processor: its name. nodes: `count`, `cpus`, `gpus`, `memory_gib` and `accelerators` of each kind of node.
-    """
-    counts: dict[tuple, int] = {}
+def hardware() -> Hardware:
+    """The connected cluster's living nodes, those that are alike counted together, and this machine's processor."""
+    counts: dict[tuple[float, float, int, tuple[str, ...]], int] = {}
     for node in ray.nodes():
         if node["Alive"]:
             kind = _kind(node["Resources"])
             counts[kind] = counts.get(kind, 0) + 1
-    names = ("cpus", "gpus", "memory_gib", "accelerators")
-    nodes = [{"count": count, **dict(zip(names, kind, strict=True))} for kind, count in counts.items()]
-    return {"processor": _processor(), "nodes": nodes}
+    return Hardware(_processor(), tuple(NodeKind(count, *kind) for kind, count in counts.items()))
 
 
-def commit(folder: Path) -> dict[str, Any] | None:
+def commit(folder: Path) -> Commit | None:
     """The Git commit that a folder is checked out at, and whether tracked files differ from it; None outside of one."""
     head = _git(folder, "rev-parse", "HEAD")
     if head is None:
         return None
-    return {"commit": head, "changed": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+    return Commit(head, changed=bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))
 
 
 def _kind(resources: Mapping[str, float]) -> tuple[float, float, int, tuple[str, ...]]:

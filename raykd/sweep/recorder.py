@@ -4,13 +4,16 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from raykd.errors import ArtifactError, RaykdError
 from raykd.plan.points import Point
 from raykd.plan.sweep import SweepConfig
 from raykd.reasons import DISK_FULL, reason_in
-from raykd.results.journal import Journal, headline
+from raykd.results.epochs import EpochReport
+from raykd.results.journal import Journal
+from raykd.results.sweep import Activity
 from raykd.storage import is_full
 from raykd.sweep.searcher import point_of_suggestion
 from raykd.sweep.trial import point_description
@@ -23,7 +26,7 @@ class Progress:
     def line(self, text: str) -> None:
         """Something happened."""
 
-    def epoch(self, point: Point, report: Mapping[str, Any]) -> None:
+    def epoch(self, point: Point, report: EpochReport) -> None:
         """A point did an epoch."""
 
     def waiting(self, reasons: Sequence[str]) -> None:
@@ -55,7 +58,7 @@ class RunRecorder:
             changed: told the id of a point that did an epoch, or ended; it must return at once.
         """
         self.sweep, self.journal, self.progress = sweep, journal, progress
-        self.activity = {"run": run, "doing": None, "at_once": None, "waiting": []}
+        self.activity = Activity(run=run)
         self.changed = changed
         self.points: dict[str, Point] = {}
         self.counts: Counter[str] = Counter()
@@ -64,8 +67,8 @@ class RunRecorder:
     def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
         """Record a point in the journal, with the values that a searcher chose."""
         self.points[point.id] = point
-        self.journal.forget_pulse(point.id)
-        self.journal.add(point.id, {**point_description(point), "suggested": suggested})
+        self.journal.heartbeats.forget(point.id)
+        self.journal.points.add(point_description(point, suggested=suggested))
 
     def point_of(self, values: Mapping[str, Any]) -> Point:
         """The point that a trial's configuration names, or that a searcher's values stand for."""
@@ -76,7 +79,7 @@ class RunRecorder:
             self.add(point, suggested=dict(values))
         return point
 
-    def reported(self, point: Point, report: Mapping[str, Any]) -> None:
+    def reported(self, point: Point, report: EpochReport) -> None:
         """A point did an epoch."""
         self.progress.epoch(point, report)
         self.changed(point.id)
@@ -86,25 +89,27 @@ class RunRecorder:
         self.progress.line(text)
 
     def does(self, **changes: Any) -> None:
-        """What the run does beside its points has changed; the keys are those of `Journal.write_activity`."""
-        before, self.activity = self.activity, {**self.activity, **changes}
+        """What the run does beside its points has changed; the names are those of `Activity`."""
+        before, self.activity = self.activity, replace(self.activity, **changes)
         if self.activity == before:
             return
-        if self.activity["waiting"] != before["waiting"]:
-            self.progress.waiting(self.activity["waiting"])
+        if self.activity.waiting != before.waiting:
+            self.progress.waiting(self.activity.waiting)
         # What cannot be written costs those who look, not the run.
         with contextlib.suppress(OSError, RaykdError):
-            self.journal.write_activity(self.activity)
+            self.journal.sweep.write_activity(self.activity)
 
     def silent(self, point: Point) -> str | None:
         """Why a running point is taken to have stalled: no sign of life for longer than what it does can take."""
         try:
-            pulse = self.journal.pulse(point.id)
+            heartbeat = self.journal.heartbeats.find(point.id)
         except ArtifactError:
             # It was removed while it was read: the point has just ended, or begun again.
             return None
-        silence = self.detectors.setdefault(point.id, StallDetector()).silent_for(pulse, time.monotonic())
-        return silence and f"no sign of life for {silence:.0f} s from {pulse['process']} ({pulse['doing']})"
+        silence = self.detectors.setdefault(point.id, StallDetector()).silent_for(heartbeat, time.monotonic())
+        if silence is None or heartbeat is None:
+            return None
+        return f"no sign of life for {silence:.0f} s from {heartbeat.process} ({heartbeat.doing})"
 
     def retried(self, point: Point, error: str) -> None:
         """A point's process died; it goes on in another one."""
@@ -117,32 +122,32 @@ class RunRecorder:
             LeaseLostError: if it ended because another run took over, as this one must.
         """
         self.journal.store.check_fence()
-        state = self.journal.state(point.id)
+        state = self.journal.points.state(point.id)
         if state.status == "finished":
-            result = self.journal.result(point.id)
-            self._count(point, "finished", headline(result["scores"]) if result else "early")
+            result = self.journal.points.result(point.id)
+            self._count(point, "finished", result.scores.headline if result else "early")
         elif state.status == "failed":
             self._count(point, "failed", state.error or "")
         else:
-            self.journal.end(point.id, "stopped", error="stopped early by ASHA")
+            self.journal.points.end(point.id, "stopped", error="stopped early by ASHA")
             self._count(point, "stopped", "early")
 
     def failed(self, point: Point, error: str) -> None:
         """A point's trial ended with an error, which the trial recorded unless its process died or the disk is full."""
-        state = self.journal.state(point.id)
+        state = self.journal.points.state(point.id)
         reason = state.error if state.status == "failed" else None
         if reason is None:
             reason = self._reason(error)
             with contextlib.suppress(OSError):
-                self.journal.end(point.id, "failed", error=reason)
+                self.journal.points.end(point.id, "failed", error=reason)
         self._count(point, "failed", reason)
 
     def interrupt(self) -> None:
         """Record what runs as interrupted, as far as storage takes it and the points are still this run's."""
         with contextlib.suppress(OSError, RaykdError):
             for point_id in self.points:
-                if self.journal.state(point_id).status == "running":
-                    self.journal.end(point_id, "interrupted")
+                if self.journal.points.state(point_id).status == "running":
+                    self.journal.points.end(point_id, "interrupted")
                     self.changed(point_id)
 
     def _reason(self, error: str) -> str:

@@ -28,6 +28,8 @@ from raykd.reasons import DISK_FULL, plain_reason
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.lease import Lease
+from raykd.results.records import read_point
+from raykd.results.sweep import SweepDescription
 from raykd.storage import is_full, resolved
 from raykd.sweep.provenance import commit, hardware
 from raykd.sweep.recorder import Progress, RunRecorder
@@ -105,7 +107,7 @@ def run_sweep(
         trackers = Trackers(plan.sweep, journal, say=progress.line)
         runner = _Runner(plan, journal, place, capacity, progress, fail_fast, trackers)
         runner.check()
-        journal.write_sweep({**_description(plan, folder), "data": data})
+        journal.sweep.write(_description(plan, folder, data=data))
         with trackers, _interruptible(runner.recorder):
             runner.add_points(retry_failed=retry_failed)
             runner.prepare()
@@ -164,18 +166,21 @@ class _Runner:
         """Record all points, and leave out those that are done or failed too often. A searcher's points are recorded as
         it draws them."""
         if not self.plan.is_exact:
-            self.due = max(0, self.sweep.search.num_points - len(history(self.journal)))
-            self.skipped = self.sweep.search.num_points - self.due
+            wanted = self.sweep.search.num_points
+            assert wanted is not None, "a searcher has a number of points"
+            self.due = max(0, wanted - len(history(self.journal)))
+            self.skipped = wanted - self.due
             return
         for point in self.plan.points:
             self.recorder.add(point)
-            state = self.journal.state(point.id)
+            recorded = read_point(self.journal, point.id)
+            state = recorded.state
             if retry_failed and state.failures:
-                self.journal.forgive(point.id)
+                self.journal.points.forgive(point.id)
             elif state.failures >= self.sweep.search.max_attempts and state.status == "failed":
                 self.given_up += 1
                 continue
-            if state.status != "stopped" and (state.status != "finished" or self.journal.result(point.id) is None):
+            if recorded.status not in ("stopped", "finished"):
                 self.left.append(point)
         self.due, self.skipped = len(self.left), len(self.plan.points) - len(self.left) - self.given_up
 
@@ -270,7 +275,7 @@ class _Runner:
 
 def _unchanged(journal: Journal, data: Mapping[str, str]) -> dict[str, str]:
     """The hashes of all data sets that this folder's points were made from."""
-    recorded = journal.sweep().get("data", {}) if journal.has_sweep() else {}
+    recorded = journal.sweep.read().data if journal.sweep.exists() else {}
     changed = [name for name, digest in data.items() if recorded.get(name, digest) != digest]
     if changed:
         raise DataError(
@@ -280,15 +285,16 @@ def _unchanged(journal: Journal, data: Mapping[str, str]) -> dict[str, str]:
     return {**recorded, **data}
 
 
-def _description(plan: Plan, folder: Path) -> dict[str, Any]:
+def _description(plan: Plan, folder: Path, *, data: Mapping[str, str]) -> SweepDescription:
     packages = ("ray", "torch", "transformers", "deepspeed", "datasets")
-    return {
-        "name": plan.sweep.name,
-        "config": plan.sweep.to_json(),
-        "points": [point.id for point in plan.points] if plan.is_exact else [],
-        "versions": {"raykd": raykd.__version__, "python": platform.python_version()}
+    return SweepDescription(
+        name=plan.sweep.name,
+        config=plan.sweep.to_json(),
+        points=tuple(point.id for point in plan.points) if plan.is_exact else (),
+        versions={"raykd": raykd.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
-        "hardware": hardware(),
-        "source": commit(folder),
-        "started": time.time(),
-    }
+        data=data,
+        hardware=hardware(),
+        source=commit(folder),
+        started=time.time(),
+    )

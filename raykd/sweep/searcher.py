@@ -30,10 +30,11 @@ def point_of_suggestion(sweep: SweepConfig, values: Mapping[str, Any]) -> Point:
 def history(journal: Journal) -> History:
     """The points of a searcher that are done, early or not."""
     tried = []
-    for point_id in journal.point_ids():
-        suggested, epochs = journal.point(point_id)["suggested"], list(journal.epochs(point_id))
-        if suggested and epochs and journal.state(point_id).status in ("finished", "stopped"):
-            tried.append((suggested, epochs[-1][METRIC]))
+    for point_id in journal.points.ids():
+        suggested = journal.points.description(point_id).suggested
+        last = journal.epochs.find(point_id, journal.epochs.last(point_id))
+        if suggested and last is not None and journal.points.state(point_id).status in ("finished", "stopped"):
+            tried.append((dict(suggested), last.dev_score))
     return tried
 
 

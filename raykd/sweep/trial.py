@@ -11,6 +11,7 @@ from raykd.errors import RaykdError
 from raykd.executors.executor import Executor
 from raykd.plan.points import Point
 from raykd.plan.sweep import SweepConfig
+from raykd.results.points import PointDescription
 from raykd.sweep.searcher import METRIC, point_of_suggestion
 from raykd.worker.job import PointJob
 
@@ -41,7 +42,7 @@ class Shared:
 class PointTrial(tune.Trainable):
     """One point after another, as far as the executor reuses the process."""
 
-    def setup(self, config: dict[str, Any], *, shared: Shared) -> None:
+    def setup(self, config: dict[str, Any], *, shared: Shared) -> None:  # type: ignore[override]   # `with_parameters`
         self.shared = shared
         self.reset_config(config)
 
@@ -60,9 +61,9 @@ class PointTrial(tune.Trainable):
             if self.shared.raises:
                 raise
         if report is None:
-            return {METRIC: math.nan, **{key: self.last[key] for key in self.last if key != "num_epochs"}, "done": True}
-        self.last = report
-        return dict(report)
+            return {METRIC: math.nan, **self.last, "done": True}
+        self.last = report.measurements()
+        return report.metrics()
 
     def cleanup(self) -> None:
         # Closing the generator frees the engine of a point that was stopped early.
@@ -76,13 +77,18 @@ class PointTrial(tune.Trainable):
         return None
 
 
-def point_description(point: Point) -> dict[str, Any]:
-    """What the journal holds of a point."""
-    return {
-        "id": point.id,
-        "method": point.method,
-        "label": point.label,
-        "varied": dict(point.varied),
-        "base": point.base,
-        "config": point.config.model_dump(mode="json"),
-    }
+def point_description(point: Point, *, suggested: Mapping[str, Any] | None = None) -> PointDescription:
+    """What the journal holds of a point.
+
+    Args:
+        suggested: the values that a searcher chose.
+    """
+    return PointDescription(
+        id=point.id,
+        method=point.method,
+        label=point.label,
+        varied=dict(point.varied),
+        base=point.base,
+        config=point.config.model_dump(mode="json"),
+        suggested=suggested,
+    )

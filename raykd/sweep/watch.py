@@ -4,15 +4,12 @@ import time
 from typing import Any
 
 from ray import tune
-from ray.tune.result import AUTO_RESULT_KEYS
 
 from raykd.errors import StallError
 from raykd.executors.waiting import LOOK_SECONDS, ReservationWatch, actors_of_job
 from raykd.plan.points import Point
+from raykd.results.epochs import EpochReport
 from raykd.sweep.recorder import RunRecorder
-
-OF_TUNE = {*AUTO_RESULT_KEYS, "trial_id", "experiment_tag", "done", "should_checkpoint"}
-"""What Tune adds to a report."""
 
 
 class Watch(tune.Callback):
@@ -36,12 +33,11 @@ class Watch(tune.Callback):
         if silent:
             raise StallError([*silent, *actors_of_job()])
         self.reservations.look(is_running=bool(running))
-        self.recorder.does(waiting=list(self.reservations.reasons))
+        self.recorder.does(waiting=self.reservations.reasons)
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if "num_epochs" in result:
-            report = {key: value for key, value in result.items() if key not in OF_TUNE}
-            self.recorder.reported(self._point(trial), report)
+            self.recorder.reported(self._point(trial), EpochReport.of_metrics(result))
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self.recorder.ended(self._point(trial))

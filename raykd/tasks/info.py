@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
+from raykd.tasks.outcomes import Scores
+
 CellLanguages = tuple[str | None, str | None, str | None]
 """Of a cell: the language of its questions, of its contexts, or its single one."""
 
@@ -35,7 +37,7 @@ class Words:
     pipeline: str
     teaching: Callable[[Any], str]
     limits: Callable[[Any], Iterable[str]]
-    score_notes: Callable[[Any, Mapping[str, Any]], Iterable[str]] = lambda config, scores: ()
+    score_notes: Callable[[Any, Scores], Iterable[str]] = lambda config, scores: ()
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from raykd.errors import LeaseLostError, RaykdError
 from raykd.reasons import plain_reason
-from raykd.trackers.run import Ledger, Run
+from raykd.trackers.run import Ledger, TrackedPoint
 
 FIRST_PAUSE, LONGEST_PAUSE = 10.0, 300.0
 """Seconds until a tracker that failed is tried again."""
@@ -24,7 +24,7 @@ class Tracker(Protocol):
     name: str
     place: str
 
-    def write(self, run: Run, *, told: int) -> None:
+    def write(self, run: TrackedPoint, *, told: int) -> None:
         """Bring a point's run up to date.
 
         Args:
@@ -121,12 +121,12 @@ class Follower(threading.Thread):
         """Whether there was something to tell."""
         ledger, name = self.ledger, self.tracker_name
         # Before the run is read, so that it promises no more than was told.
-        standing = {"place": tracker.place, **ledger.standing(point_id)}
-        told: dict[str, Any] = ledger.told(name, point_id)
-        if told == standing or (standing["status"] == "pending" and not standing["epochs"]):
+        standing, told = ledger.standing(point_id, place=tracker.place), ledger.told(name, point_id)
+        if told == standing or (standing.status == "pending" and not standing.epochs):
             return False
         ledger.journal.store.check_fence()
-        tracker.write(ledger.run(point_id), told=told["epochs"] if told.get("place") == tracker.place else 0)
+        known = told.epochs if told is not None and told.place == tracker.place else 0
+        tracker.write(ledger.run(point_id), told=known)
         ledger.tell(name, point_id, standing)
         return True
 

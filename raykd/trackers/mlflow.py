@@ -7,7 +7,7 @@ from typing import Any
 
 from raykd.config.trackers import MlflowConfig
 from raykd.errors import ConfigError
-from raykd.trackers.run import Epoch, Run
+from raykd.trackers.run import Epoch, TrackedPoint
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "interrupted": "KILLED"}
@@ -49,7 +49,7 @@ class Mlflow:
         self.client = client_of(tracking_uri=uri)
         self.open: dict[str, _Open] = {}
 
-    def write(self, run: Run, *, told: int) -> None:
+    def write(self, run: TrackedPoint, *, told: int) -> None:
         """Send what the run on the server does not have yet."""
         # Dropped until all was sent: after an error the server is asked again how far it got.
         there = self.open.pop(run.point, None) or self._find(run) or self._begin(run)
@@ -70,7 +70,7 @@ class Mlflow:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _find(self, run: Run) -> _Open | None:
+    def _find(self, run: TrackedPoint) -> _Open | None:
         """The run of this point, which an earlier process began."""
         wanted = f"tags.`raykd.sweep` = '{run.sweep}' and tags.`raykd.point` = '{run.point}'"
         found = self.client.search_runs([self._experiment()], wanted, max_results=1)
@@ -82,7 +82,7 @@ class Mlflow:
         last = max((metric.step for metric in self.client.get_metric_history(known.info.run_id, "loss")), default=0)
         return _Open(known.info.run_id, last, known.info.status)
 
-    def _begin(self, run: Run) -> _Open:
+    def _begin(self, run: TrackedPoint) -> _Open:
         begun = round(1000 * (run.epochs[0].time if run.epochs else run.time))
         made = self.client.create_run(self._experiment(), start_time=begun, tags=dict(run.tags), run_name=run.label)
         self._send_params(made.info.run_id, run)
@@ -102,7 +102,7 @@ class Mlflow:
         for start in range(0, len(rest), MOST_METRICS):
             self.client.log_batch(there.id, rest[start : start + MOST_METRICS])
 
-    def _send_params(self, run_id: str, run: Run) -> None:
+    def _send_params(self, run_id: str, run: TrackedPoint) -> None:
         from mlflow.entities import Param
 
         params = [

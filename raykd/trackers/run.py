@@ -7,11 +7,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from raykd.config.explain import show
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
-from raykd.storage import StoredFile
+from raykd.results.points import PointResult, Status
+from raykd.results.record import Record
+from raykd.results.sweep import SweepDescription
 
 SWEEP_ID = "tracked.json"
-OVER = ("finished", "failed", "stopped", "interrupted")
+OVER: tuple[Status, ...] = ("finished", "failed", "stopped", "interrupted")
 """A point in another state will be heard of again in the same run of the sweep."""
 
 
@@ -25,7 +28,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrackedPoint:
     """One point.
 
     Attributes:
@@ -47,7 +50,7 @@ class Run:
     params: Mapping[str, Any]
     tags: Mapping[str, str]
     epochs: tuple[Epoch, ...]
-    status: str
+    status: Status
     error: str | None
     time: float
     final: Mapping[str, float]
@@ -59,41 +62,63 @@ class Run:
 
 
 @dataclass(frozen=True)
+class TrackedSweep(Record, version=1):
+    """The name of a folder of results on trackers: the sweep's, and letters drawn once."""
+
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing(Record, version=1):
+    """How much there was to tell of a point when a tracker whose runs are at a place had been told all of it."""
+
+    place: str
+    status: Status
+    attempts: int
+    epochs: int
+
+
+@dataclass(frozen=True)
 class Ledger:
     """Reads the runs of a sweep, and remembers what each tracker was told, beside the points in the journal.
 
     Attributes:
-        described: `sweep.json`.
+        described: what the sweep runs.
         sweep: a name for this folder of results that no other one has: the sweep's, and letters drawn once.
     """
 
     journal: Journal
-    described: Mapping[str, Any]
+    described: SweepDescription
     sweep: str
 
     @classmethod
     def begin(cls, journal: Journal) -> "Ledger":
         """That of a folder, which gets its name the first time."""
-        described, recorded = journal.sweep(), journal.store.find_json(SWEEP_ID)
+        described, recorded = journal.sweep.read(), journal.store.find_record(SWEEP_ID, TrackedSweep)
         if recorded is None:
-            recorded = {"id": f"{described['name']}-{uuid.uuid4().hex[:8]}"}
-            journal.store.write_json(SWEEP_ID, recorded)
-        return cls(journal, described, recorded["id"])
+            recorded = TrackedSweep(f"{described.name}-{uuid.uuid4().hex[:8]}")
+            journal.store.write_record(SWEEP_ID, recorded)
+        return cls(journal, described, recorded.id)
 
-    def standing(self, point_id: str) -> dict[str, Any]:
-        """How much there is to tell of a point: what was told at an equal standing is all there is."""
-        state = self.journal.state(point_id)
-        return {"status": state.status, "attempts": state.attempts, "epochs": len(self._epoch_files(point_id))}
+    def standing(self, point_id: str, *, place: str) -> Standing:
+        """How much there is to tell of a point: what was told at an equal standing is all there is.
 
-    def told(self, tracker: str, point_id: str) -> dict[str, Any]:
-        """What `tell` recorded; empty before."""
-        return self.journal.store.find_json(self._file(tracker, point_id)) or {}
+        Args:
+            place: where a tracker's runs are.
+        """
+        state = self.journal.points.state(point_id)
+        num_epochs = len(self.journal.epochs.written(point_id))
+        return Standing(place=place, status=state.status, attempts=state.attempts, epochs=num_epochs)
 
-    def tell(self, tracker: str, point_id: str, standing: Mapping[str, Any]) -> None:
+    def told(self, tracker: str, point_id: str) -> Standing | None:
+        """What `tell` recorded; None before."""
+        return self.journal.store.find_record(self._file(tracker, point_id), Standing)
+
+    def tell(self, tracker: str, point_id: str, standing: Standing) -> None:
         """Record that a tracker has all that there was at a standing."""
-        self.journal.store.write_json(self._file(tracker, point_id), standing)
+        self.journal.store.write_record(self._file(tracker, point_id), standing)
 
-    def run(self, point_id: str) -> Run:
+    def run(self, point_id: str) -> TrackedPoint:
         """All that there is to tell of a point now.
 
         Raises:
@@ -101,34 +126,30 @@ class Ledger:
         """
         journal = self.journal
         # The state first: it promises a result, and never more epochs than are read after it.
-        state, point = journal.state(point_id), journal.point(point_id)
-        times = {int(name.removesuffix(".json")): file.changed for name, file in self._epoch_files(point_id).items()}
-        reports = {report["epoch"]: report for report in journal.epochs(point_id)}
-        result = journal.result(point_id) if state.status == "finished" else None
+        state, point = journal.points.state(point_id), journal.points.description(point_id)
+        times = journal.epochs.written(point_id)
+        reports = {report.epoch: report for report in journal.epochs.of(point_id)}
+        result = journal.points.result(point_id) if state.status == "finished" else None
         last = max(times, default=0)
-        return Run(
+        return TrackedPoint(
             point=point_id,
             sweep=self.sweep,
-            group=self.described["name"],
-            method=point["method"],
-            label=point["label"],
-            params=_params(point["config"]),
+            group=self.described.name,
+            method=point.method,
+            label=point.label,
+            params=_params(point.config),
             tags={
                 "raykd.sweep": self.sweep,
                 "raykd.point": point_id,
-                "raykd.method": point["method"],
-                "raykd.label": point["label"],
-                "raykd.task": point["config"]["task"],
-                "raykd.base": point["base"],
-                "raykd.generation": str(reports[last]["generation"]) if last in reports else "0",
-                **{f"version.{name}": version for name, version in self.described["versions"].items()},
+                "raykd.method": point.method,
+                "raykd.label": point.label,
+                "raykd.task": point.settings.task,
+                "raykd.base": point.base,
+                "raykd.generation": str(reports[last].generation) if last in reports else "0",
+                **{f"version.{name}": version for name, version in self.described.versions.items()},
             },
             epochs=tuple(
-                Epoch(
-                    number,
-                    times[number],
-                    dict(_numbers(_without_epoch(reports[number]))),
-                )
+                Epoch(number, times[number], _measured(reports[number]))
                 for number in sorted(times)
                 if number in reports
             ),
@@ -137,11 +158,6 @@ class Ledger:
             time=state.ended or state.started or 0.0,
             final={f"final/{name}": value for name, value in _final(result)} if result else {},
         )
-
-    def _epoch_files(self, point_id: str) -> dict[str, StoredFile]:
-        store = self.journal.store
-        found = store.files(store.point(point_id) / "epochs")
-        return {name: file for name, file in found.items() if not name.startswith(".")}
 
     def _file(self, tracker: str, point_id: str) -> PurePosixPath:
         return self.journal.store.point(point_id) / "tracked" / f"{tracker}.json"
@@ -174,6 +190,13 @@ def _numbers(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield prefix + name, float(value)
 
 
-def _final(result: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    yield from _numbers(result["scores"])
-    yield from _numbers({name: result[name] for name in ("seconds", "train_seconds") if name in result})
+def _measured(report: EpochReport) -> dict[str, float]:
+    """What an epoch measured; its number is that of the step, not of a curve."""
+    return {name: value for name, value in _numbers(report.measurements()) if name != "epoch"}
+
+
+def _final(result: PointResult) -> Iterator[tuple[str, float]]:
+    scores = result.scores
+    yield from _numbers(scores.values)
+    yield from _numbers({"cells": scores.cells, "probes": scores.probes, "watched": scores.watched})
+    yield from _numbers({"seconds": result.seconds, "train_seconds": result.train_seconds})

@@ -5,7 +5,6 @@ replaced where an epoch was repeated with other numbers. In a folder it grows at
 that shows it goes on reading; to an object store it is written whole.
 """
 
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,10 @@ from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import hparams, scalar, text
 
 from raykd.results.artifacts import Store
-from raykd.trackers.run import Run
+from raykd.results.words import file_name
+from raykd.trackers.run import TrackedPoint
 
 FOLDER = "tensorboard"
-_UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
 
 
 class TensorBoard:
@@ -30,12 +29,14 @@ class TensorBoard:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def write(self, run: Run, *, told: int) -> None:
+    def write(self, run: TrackedPoint, *, told: int) -> None:
         """Bring a point's file up to date."""
         events = list(_events(run))
-        if not events:
-            return
         name = f"{FOLDER}/{_folder_name(run)}/events.out.tfevents.{run.point}"
+        if not events:
+            # It may have failed before its first epoch, and have begun again.
+            self.store.remove(name)
+            return
         content, there = _encoded(events), self.store.find(name) or b""
         if there == content:
             return
@@ -49,12 +50,12 @@ class TensorBoard:
         """Nothing is open."""
 
 
-def _folder_name(run: Run) -> str:
+def _folder_name(run: TrackedPoint) -> str:
     """What TensorBoard calls the run: its label, and the id, which tells labels apart that look the same."""
-    return f"{_UNSAFE.sub('-', run.label)[:100]}-{run.point}"
+    return f"{file_name(run.label, also='=,+')[:100]}-{run.point}"
 
 
-def _events(run: Run) -> Iterator[Event]:
+def _events(run: TrackedPoint) -> Iterator[Event]:
     """What a file holds, in an order in which more of it only ever comes at the end."""
     if not run.epochs and not run.is_over:
         return
@@ -69,7 +70,7 @@ def _events(run: Run) -> Iterator[Event]:
         yield from _last_events(run)
 
 
-def _last_events(run: Run) -> Iterator[Event]:
+def _last_events(run: TrackedPoint) -> Iterator[Event]:
     summaries: list[Summary] = [scalar(name, value) for name, value in run.final.items()]
     if run.final:
         shown = {name: value for name, value in run.final.items() if name.count("/") == 1}

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from raykd.config.trackers import WandbConfig
 from raykd.errors import ConfigError
 from raykd.results.artifacts import Store
-from raykd.trackers.run import Run
+from raykd.trackers.run import TrackedPoint
 
 EXIT_CODES = {"finished": 0, "stopped": 0, "failed": 1, "interrupted": 255}
 """Where a point stands -> what its run is ended with; the site shows 255 as killed."""
@@ -42,7 +42,7 @@ class Wandb:
         self.folder = os.environ.get("WANDB_DIR") or own
         self.open: dict[str, Any] = {}
 
-    def write(self, run: Run, *, told: int) -> None:
+    def write(self, run: TrackedPoint, *, told: int) -> None:
         """Log what the run does not have yet."""
         try:
             self._log(run, told)
@@ -54,7 +54,7 @@ class Wandb:
                 self.library.teardown()
             raise
 
-    def _log(self, run: Run, told: int) -> None:
+    def _log(self, run: TrackedPoint, told: int) -> None:
         handle = self.open.get(run.point) or self._begin(run)
         self.open[run.point] = handle
         # A run that the site lost is told everything again; what it has it would not take twice.
@@ -71,7 +71,7 @@ class Wandb:
         for point in list(self.open):
             self._end(point, EXIT_CODES["interrupted"])
 
-    def _begin(self, run: Run) -> Any:
+    def _begin(self, run: TrackedPoint) -> Any:
         return self.library.init(
             **self.owner,
             id=f"{run.sweep}-{run.point}",

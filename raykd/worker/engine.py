@@ -75,7 +75,7 @@ def join_process_group(*, alone: bool) -> None:
     if alone and not torch.distributed.is_initialized():
         os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
         backend = "gloo" if on_cpu else "nccl"
-        store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+        store = torch.distributed.HashStore()
         torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
     if on_cpu and torch.distributed.get_world_size() == 1:
         # A single rank never reduces: building the shared-memory op would cost half a minute for nothing.

@@ -1,15 +1,15 @@
 """The end of a point: what its lineage delivers is scored and recorded, and what nobody reads again is dropped."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from raykd.results.journal import Journal
-from raykd.tasks.outcomes import Scored
+from raykd.results.points import GenerationRecord, PointResult
+from raykd.tasks.outcomes import Scored, Scores
 from raykd.worker.context import WorkerContext
 from raykd.worker.generation import PointParts
 from raykd.worker.handoff import frozen
 from raykd.worker.job import PointJob
-from raykd.worker.lineage import GenerationRecord, Lineage
+from raykd.worker.lineage import Lineage
 from raykd.worker.passes import score, signal_store
 
 
@@ -23,9 +23,9 @@ def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Line
         return
     journal = Journal(context.store)
     # A result promises the rest.
-    journal.write_outcomes(job.point.id, scored.outcomes)
-    journal.write_result(job.point.id, _result(parts, records, final, scores=scored.scores, seconds=seconds))
-    journal.forget_pulse(job.point.id)
+    journal.points.write_outcomes(job.point.id, scored.outcomes)
+    journal.points.write_result(_result(parts, records, final, scores=scored.scores, seconds=seconds))
+    journal.heartbeats.forget(job.point.id)
     parts.checkpoints.drop()
     _drop_artifacts(context, job, records, final)
 
@@ -38,24 +38,24 @@ def _scored(parts: PointParts, final: str) -> Scored:
 
 
 def _result(
-    parts: PointParts, records: Sequence[GenerationRecord], final: str, *, scores: dict[str, Any], seconds: float
-) -> dict[str, Any]:
+    parts: PointParts, records: Sequence[GenerationRecord], final: str, *, scores: Scores, seconds: float
+) -> PointResult:
     context, job, train = parts.context, parts.job, parts.epochs.train
-    epochs = Journal(context.store).epochs(job.point.id)
-    return {
-        "point": job.point.id,
-        "artifact": final,
-        "base": job.point.base,
-        "scores": scores,
-        "generations": [record.to_json() for record in records],
-        "data": train.description,
-        "num_windows": len(train.features),
-        "num_workers": context.world_size,
-        "device": context.device.type,
-        "num_threads": context.num_threads,
-        "train_seconds": sum(epoch["train_seconds"] for epoch in epochs),
-        "seconds": seconds,
-    }
+    reports = Journal(context.store).epochs.of(job.point.id)
+    return PointResult(
+        point=job.point.id,
+        artifact=final,
+        base=job.point.base,
+        scores=scores,
+        generations=tuple(records),
+        data=train.description,
+        num_windows=len(train.features),
+        num_workers=context.world_size,
+        device=context.device.type,
+        num_threads=context.num_threads,
+        train_seconds=sum(report.train_seconds for report in reports),
+        seconds=seconds,
+    )
 
 
 def _drop_artifacts(context: WorkerContext, job: PointJob, records: Sequence[GenerationRecord], final: str) -> None:

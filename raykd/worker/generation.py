@@ -1,15 +1,17 @@
 """One generation of a point on one rank: its student, its teacher, its epochs, and the artifact at its end."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from raykd.results.epochs import EpochReport
+from raykd.results.points import GenerationRecord
 from raykd.tasks.teaching import Teacher
 from raykd.worker.checkpoints import Checkpoints, Position, Saved
 from raykd.worker.context import WorkerContext
 from raykd.worker.epochs import EpochPlan
 from raykd.worker.job import PointJob
-from raykd.worker.lineage import GenerationRecord, GenerationSpec
+from raykd.worker.lineage import GenerationSpec
 from raykd.worker.loop import Begun, EpochStats, WeightedLoss, train_epoch
 from raykd.worker.reporting import Reporter
 from raykd.worker.student import Student
@@ -43,7 +45,7 @@ class GenerationRun:
         self.epochs, self.student, self.teachers = parts.epochs, parts.student, parts.teachers
         self.checkpoints, self.reporter = parts.checkpoints, parts.reporter
 
-    def run(self, saved: Saved | None) -> Generator[dict[str, Any], None, GenerationRecord]:
+    def run(self, saved: Saved | None) -> Generator[EpochReport, None, GenerationRecord]:
         """Train, score and export it; yields a report after every epoch. Every rank calls it.
 
         Args:
@@ -70,7 +72,7 @@ class GenerationRun:
         name = self.student.export(self._recipe(), spec, dev_score)
         return GenerationRecord(spec.index, name, dev_score, at.best_artifact, at.best_score)
 
-    def _epoch(self, at: Position, loss: WeightedLoss) -> tuple[Position, float | None, dict[str, Any]]:
+    def _epoch(self, at: Position, loss: WeightedLoss) -> tuple[Position, float | None, EpochReport]:
         """Train the epoch after a position and score it: the position after it, the main score, and the report."""
         which = f"epoch {at.epochs + 1} of {len(self.epochs)}"
         done, num_steps = len(at.begun.losses), len(self.epochs.steps[at.epochs])
@@ -81,8 +83,8 @@ class GenerationRun:
         self._begin("scoring", f"scoring after {which}", steps=(num_steps, num_steps))
         dev_score, watched = self._dev_scores()
         after = self._advance(at, dev_score)
-        scores = {"dev_score": dev_score, "watched": watched}
-        return after, dev_score, self.reporter.report(self.spec, after, stats, loss=loss, scores=scores)
+        report = self.reporter.report(self.spec, after, stats, loss=loss, dev_score=dev_score, watched=watched)
+        return after, dev_score, report
 
     def _begin(self, kind: Any, doing: str, **progress: Any) -> None:
         self.context.heartbeat.begin(kind, f"generation {self.spec.index}, {doing}", **progress)
@@ -118,12 +120,12 @@ class GenerationRun:
             self.epochs.refuse_nan(begun.losses, at)
             self.checkpoints.save(self.student.engine, replace(at, begun=begun))
 
-    def _dev_scores(self) -> tuple[float | None, dict[str, float]]:
+    def _dev_scores(self) -> tuple[float | None, Mapping[str, float]]:
         """The main score on the epoch sample, and what else is watched."""
         if self.config.evaluation.epoch_max_items == 0:
             return None, {}
         scores = self.student.score(epoch_sample=True).scores
-        return scores[scores["main"]], scores.get("watched", {})
+        return scores.main_value, scores.watched
 
     def _advance(self, at: Position, dev_score: float | None) -> Position:
         """The position after an epoch, its best student exported where asked for, its checkpoint saved."""

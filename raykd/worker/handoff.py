@@ -15,6 +15,7 @@ from raykd.config.training import Batching
 from raykd.errors import ArtifactError, DataError
 from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer, shrink
+from raykd.results.artifacts import ArtifactRecord
 from raykd.results.models import locate_model
 from raykd.tasks import task_of
 from raykd.tasks.task import Features, Task
@@ -53,7 +54,7 @@ def _tiny_tokenizer(context: WorkerContext, config: PointBase) -> Any:
     """The tokenizer of the built-in world, made once."""
     store, name = context.store, f"tokenizer-{config.task}"
     if context.rank == 0 and not store.has(name):
-        with store.committing(name, lambda: {"kind": "tokenizer"}) as folder:
+        with store.committing(name, lambda: ArtifactRecord(kind="tokenizer")) as folder:
             task_of(config).model.build_tiny_tokenizer(folder)
     context.barrier()
     return load_tokenizer(str(store.artifact(name)))
@@ -116,7 +117,7 @@ def export(
     task: Task,
     engine: Engine,
     name: str,
-    recipe: dict[str, Any],
+    record: ArtifactRecord,
     *,
     tokenizer: Any,
     probe: Features,
@@ -124,6 +125,9 @@ def export(
     """Turn an engine's model into an artifact: write it, load it back, compare its outputs, record it.
 
     Every rank must call it.
+
+    Args:
+        record: how the model was made.
 
     Returns:
         Whether the artifact was made; False where it was there already, and nothing happened.
@@ -139,7 +143,7 @@ def export(
         expected = task.learning.signals(engine(**task.model.inputs(batch)))
     weights = engine.weights()
     if context.rank == 0:
-        with context.store.committing(name, lambda: recipe) as folder:
+        with context.store.committing(name, lambda: record) as folder:
             engine.model.save_pretrained(folder, state_dict=weights)
             tokenizer.save_pretrained(folder)
             _same_answers(context, task, folder, batch, expected, precision=engine.options.precision)

@@ -3,14 +3,17 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from raykd.results.heartbeat import HeartbeatRecord
+from raykd.waits import seconds
 
 Kind = Literal["starting", "loading", "signals", "training", "scoring", "exporting"]
 
 WRITE_SECONDS = 4.0
-SHORTEST_STALL = 30.0
+SHORTEST_STALL = seconds("RAYKD_SILENCE_SECONDS", 30.0)
 """The least silence, in seconds, that is taken for a stall."""
 SLOW_STEPS = 20
 """So many times the longest silence so far in work of one kind make a stall, where that is longer."""
@@ -18,14 +21,14 @@ UNKNOWN = 900.0
 """Allowed silence, in seconds, in work of a kind that is done for the first time: it may be large, or compile."""
 
 
-def nowhere(record: Mapping[str, Any]) -> None:
+def nowhere(record: HeartbeatRecord) -> None:
     """Nobody listens."""
 
 
 class Heartbeat:
     """One worker's heartbeat; `moved` costs nothing but a look at the clock."""
 
-    def __init__(self, write: Callable[[Mapping[str, Any]], None] = nowhere) -> None:
+    def __init__(self, write: Callable[[HeartbeatRecord], None] = nowhere) -> None:
         """
         Args:
             write: puts a record where the sweep looks for it.
@@ -70,31 +73,41 @@ class Heartbeat:
         if not at_once and self.last - self.written < WRITE_SECONDS and allowed == self.promised:
             return
         self.written, self.promised = self.last, allowed
-        process = f"process {os.getpid()} on {socket.gethostname()}"
-        record = {"doing": self.doing, "count": self.count, "allowed_silence": allowed, "process": process}
-        self.write({**record, **self._progress(), "written": time.time()})
+        share, seconds_left = self._progress()
+        self.write(
+            HeartbeatRecord(
+                doing=self.doing,
+                count=self.count,
+                allowed_silence=allowed,
+                process=f"process {os.getpid()} on {socket.gethostname()}",
+                epoch=self.epoch,
+                share=share,
+                seconds_left=seconds_left,
+                written=time.time(),
+            )
+        )
 
-    def _progress(self) -> dict[str, Any]:
-        """Epochs done, None while that is not known, and how far the one under way is: share, seconds left."""
+    def _progress(self) -> tuple[float, float | None]:
+        """How far the epoch under way is: its share, and the seconds left of it, None while that is not known."""
         if not self.num_steps:
-            return {"epoch": self.epoch, "share": 0.0, "seconds_left": None}
+            return 0.0, None
         done, left = self.step - self.first, max(self.num_steps - self.step, 0)
         seconds = (self.last - self.begun) / done * left if done else None
-        return {"epoch": self.epoch, "share": 1 - left / self.num_steps, "seconds_left": seconds}
+        return 1 - left / self.num_steps, seconds
 
 
 @dataclass
 class StallDetector:
     """Judges the heartbeat of one worker by the clock of whoever watches."""
 
-    heard: Mapping[str, Any] | None = None
+    heard: HeartbeatRecord | None = None
     since: float = 0.0
 
-    def silent_for(self, record: Mapping[str, Any] | None, now: float) -> float | None:
+    def silent_for(self, record: HeartbeatRecord | None, now: float) -> float | None:
         """Seconds since the record last changed, once they are more than it allows; None before."""
         if record is None:
             return None
         if record != self.heard:
             self.heard, self.since = record, now
         silence = now - self.since
-        return silence if silence > record["allowed_silence"] + WRITE_SECONDS else None
+        return silence if silence > record.allowed_silence + WRITE_SECONDS else None

@@ -1,32 +1,11 @@
 """The driver of a lineage: which generation comes next, who teaches it and where its student starts. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from raykd.config.point import LineageConfig
-
-
-@dataclass(frozen=True)
-class GenerationRecord:
-    """A finished generation, as its worker hands it over.
-
-    Attributes:
-        index: from 1.
-        artifact: fingerprint of the student at the end of the generation.
-        dev_score: its score on the epoch sample of the dev set; None where none was taken.
-        best_artifact, best_score: the student after its best epoch, where the lineage asked for it.
-    """
-
-    index: int
-    artifact: str
-    dev_score: float | None = None
-    best_artifact: str | None = None
-    best_score: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As a record holds it."""
-        return asdict(self)
+from raykd.results.points import GenerationRecord
 
 
 @dataclass(frozen=True)

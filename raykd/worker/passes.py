@@ -14,6 +14,7 @@ from raykd.config.point import PointBase
 from raykd.data.batching import MicroBatch, batches_for_inference
 from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore
+from raykd.results.sweep import BaseScores
 from raykd.tasks import task_of
 from raykd.tasks.outcomes import Scored
 from raykd.tasks.task import Features, Task
@@ -51,8 +52,8 @@ def score(context: WorkerContext, model: Engine, point: Identity, *, epoch_sampl
     return task.learning.score(context.from_all_ranks(predictions), scored, evaluation)
 
 
-def score_base(context: WorkerContext, point: Identity) -> dict[str, Any]:
-    """Scores of generation 0, `final` and `epoch` sample, and its outcomes; taken once for all points that share it."""
+def score_base(context: WorkerContext, point: Identity) -> BaseScores:
+    """Scores of generation 0, taken once for all points that share it."""
     config, path = point.config, point.scores
     if not context.from_rank_0(context.store.exists(path)):
         kinds = {"final": False} | ({"epoch": True} if config.evaluation.epoch_max_items != 0 else {})
@@ -63,19 +64,25 @@ def score_base(context: WorkerContext, point: Identity) -> dict[str, Any]:
                     found[kind][language] = score(context, engine, point, epoch_sample=epoch_sample)
         scored = {kind: task_of(config).learning.combine(each) for kind, each in found.items()}
         if context.rank == 0:
-            record = {"base": point.base, "model": config.base.model, "outcomes": scored["final"].outcomes}
-            context.store.write_json(path, record | {kind: each.scores for kind, each in scored.items()})
+            record = BaseScores(
+                base=point.base,
+                model=config.base.model,
+                final=scored["final"].scores,
+                epoch=scored["epoch"].scores if "epoch" in scored else None,
+                outcomes=scored["final"].outcomes,
+            )
+            context.store.write_record(path, record)
         context.barrier()
-    return context.store.read_json(path)
+    return context.store.read_record(path, BaseScores)
 
 
-def base_scores(store: Store, point: Identity) -> dict[str, Any]:
+def base_scores(store: Store, point: Identity) -> BaseScores:
     """What `score_base` wrote.
 
     Raises:
         ArtifactError: if generation 0 was not scored.
     """
-    return store.read_json(point.scores)
+    return store.read_record(point.scores, BaseScores)
 
 
 def teacher_signals(

@@ -1,10 +1,11 @@
 """A point on one rank: the walk over its generations, which the driver names one after another."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
 
 from raykd.results.artifacts import Store
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.results.points import GenerationRecord
 from raykd.worker.checkpoints import Checkpoints
 from raykd.worker.context import WorkerContext
 from raykd.worker.epochs import EpochPlan
@@ -12,10 +13,10 @@ from raykd.worker.finishing import finish
 from raykd.worker.generation import GenerationRun, PointParts
 from raykd.worker.heartbeat import Heartbeat
 from raykd.worker.job import PointJob
-from raykd.worker.lineage import GenerationRecord, GenerationSpec, Lineage
+from raykd.worker.lineage import GenerationSpec, Lineage
 from raykd.worker.passes import base_scores
 from raykd.worker.reporting import Reporter
-from raykd.worker.resuming import ResumeState, load_resume_state, save_generations
+from raykd.worker.resuming import ResumeState, load_resume_state
 from raykd.worker.student import Student
 from raykd.worker.teacher import Teachers
 from raykd.worker.timer import no_notice
@@ -26,7 +27,7 @@ Ask = Callable[[Sequence[GenerationRecord]], GenerationSpec | None]
 def lineage_of(job: PointJob, store: Store) -> Lineage:
     """The rules that the driver of a point follows; generation 0 must have been scored."""
     point, scores = job.point, base_scores(store, job.point)
-    dev_score = scores["epoch"][scores["epoch"]["main"]] if "epoch" in scores else None
+    dev_score = scores.epoch.main_value if scores.epoch is not None else None
     return Lineage(
         point.config.lineage,
         point.base,
@@ -48,7 +49,7 @@ class PointRun:
         self.epochs = EpochPlan(context, job)
         self.checkpoints = Checkpoints(context, job.point.id, job.point.config.compute, notice=notice)
 
-    def run(self, ask: Ask) -> Iterator[dict[str, Any]]:
+    def run(self, ask: Ask) -> Iterator[EpochReport]:
         """Walk the generations that the driver names; yields a report after every epoch.
 
         Args:
@@ -89,7 +90,7 @@ class PointRun:
     def _begin_heartbeat(self) -> None:
         if self.context.rank == 0:
             journal, point_id = Journal(self.context.store), self.job.point.id
-            self.context.heartbeat = Heartbeat(lambda record: journal.write_pulse(point_id, record))
+            self.context.heartbeat = Heartbeat(lambda record: journal.heartbeats.write(point_id, record))
         self.context.heartbeat.begin("starting", "starting")
 
     def _resume_state(self) -> ResumeState:
@@ -103,4 +104,4 @@ class PointRun:
     def _keep(self, records: list[GenerationRecord]) -> None:
         """Record the finished generations: rank 0 does, without its share no other rank's counts."""
         if self.context.rank == 0:
-            save_generations(self.context.store, self.job.point.id, records)
+            Journal(self.context.store).points.write_generations(self.job.point.id, tuple(records))

@@ -1,6 +1,7 @@
 """What points share, made before any of them starts: generation 0, its scores, its signals."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ from raykd.config.identity import Identity
 from raykd.config.point import PointBase
 from raykd.data.batching import order_epoch, widths
 from raykd.errors import DataError
-from raykd.results.artifacts import hash_folder
-from raykd.results.journal import headline
+from raykd.results.artifacts import ArtifactRecord, hash_folder
 from raykd.results.models import locate_model
 from raykd.tasks import task_of
 from raykd.worker.context import WorkerContext, tokenizer_hash
@@ -32,7 +32,7 @@ def prepare(context: WorkerContext, points: Sequence[Identity]) -> Iterator[str]
     for point in {tuple(point.first_teachers): point for point in points}.values():
         yield from _make_teachers(context, point)
     for point in {point.scores: point for point in points}.values():
-        yield f"generation 0 scores {headline(score_base(context, point)['final'])}"
+        yield f"generation 0 scores {score_base(context, point).final.headline}"
     windows = 0
     for point in points:
         for teacher in point.first_teachers if point.config.stores_signals else ():
@@ -61,23 +61,23 @@ def _make_base(context: WorkerContext, point: Identity) -> Iterator[str]:
     """Take the given model as generation 0, or train it on labels, with a line for every epoch."""
     config, name = point.config, point.base
     model, tokenizer = given_model(context, config)
-    recipe = {
-        "kind": "base",
-        "config": config.base.model_dump(mode="json"),
-        "given": _given_files(context, config.base.model),
-        "tokenizer": tokenizer_hash(tokenizer),
-    }
+    record = ArtifactRecord(
+        kind="base",
+        config=config.base.model_dump(mode="json"),
+        given=_given_files(context, config.base.model),
+        tokenizer=tokenizer_hash(tokenizer),
+    )
     if config.label_training is not None and name in point.first_teachers:
         who = "generation 0"
-        yield from _train(context, config, name, model, recipe, tokenizer=tokenizer, language=None, who=who)
+        yield from _train(context, config, name, model, record, tokenizer=tokenizer, language=None, who=who)
     else:
-        _keep(context, name, model, recipe, tokenizer=tokenizer)
+        _keep(context, name, model, record, tokenizer=tokenizer)
 
 
-def _keep(context: WorkerContext, name: str, model: Any, recipe: dict[str, Any], *, tokenizer: Any) -> None:
+def _keep(context: WorkerContext, name: str, model: Any, record: ArtifactRecord, *, tokenizer: Any) -> None:
     """A model as it is, as an artifact."""
     if context.rank == 0:
-        with context.store.committing(name, lambda: recipe) as folder:
+        with context.store.committing(name, lambda: record) as folder:
             model.save_pretrained(folder, state_dict=model.state_dict())
             tokenizer.save_pretrained(folder)
     context.barrier()
@@ -86,13 +86,10 @@ def _keep(context: WorkerContext, name: str, model: Any, recipe: dict[str, Any],
 def _take_teacher(context: WorkerContext, config: PointBase, given: str, *, name: str) -> str:
     """Take a given model as the teacher of generation 1, under a name."""
     model, tokenizer = given_teacher(context, config, given)
-    recipe = {
-        "kind": "teacher",
-        "model": given,
-        "given": _given_files(context, given),
-        "tokenizer": tokenizer_hash(tokenizer),
-    }
-    _keep(context, name, model, recipe, tokenizer=tokenizer)
+    record = ArtifactRecord(
+        kind="teacher", model=given, given=_given_files(context, given), tokenizer=tokenizer_hash(tokenizer)
+    )
+    _keep(context, name, model, record, tokenizer=tokenizer)
     return f"the teacher is ready ({given})"
 
 
@@ -105,7 +102,7 @@ def _given_files(context: WorkerContext, model: str) -> dict[str, str]:
 
 
 def _refuse_changed_model(context: WorkerContext, key: str, model: str, name: str) -> None:
-    recorded, found = context.store.record(name)["given"], _given_files(context, model)
+    recorded, found = context.store.record(name).given, _given_files(context, model)
     if recorded != found:
         changed = sorted(file for file in recorded.keys() | found.keys() if recorded.get(file) != found.get(file))
         raise DataError(
@@ -120,9 +117,15 @@ def _train_teacher(context: WorkerContext, point: Identity, name: str, language:
     assert train is not None, "there is no other way to make a teacher"
     torch.manual_seed(train.seed)
     model, tokenizer = load(context, config, point.base, dropout=train.dropout), context.tokenizer(point.base)
-    recipe = {"kind": "teacher", "base": point.base, "language": language, "train": train.model_dump(mode="json")}
+    record = ArtifactRecord(
+        kind="teacher",
+        base=point.base,
+        language=language,
+        train=train.model_dump(mode="json"),
+        tokenizer=tokenizer_hash(tokenizer),
+    )
     who = f"teacher {language or 'of all languages'}"
-    yield from _train(context, config, name, model, recipe, tokenizer=tokenizer, language=language, who=who)
+    yield from _train(context, config, name, model, record, tokenizer=tokenizer, language=language, who=who)
 
 
 def _train(
@@ -130,7 +133,7 @@ def _train(
     config: PointBase,
     name: str,
     model: Any,
-    recipe: dict[str, Any],
+    record: ArtifactRecord,
     *,
     tokenizer: Any,
     language: str | None,
@@ -158,6 +161,5 @@ def _train(
         refuse_nan(stats.losses, who, steps=steps, ids=features.ids)
         speed = stats.num_examples / stats.seconds
         yield f"{who}: epoch {number + 1}/{train.epochs}  loss {stats.mean_loss:.3f}  {speed:.0f} examples/s"
-    record = {**recipe, "tokenizer": tokenizer_hash(tokenizer), "data": data}
-    export(context, task, engine, name, record, tokenizer=tokenizer, probe=features)
+    export(context, task, engine, name, replace(record, data=data), tokenizer=tokenizer, probe=features)
     engine.destroy()

@@ -1,10 +1,11 @@
 """What a point says after every epoch, and what its journal keeps of it."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
 from raykd.tasks.teaching import Teacher
 from raykd.worker.checkpoints import Position
@@ -27,41 +28,51 @@ class Reporter:
         return time.time() - self.started
 
     def report(
-        self, spec: GenerationSpec, at: Position, stats: EpochStats, *, loss: WeightedLoss, scores: dict[str, Any]
-    ) -> dict[str, Any]:
+        self,
+        spec: GenerationSpec,
+        at: Position,
+        stats: EpochStats,
+        *,
+        loss: WeightedLoss,
+        dev_score: float | None,
+        watched: Mapping[str, float],
+    ) -> EpochReport:
         """The report of the epoch before a position; rank 0 writes it to the journal too.
 
         Args:
             loss: what the epoch minimised.
-            scores: what was scored after it, as the report holds it.
+            dev_score, watched: what was scored after it, as the report holds it.
         """
-        label, kd, *parts = np.mean([row[1:] for row in stats.losses], axis=0).tolist()
+        label_loss, kd_loss, *parts = np.mean([row[1:] for row in stats.losses], axis=0).tolist()
         label_weight, kd_weight = loss.weights_at((at.epochs - 0.5) / self.num_epochs)
         self.reported += 1
         elapsed = self.seconds
-        report = {
-            "epoch": at.epochs,
-            "num_epochs": self.num_epochs,
-            "generation": spec.index,
-            "loss": stats.mean_loss,
-            "label": label,
-            "kd": kd,
-            "parts": dict(zip(stats.parts, parts, strict=True)),
-            "label_weight": label_weight,
-            "kd_weight": kd_weight,
-            "coefficient": _coefficient(loss.teacher),
-            **scores,
-            "examples_per_second": stats.num_examples / stats.seconds,
-            "tokens_per_second": stats.num_tokens / stats.seconds,
-            "train_seconds": stats.seconds,
-            "elapsed_seconds": elapsed,
+        report = EpochReport(
+            epoch=at.epochs,
+            num_epochs=self.num_epochs,
+            generation=spec.index,
+            loss=stats.mean_loss,
+            label_loss=label_loss,
+            kd_loss=kd_loss,
+            parts=dict(zip(stats.parts, parts, strict=True)),
+            label_weight=label_weight,
+            kd_weight=kd_weight,
+            coefficient=_coefficient(loss.teacher),
+            dev_score=dev_score,
+            watched=watched,
+            examples_per_second=stats.num_examples / stats.seconds,
+            tokens_per_second=stats.num_tokens / stats.seconds,
+            train_seconds=stats.seconds,
+            elapsed_seconds=elapsed,
             # Of those that this process did: it may have gone on from another one's.
-            "seconds_left": elapsed / self.reported * (self.num_epochs - at.epochs),
-            "gpu_memory_bytes": self.context.gpu_memory_bytes(),
-        }
+            seconds_left=elapsed / self.reported * (self.num_epochs - at.epochs),
+            gpu_memory_bytes=self.context.gpu_memory_bytes(),
+            written=time.time(),
+            teachers=spec.teachers,
+            losses=stats.losses,
+        )
         if self.context.rank == 0:
-            kept = {**report, "teachers": list(spec.teachers), "losses": stats.losses, "written": time.time()}
-            Journal(self.context.store).write_epoch(self.job.point.id, at.epochs, kept)
+            Journal(self.context.store).epochs.write(self.job.point.id, report)
         return report
 
 

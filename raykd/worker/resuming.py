@@ -4,17 +4,13 @@ import itertools
 import logging
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
-
 from raykd.config.point import LineageConfig
 from raykd.errors import ArtifactError
-from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
+from raykd.results.points import GenerationRecord
 from raykd.worker.checkpoints import Checkpoints, Position, Saved
-from raykd.worker.lineage import GenerationRecord
 
 log = logging.getLogger(__name__)
-
-GENERATIONS = "generations.json"
 
 
 @dataclass(frozen=True)
@@ -52,19 +48,12 @@ def load_resume_state(checkpoints: Checkpoints, lineage: LineageConfig) -> Resum
     return ResumeState(records[: saved.position.generation - under_way], saved)
 
 
-def save_generations(store: Store, point_id: str, records: list[GenerationRecord]) -> None:
-    """Record the finished generations of a point."""
-    store.write_json(store.point(point_id) / GENERATIONS, [record.to_json() for record in records])
-
-
 def _load_generations(checkpoints: Checkpoints) -> list[GenerationRecord]:
     """The finished generations whose students are still there, up to the first that is not."""
-    path = checkpoints.folder.parent / GENERATIONS
     try:
-        records = TypeAdapter(list[GenerationRecord]).validate_python(checkpoints.store.find_json(path) or [])
-    except (ArtifactError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        log.warning("%s is left out, its generations are trained again: %s", checkpoints.store.describe(path), reason)
+        records = Journal(checkpoints.store).points.generations(checkpoints.point_id)
+    except ArtifactError as error:
+        log.warning("the generations of point %s are trained again: %s", checkpoints.point_id, error)
         return []
     numbered = enumerate(records, start=1)
     return [record for number, record in itertools.takewhile(lambda each: _is_there(checkpoints, *each), numbered)]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from raykd.results.artifacts import fingerprint
+from raykd.results.artifacts import ArtifactRecord, fingerprint
 from raykd.tasks.outcomes import Scored
 from raykd.worker.checkpoints import Checkpoints, Saved
 from raykd.worker.context import WorkerContext, tokenizer_hash
@@ -67,8 +67,9 @@ class Student:
     def export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> str:
         """Turn it into the artifact of a recipe, unless that is there; returns the artifact's fingerprint."""
         name, tokenizer = fingerprint(recipe), self.context.tokenizer(self.job.point.base)
-        record = {**recipe, "teachers": list(spec.teachers), "dev_score": dev_score}
-        record["tokenizer"] = tokenizer_hash(tokenizer)
+        record = ArtifactRecord(
+            **recipe, teachers=spec.teachers, dev_score=dev_score, tokenizer=tokenizer_hash(tokenizer)
+        )
         probe = self.task.learning.probe(self.train)
         made = export(self.context, self.task, self.engine, name, record, tokenizer=tokenizer, probe=probe)
         # An artifact of an earlier try need not have the bits of this one.

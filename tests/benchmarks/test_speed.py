@@ -319,14 +319,14 @@ def start_up_costs(journal: Journal) -> tuple[dict[str, list[float]], dict[str, 
     starts: dict[str, list[float]] = {"inline": [], "train": []}
     hand_offs: dict[str, list[float]] = {"inline": [], "train": []}
     for executor, further in overheads.items():
-        points = [point for point in journal.point_ids() if journal.point(point)["method"] == executor]
-        points.sort(key=lambda point: journal.state(point).started)
+        points = [point for point in journal.points.ids() if journal.points.description(point).method == executor]
+        points.sort(key=lambda point: journal.points.state(point).started)
         for before, point in zip([None, *points], points, strict=False):
-            state, epochs = journal.state(point), list(journal.epochs(point))
-            trained = sum(epoch["train_seconds"] for epoch in epochs)
-            running = journal.result(point)["seconds"]
+            state, epochs = journal.points.state(point), list(journal.epochs.of(point))
+            trained = sum(epoch.train_seconds for epoch in epochs)
+            running = journal.points.result(point).seconds
             if before is not None:
-                further.append(state.ended - journal.state(before).ended - trained)
+                further.append(state.ended - journal.points.state(before).ended - trained)
             starts[executor].append(state.ended - state.started - running)
             for one, following in itertools.pairwise(epochs):
                 gap = following["elapsed_seconds"] - one["elapsed_seconds"] - following["train_seconds"]

@@ -5,11 +5,12 @@ import json
 import re
 import threading
 import time
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from support.written_results import add, begin, finish, pulse, report, result
+from support.written_results import add, begin, finish, heartbeat, report, result
 
 from raykd.cli import logs, main, parser
 from raykd.cli.display import Events, Lines
@@ -29,11 +30,13 @@ def journal(tmp_path):
     add(journal, "f3", "bad seed=1")
     add(journal, "p4", "skd seed=2")
     finish(journal, "abc1", 61.5)
-    journal.start("abd2", 1)
-    journal.write_epoch("abd2", 1, {**report(1), "gpu_memory_bytes": 3_200_000_000})
-    journal.write_pulse("abd2", pulse(1, share=0.5))
-    journal.start("f3", 1)
-    journal.end("f3", "failed", error="out of memory: " + "lower training.micro_batch_tokens, or share the model; " * 3)
+    journal.points.start("abd2", 1)
+    journal.epochs.write("abd2", report(1, gpu_memory_bytes=3_200_000_000))
+    journal.heartbeats.write("abd2", heartbeat(1, share=0.5))
+    journal.points.start("f3", 1)
+    journal.points.end(
+        "f3", "failed", error="out of memory: " + "lower training.micro_batch_tokens, or share the model; " * 3
+    )
     return journal
 
 
@@ -109,10 +112,10 @@ def test_watching_ends_with_the_sweep(capsys, tmp_path):
     assert statuses[-1]["points"][0]["state"] == "finished"
 
 
-def test_logs_find_a_point_by_label_id_or_the_beginning_of_its_id(capsys, journal):
+def test_logs_find_a_point_by_label_id_or_its_beginning_method_or_best(capsys, journal):
     root = str(journal.store.root)
-    by = [said(capsys, "logs", root, name) for name in ("skd seed=1", "abc1", "abc")]
-    assert by[0] == by[1] == by[2]
+    by = [said(capsys, "logs", root, name) for name in ("skd seed=1", "abc1", "abc", "skd", "best")]
+    assert by == by[:1] * 5
     assert by[0].startswith("skd seed=1 (abc1)\n  seed: 1\n")
     assert "generation 2, epoch 2/3  loss 0.500 (label 0.500, kd 0.000)  dev 22.0  100 examples/s  10 s left" in by[0]
     assert "finished, attempt 1, began" in by[0]
@@ -125,7 +128,7 @@ def test_logs_find_a_point_by_label_id_or_the_beginning_of_its_id(capsys, journa
     ("name", "message"),
     [
         ("skd sed=1", "no point 'skd sed=1'; nearest are 'skd seed=1'"),
-        ("ab", "2 points begin with 'ab': abc1 (skd seed=1), abd2 "),
+        ("ab", "go by 'ab': 'skd seed=1' (abc1), "),
         ("", "no point ''; nearest are"),
     ],
 )
@@ -136,9 +139,13 @@ def test_a_point_that_is_none_or_several_is_refused_with_the_nearest(capsys, jou
 
 def test_logs_as_json_hold_all_that_was_recorded(capsys, journal):
     document = json.loads(said(capsys, "logs", str(journal.store.root), "abc1", "--json"))
-    assert document["epochs"] == list(journal.epochs("abc1"))
-    assert document["result"] == journal.result("abc1")
-    assert (document["status"]["state"], document["point"]) == ("finished", journal.point("abc1"))
+    recorded = {
+        "point": asdict(journal.points.description("abc1")),
+        "epochs": [asdict(each) for each in journal.epochs.of("abc1")],
+        "result": asdict(journal.points.result("abc1")),
+    }
+    assert {name: document[name] for name in recorded} == json.loads(json.dumps(recorded))
+    assert document["status"]["state"] == "finished"
 
 
 def test_following_shows_each_epoch_once_and_ends_with_the_point(capsys, monkeypatch, journal, alive):
@@ -147,9 +154,9 @@ def test_following_shows_each_epoch_once_and_ends_with_the_point(capsys, monkeyp
     def go_on() -> None:
         for epoch in (2, 3):
             time.sleep(0.1)
-            journal.write_epoch("abd2", epoch, report(epoch))
-        journal.write_result("abd2", result(70.0))
-        journal.end("abd2", "finished")
+            journal.epochs.write("abd2", report(epoch))
+        journal.points.write_result(result("abd2", 70.0))
+        journal.points.end("abd2", "finished")
 
     thread = threading.Thread(target=go_on)
     thread.start()
@@ -184,7 +191,7 @@ def test_a_picture_of_many_running_points_leaves_room_for_the_rest(tmp_path):
     with Lease.take(journal.store) as lease:
         for number in range(50):
             add(journal, f"p{number}")
-            journal.start(f"p{number}", lease.number)
+            journal.points.start(f"p{number}", lease.number)
         console = Console(width=80, height=24, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
         console.print(View(read_status(tmp_path)))
     lines = console.export_text().splitlines()
@@ -200,8 +207,10 @@ def test_the_leaderboard_as_a_table_keeps_to_its_width(capsys, monkeypatch, tmp_
     add(journal, "a", "skd seed=1", seed=1, **{"distillation.kd_weight": {"start": 1, "end": 0}, "data.budget": 128})
     add(journal, "b", "bad seed=1")
     finish(journal, "a", 61.5)
-    journal.start("b")
-    journal.end("b", "failed", error="out of memory: " + "lower training.micro_batch_tokens [or] share the model; " * 3)
+    journal.points.start("b")
+    journal.points.end(
+        "b", "failed", error="out of memory: " + "lower training.micro_batch_tokens [or] share the model; " * 3
+    )
     lines = said(capsys, "leaderboard", str(tmp_path), "--format", "table").splitlines()
     assert max(map(len, lines)) <= width
     assert "G-XLT" in lines[1] + lines[2]

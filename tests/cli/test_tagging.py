@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 from support.tiny_sweeps import sweep, tag_sweep
+from support.written_results import base_scores, description, result
 
 from raykd.cli import main
 from raykd.config.keys import merged
-from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.results.sweep import SweepDescription
+from raykd.tasks.outcomes import Scores
 from raykd.tasks.tagging.summary import _summary
 
 BLOCKS = {
@@ -81,19 +83,19 @@ def test_a_plan_counts_points_teachers_and_passes(capsys):
 def test_a_leaderboard_shows_each_language_and_says_what_was_never_trained_on(capsys):
     journal = Journal.at(Path("runs/tiny"))
 
-    def scores(**languages: float) -> dict:
+    def scores(**languages: float) -> Scores:
         cells = {name: {"f1": value, "accuracy": 0.0} for name, value in languages.items()}
         return _summary(cells, "f1", trained=("en", "es"))
 
     for number, (method, seed, zh) in enumerate([("crf", 1, 20.0), ("crf", 2, 30.0), ("kd", 1, 50.0)]):
-        point = {"label": f"{method} {seed}", "method": method, "varied": {"seed": seed}, "base": "b"}
-        journal.add(f"p{number}", {**point, "config": {"base": {"model": "builtin:tiny"}}})
-        journal.start(f"p{number}")
-        result = {"scores": scores(en=80.0 + number, es=60.0, zh=zh), "seconds": 3.0}
-        journal.write_result(f"p{number}", result)
-        journal.end(f"p{number}", "finished")
-    journal.write_sweep({"points": ["p0", "p1", "p2"]})
-    Store(Path("runs/tiny")).write_json("scores/x.json", {"base": "b", "final": scores(en=90.0, es=90.0, zh=5.0)})
+        config = {"base": {"model": "builtin:tiny"}}
+        described = description(f"p{number}", method, label=f"{method} {seed}", varied={"seed": seed}, config=config)
+        journal.points.add(described)
+        journal.points.start(f"p{number}")
+        journal.points.write_result(result(f"p{number}", scores(en=80.0 + number, es=60.0, zh=zh), seconds=3.0))
+        journal.points.end(f"p{number}", "finished")
+    journal.sweep.write(SweepDescription(name="tiny", points=("p0", "p1", "p2")))
+    journal.store.write_record("scores/x.json", base_scores(scores(en=90.0, es=90.0, zh=5.0)))
     assert main(["leaderboard", "runs/tiny", "--cells"]) == 0
     table, cells = capsys.readouterr().out.split("\nF1 of ")
     assert table.splitlines() == [

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from support.faulty_sweep import FAULTS, SweepJob, small_quickstart
-from support.ray_cluster import LocalCluster, until
+from support.ray_cluster import until
 
-from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
 
 SEED = int(os.environ.get("RAYKD_CHAOS_SEED", "1"))
 IMPATIENCE = 0.25
@@ -45,7 +45,8 @@ class Completions(threading.Thread):
         """A record that is written again is another file at another time."""
         for path in self.results.glob("points/*/generations.json"):
             found = path.stat()
-            if len(Store(self.results).read_json(path.relative_to(self.results))) == self.num_generations:
+            recorded = Journal.at(self.results).points.generations(path.parent.name)
+            if len(recorded) == self.num_generations:
                 self.seen.setdefault(path.parent.name, set()).add((found.st_ino, found.st_mtime_ns))
 
     def counts(self) -> list[int]:
@@ -89,22 +90,20 @@ def disturb(job: SweepJob, chance: random.Random, num_faults: int) -> list[str]:
         pytest.param(20, 32, marks=[pytest.mark.chaos, pytest.mark.timeout(3600)], id="long"),
     ],
 )
-def test_a_sweep_survives_whatever_is_killed(tmp_path, num_faults, num_generations):
+def test_a_sweep_survives_whatever_is_killed(cluster, tmp_path, num_faults, num_generations):
     keys, chance = dozen_points(num_generations), random.Random(SEED)
     print(f"\nseed {SEED} (RAYKD_CHAOS_SEED), {num_faults} faults")
-    with LocalCluster(num_nodes=2) as cluster:
-        undisturbed = SweepJob(cluster, tmp_path / "undisturbed", keys)
-        undisturbed.finish(attempts=1)
+    undisturbed = SweepJob(cluster, tmp_path / "undisturbed", keys)
+    undisturbed.finish(attempts=1)
 
-        job = SweepJob(cluster, tmp_path / "disturbed", keys)
-        completions = Completions(job.results, num_generations)
-        completions.start()
-        job.submit()
-        happened = disturb(job, chance, num_faults)
-        job.finish()
+    job = SweepJob(cluster, tmp_path / "disturbed", keys)
+    completions = Completions(job.results, num_generations)
+    completions.start()
+    job.submit()
+    happened = disturb(job, chance, num_faults)
+    job.finish()
 
-        assert len(happened) == num_faults, "the sweep was finished before: give it more generations"
-        assert job.outcome() == undisturbed.outcome()
-        assert completions.counts() == [1] * 12
-        cluster.until_clean(seconds=90)
+    assert len(happened) == num_faults, "the sweep was finished before: give it more generations"
+    assert job.outcome() == undisturbed.outcome()
+    assert completions.counts() == [1] * 12
     print(f"{len(happened)} faults, {job.num_submitted} submissions")

@@ -2,7 +2,7 @@
 
 import random
 import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +18,6 @@ from support.faulty_sweep import (
     stop_job,
     trainers,
 )
-from support.ray_cluster import LocalCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -36,32 +35,24 @@ def sweep_of(*methods: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(num_nodes=2) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def undisturbed(cluster, tmp_path_factory) -> Outcome:
+def undisturbed(shared_cluster, tmp_path_factory) -> Outcome:
     """What all of the points end with where nothing happens."""
-    job = SweepJob(cluster, tmp_path_factory.mktemp("undisturbed"), sweep_of(*METHODS))
+    job = SweepJob(shared_cluster, tmp_path_factory.mktemp("undisturbed"), sweep_of(*METHODS))
     assert "3 finished, 0 were done before" in job.finish(attempts=1)
     assert len(set(job.outcome().weights.values())) == 3
     return job.outcome()
 
 
 @pytest.fixture
-def begin(cluster, undisturbed, tmp_path) -> Iterator[Callable[..., SweepJob]]:
-    """Submits a sweep of some of the points; at the end nothing of it is left on the cluster."""
+def begin(cluster, undisturbed, tmp_path) -> Callable[..., SweepJob]:
+    """Submits a sweep of some of the points."""
 
     def submit(*methods: str) -> SweepJob:
         job = SweepJob(cluster, tmp_path / tmp_path.name, sweep_of(*methods))
         job.submit()
         return job
 
-    yield submit
-    # A node that lost its head takes most of a minute to give up.
-    cluster.until_clean(seconds=90)
+    return submit
 
 
 def test_a_request_without_the_token_is_refused(cluster):

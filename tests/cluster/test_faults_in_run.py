@@ -12,6 +12,7 @@ import ray
 import safetensors.torch
 import torch
 from ray.cluster_utils import Cluster
+from support.ray_cluster import FAST_FAILURE_DETECTION, ROOT, WITH_WARM_WORKERS
 from support.tiny_sweeps import point
 
 from raykd.config.identity import Identity
@@ -20,6 +21,7 @@ from raykd.executors.executor import Place
 from raykd.executors.group import GroupExecutor
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.results.points import PointResult
 from raykd.storage import Fence, no_fence
 from raykd.worker.context import WorkerContext
 from raykd.worker.job import PointJob
@@ -27,26 +29,38 @@ from raykd.worker.prepare import prepare
 
 pytestmark = pytest.mark.cluster
 
-ROOT = Path(__file__).parents[2]
 ONE_CPU = WorkerResources(1.0, 0.0)
 
 
-@pytest.fixture
-def two_nodes() -> Iterator[Cluster]:
-    """Two nodes of one CPU each, beside a head without any."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head without a CPU, and nodes to come."""
+    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in FAST_FAILURE_DETECTION.items():
+            patch.setenv(name, value)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        cluster.add_node(num_cpus=1)
         cluster.add_node(num_cpus=1)
     environment = {
         **WORKER_ENVIRONMENT,
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        "PYTHONPATH": f"{WITH_WARM_WORKERS}:{ROOT / 'tests'}",
         "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
+        "RAYKD_PEER_LOST_SECONDS": "10",
     }
-    environment["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "15"
     ray.init(address=cluster.address, runtime_env={"env_vars": environment}, log_to_driver=False, logging_level="ERROR")
     yield cluster
     ray.shutdown()
     cluster.shutdown()
+
+
+@pytest.fixture
+def two_nodes(cluster) -> Cluster:
+    """Two nodes of one CPU each, whatever became of those of another test."""
+    for _ in range(2 - len(cluster.worker_nodes)):
+        cluster.add_node(num_cpus=1)
+    return cluster
 
 
 def config(num_generations: int = 2, **compute) -> Identity:
@@ -63,15 +77,15 @@ def run(root: Path, wanted: Identity, fence: Fence = no_fence) -> dict:
     context = WorkerContext.open(Store(root), root, alone=True, threads=1)
     list(prepare(context, [wanted]))
     list(GroupExecutor(Place(Store(root, fence), root), ONE_CPU).reports(PointJob(wanted)))
-    return Journal(context.store).result(wanted.id)
+    return Journal(context.store).points.result(wanted.id)
 
 
-def weights(root: Path, result: dict) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(Store(root).artifact(result["artifact"]) / "model.safetensors")
+def weights(root: Path, result: PointResult) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(Store(root).artifact(result.artifact) / "model.safetensors")
 
 
 def losses(root: Path, wanted: Identity) -> torch.Tensor:
-    return torch.tensor([row for epoch in Journal.at(root).epochs(wanted.id) for row in epoch["losses"]])
+    return torch.tensor([row for epoch in Journal.at(root).epochs.of(wanted.id) for row in epoch.losses])
 
 
 class DiesOnce:
@@ -92,7 +106,7 @@ def test_a_worker_that_is_killed_inside_an_epoch_costs_nothing_but_time(two_node
     expected = run(tmp_path / "whole", wanted)
     found = run(tmp_path / "killed", wanted, DiesOnce(tmp_path / "mark", 17))
     assert (tmp_path / "mark").exists()
-    assert found["scores"] == expected["scores"]
+    assert found.scores == expected.scores
     ours, theirs = weights(tmp_path / "killed", found), weights(tmp_path / "whole", expected)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert torch.equal(losses(tmp_path / "killed", wanted), losses(tmp_path / "whole", wanted))

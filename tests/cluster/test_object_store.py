@@ -14,15 +14,15 @@ from raykd.storage import machine_folder
 pytestmark = pytest.mark.cluster
 
 
-def test_a_sweep_on_an_object_store_is_finished_read_and_cleaned_by_url(bucket, capsys):
+def test_a_sweep_on_an_object_store_is_finished_read_and_cleaned_by_url(bucket, own_ray, capsys):
     keys = sweep(methods={"inline": {}, "group": {"compute": {"num_workers": 2, "zero_stage": 2}}})
     assert main(["sweep", write(keys), "--storage", bucket]) == 0
     assert "2 finished, 0 were done before" in capsys.readouterr().out
     journal = Journal.at(bucket)
-    artifacts = {journal.result(point_id)["artifact"] for point_id in journal.point_ids()}
+    artifacts = {journal.points.result(point_id).artifact for point_id in journal.points.ids()}
     assert len(artifacts) == 2
     for name in artifacts:
-        assert Store(bucket).verify(name)["generation"] == 2
+        assert Store(bucket).verify(name).generation == 2
     assert not (machine_folder(bucket) / "ray").exists()
 
     assert main(["sweep", "sweep.yaml", "--storage", bucket]) == 0

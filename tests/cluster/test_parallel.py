@@ -35,7 +35,7 @@ def test_two_workers_that_gather_their_sentences_give_the_losses_of_one(capsys):
         print(f"{label}: {differences[0].max():.1e} in the first of {len(one)} steps, at most {differences.max():.1e}")
         assert differences[0].max() < 1e-5
         assert differences.max() < 1e-4
-        assert results()[label]["num_workers"] == 2
+        assert results()[label].num_workers == 2
 
 
 def test_a_sweep_shares_its_teacher_and_ends_in_a_leaderboard(capsys):

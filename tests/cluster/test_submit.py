@@ -90,7 +90,7 @@ def test_a_sweep_is_submitted_and_submitted_again_when_it_is_done(local_cluster,
     assert "2 finished" in said
     assert "SUCCEEDED" in said
     journal = Journal.at(storage)
-    assert {journal.state(point).status for point in journal.point_ids()} == {"finished"}
+    assert {journal.points.state(point).status for point in journal.points.ids()} == {"finished"}
 
     assert main(command) == 0
     said = capsys.readouterr().out
@@ -137,4 +137,4 @@ def test_a_sweep_that_is_stopped_goes_on_when_it_is_submitted_again(local_cluste
     assert main(command) == 0
     assert f"{name}-2: SUCCEEDED" in capsys.readouterr().out
     journal = Journal.at(storage)
-    assert [journal.state(point).status for point in journal.point_ids()] == ["finished", "finished"]
+    assert [journal.points.state(point).status for point in journal.points.ids()] == ["finished", "finished"]

@@ -34,7 +34,7 @@ def test_a_sweep_ends_in_a_leaderboard_and_the_same_command_skips_what_is_finish
     assert "| generation 0 | - |" in said
     assert len(results()) == 8
     # Budgets are nested, and all methods of a seed draw the same items.
-    ids = {label: result["data"]["budget"]["ids"] for label, result in results().items()}
+    ids = {label: result.data["budget"]["ids"] for label, result in results().items()}
     assert ids["ce budget=4 seed=1"] == ids["ce budget=8 seed=1"][:4] == ids["skd-map budget=4 seed=1"]
     assert not Path("runs/tiny/.ray").exists()
 
@@ -46,11 +46,11 @@ def test_a_sweep_ends_in_a_leaderboard_and_the_same_command_skips_what_is_finish
     assert main(["leaderboard", "runs/tiny", "--cells"]) == 0
     assert "question \\ context" in capsys.readouterr().out
 
-    described = Journal.at(Path("runs/tiny")).sweep()
-    (node,) = described["hardware"]["nodes"]
-    assert (node["count"], node["cpus"], node["gpus"]) == (1, 2.0, 0.0)
-    assert described["source"] is None
-    assert {(each["device"], each["num_threads"]) for each in results().values()} == {("cpu", 1)}
+    described = Journal.at(Path("runs/tiny")).sweep.read()
+    (node,) = described.hardware.nodes
+    assert (node.count, node.cpus, node.gpus) == (1, 2.0, 0.0)
+    assert described.source is None
+    assert {(each.device, each.num_threads) for each in results().values()} == {("cpu", 1)}
     assert main(["report", "runs/tiny"]) == 0
     assert "scores best: G-XLT F1" in capsys.readouterr().out
     assert "2 CPUs" in Path("runs/tiny/report.md").read_text()
@@ -76,9 +76,9 @@ def test_two_workers_under_every_zero_stage_give_the_losses_and_scores_of_one(ca
         difference = (losses(label) - one).abs().max().item()
         print(f"{label}: at most {difference:.1e} a step over {len(one)} steps")
         assert difference < 1e-4
-    scores = {label: result["scores"]["gxlt_f1"] for label, result in results().items()}
+    scores = {label: result.scores.values["gxlt_f1"] for label, result in results().items()}
     assert max(scores.values()) - min(scores.values()) < 2.0
-    assert results()["zero-3 seed=1"]["num_workers"] == 2
+    assert results()["zero-3 seed=1"].num_workers == 2
 
 
 def squad_files(folder: Path, languages: tuple[str, ...]) -> None:
@@ -96,13 +96,12 @@ def squad_files(folder: Path, languages: tuple[str, ...]) -> None:
         (folder / f"x.{language}.json").write_text(json.dumps(document, ensure_ascii=False))
 
 
-def test_files_of_a_relative_data_folder_are_found_everywhere_and_their_change_is_refused(capsys, monkeypatch):
+def test_files_of_a_relative_data_folder_are_found_everywhere_and_their_change_is_refused(own_ray, capsys, monkeypatch):
     squad_files(Path("files"), ("en", "es", "zh"))
     keys = sweep(methods={"inline": {}, "train": {"compute": {"num_workers": 2}}}, lineage={"num_generations": 1})
     keys["data"]["train"] = {"path": "x.{language}.json"}
     keys["evaluation"]["source"] = {"path": "files/x.{language}.json"}
-    # A Ray of its own: the folder is told to workers when Ray starts.
-    ray.shutdown()
+    # The folder is told to workers when Ray starts.
     monkeypatch.setenv("RAYKD_DATA", "files")
     assert main(["sweep", write(keys)]) == 0
     assert "2 finished" in capsys.readouterr().out
@@ -113,7 +112,6 @@ def test_files_of_a_relative_data_folder_are_found_everywhere_and_their_change_i
     Path("files/x.zh.json").write_text(Path("files/x.zh.json").read_text().replace("sw-train-00000", "other-id"))
     assert main(["sweep", "sweep.yaml"]) == 2
     assert "changed since runs/tiny was begun" in capsys.readouterr().err
-    ray.shutdown()
 
 
 def test_a_failed_point_is_reported_and_the_others_finish(capsys):
@@ -124,12 +122,12 @@ def test_a_failed_point_is_reported_and_the_others_finish(capsys):
     assert "1 failed" in said
     assert "the loss of step" in said
     assert "Traceback" not in said
-    statuses = sorted(Journal.at(Path("runs/tiny")).state(point).status for point in results_folder_points())
+    statuses = sorted(Journal.at(Path("runs/tiny")).points.state(point).status for point in results_folder_points())
     assert statuses == ["failed", "finished"]
 
 
 def results_folder_points() -> list[str]:
-    return Journal.at(Path("runs/tiny")).point_ids()
+    return Journal.at(Path("runs/tiny")).points.ids()
 
 
 def test_more_workers_than_the_cluster_has_are_refused_before_anything_starts(capsys):
@@ -166,7 +164,7 @@ def test_asha_stops_points_early_and_says_so(capsys):
     assert main(["sweep", write(keys)]) == 0
     said = capsys.readouterr().out
     assert re.search(r"[1-9] stopped early", said)
-    states = [Journal.at(Path("runs/tiny")).state(point) for point in results_folder_points()]
+    states = [Journal.at(Path("runs/tiny")).points.state(point) for point in results_folder_points()]
     assert {state.status for state in states} == {"finished", "stopped"}
 
 
@@ -188,31 +186,29 @@ def test_worker_groups_that_are_stopped_early_give_their_workers_back(capsys):
     assert {group["state"] for group in groups} == {"REMOVED"}
 
 
-def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp_path):
+def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp_path, capsys):
     keys = sweep(lineage={"num_generations": 6, "keep": "last"}, data={"budget": 16}, search={"max_concurrent": 1})
-    write(keys)
-    command = [sys.executable, "-m", "raykd", "sweep", "sweep.yaml", "--storage"]
-    source = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": source, "PYTHONUNBUFFERED": "1"}
-    undisturbed = subprocess.run([*command, "whole"], env=environment, capture_output=True, text=True, check=False)
-    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert main(["sweep", write(keys), "--storage", "whole"]) == 0
+    capsys.readouterr()
 
+    command = [sys.executable, "-m", "raykd", "sweep", "sweep.yaml", "--storage", "killed"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*command, "killed"], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         for line in process.stdout:
             if "epoch 3/6" in line:
                 break
         os.killpg(process.pid, signal.SIGKILL)
     journal = Journal.at(tmp_path / "killed")
-    assert [journal.state(point).status for point in journal.point_ids()] == ["running"]
+    assert [journal.points.state(point).status for point in journal.points.ids()] == ["running"]
 
-    resumed = subprocess.run([*command, "killed"], env=environment, capture_output=True, text=True, check=False)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "epoch 1/6" not in resumed.stdout
-    assert "epoch 6/6" in resumed.stdout
+    assert main(["sweep", "sweep.yaml", "--storage", "killed"]) == 0
+    said = capsys.readouterr().out
+    assert "epoch 1/6" not in said
+    assert "epoch 6/6" in said
     whole, again = results("whole")["default seed=1"], results("killed")["default seed=1"]
-    assert again["scores"] == whole["scores"]
+    assert again.scores == whole.scores
     stores = [Journal.at(tmp_path / folder).store for folder in ("whole", "killed")]
-    first, second = (store.record(whole["artifact"])["files"]["model.safetensors"] for store in stores)
+    first, second = (store.record(whole.artifact).files["model.safetensors"] for store in stores)
     assert first == second

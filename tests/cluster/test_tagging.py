@@ -32,7 +32,7 @@ def test_two_workers_under_zero_2_and_3_give_the_losses_of_one(capsys):
         difference = ((losses(label) - one).abs() / one.abs().clamp(min=1)).max().item()
         print(f"{label}: at most {difference:.1e} a step over {len(one)} steps")
         assert difference < 1e-4
-        assert results()[label]["num_workers"] == 2
+        assert results()[label].num_workers == 2
 
 
 def test_a_sweep_of_methods_shares_teachers_and_ends_in_a_leaderboard(capsys):

@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from raykd.cli import main
 from raykd.results.journal import Journal
+from raykd.trackers.run import TrackedSweep
 
 pytestmark = pytest.mark.cluster
 
@@ -16,12 +17,12 @@ pytestmark = pytest.mark.cluster
 def curves(name: str) -> dict[str, list[tuple[int, float]]]:
     """Label -> (step, value) of a curve of every point, by way of TensorBoard."""
     journal, found = Journal.at(Path("runs/tiny")), {}
-    for point_id in journal.point_ids():
+    for point_id in journal.points.ids():
         (folder,) = Path("runs/tiny/tensorboard").glob(f"*-{point_id}")
         shown = EventAccumulator(str(folder))
         shown.Reload()
         has_it = name in shown.Tags()["scalars"]
-        found[journal.point(point_id)["label"]] = [
+        found[journal.points.description(point_id).label] = [
             (event.step, event.value) for event in (shown.Scalars(name) if has_it else ())
         ]
     return found
@@ -43,10 +44,10 @@ def test_what_one_run_told_and_what_the_next_one_adds_are_the_curves_of_the_jour
     capsys.readouterr()
     journal = Journal.at(Path("runs/tiny"))
     reported = {
-        journal.point(point_id)["label"]: [
-            (report["epoch"], pytest.approx(report["loss"])) for report in journal.epochs(point_id)
+        journal.points.description(point_id).label: [
+            (report.epoch, pytest.approx(report.loss)) for report in journal.epochs.of(point_id)
         ]
-        for point_id in journal.point_ids()
+        for point_id in journal.points.ids()
     }
     assert curves("loss") == reported
     assert {label: len(found) for label, found in reported.items()} == {
@@ -65,7 +66,7 @@ def test_what_one_run_told_and_what_the_next_one_adds_are_the_curves_of_the_jour
         "fine seed=1": "FINISHED",
         "fine seed=2": "FINISHED",
     }
-    name = journal.store.read_json("tracked.json")["id"]
+    name = journal.store.read_record("tracked.json", TrackedSweep).id
     assert {run.data.tags["raykd.sweep"] for run in runs} == {name}
     assert all(name in folder.name for folder in Path("runs/tiny/wandb").glob("offline-run-*"))
     for run in runs:

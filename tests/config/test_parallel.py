@@ -11,9 +11,10 @@ from raykd.errors import ConfigError
 from raykd.plan.file import json_schema, load_sweep, sweep_of
 from raykd.plan.points import make_plan
 from raykd.plan.sweep import SweepConfig
+from raykd.results.points import GenerationRecord
 from raykd.tasks import TASKS
 from raykd.tasks.parallel.config import MultilevelConfig
-from raykd.worker.lineage import GenerationRecord, Lineage
+from raykd.worker.lineage import Lineage
 
 NO_TEACHER = {"distillation": {"kd_weight": 0}}
 PROBE = {

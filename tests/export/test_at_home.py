@@ -25,7 +25,7 @@ from raykd.tasks.task import Places
 def inside(root: Path, config: PointBase):
     """What the sweep scores: its dev set, and what the delivered model predicts, which gives the recorded scores."""
     (record,) = read_records(root).points
-    folder = Store(root).artifact(record.result["artifact"])
+    folder = Store(root).artifact(record.result.artifact)
     task = task_of(config)
     model, places = task.model.load(str(folder)).eval(), Places(folder=root, base=folder, teacher=folder)
     dev = task.data.scored_set(config, load_tokenizer(str(folder)), places=places)
@@ -36,7 +36,7 @@ def inside(root: Path, config: PointBase):
             outputs = model(**task.model.inputs(batch))
             predictions += task.learning.predict(outputs, batch, micro.indices, config.evaluation)
     scored = task.learning.score(predictions, dev, config.evaluation)
-    assert (scored.scores, scored.outcomes) == (record.result["scores"], record.outcomes)
+    assert (scored.scores, scored.outcomes) == (record.result.scores, record.outcomes)
     return dev, predictions
 
 
@@ -44,7 +44,7 @@ def inside(root: Path, config: PointBase):
 def logits_inside(root: Path, asked: dict[str, str]) -> np.ndarray:
     """Start and end logits of the delivered model over a question and its whole context."""
     (record,) = read_records(root).points
-    folder = str(Store(root).artifact(record.result["artifact"]))
+    folder = str(Store(root).artifact(record.result.artifact))
     encoded = load_tokenizer(folder)(asked["question"], asked["context"], return_tensors="pt")
     outputs = TASKS["qa"].model.load(folder).eval()(**encoded)
     return np.stack([outputs.start_logits, outputs.end_logits])
@@ -106,7 +106,7 @@ def test_an_exported_encoder_gives_the_sentence_vectors_of_the_sweep(sweep, tmp_
     root = sweep("parallel", **changes)
     out = export_point(root, tmp_path / "home").folder
     (record,) = read_records(root).points
-    artifact = Store(root).artifact(record.result["artifact"])
+    artifact = Store(root).artifact(record.result.artifact)
     printed = elsewhere(
         usage_of(out) + "import json\nprint(json.dumps([sentences, vectors.tolist()]))", folder=tmp_path
     )

@@ -9,7 +9,9 @@ from raykd.export.card import Subject, _is_hub_id, model_card
 from raykd.export.folder import export_point
 from raykd.export.method import knobs, method
 from raykd.models.qa import load_qa_model
+from raykd.results.artifacts import ArtifactRecord
 from raykd.results.records import read_records
+from raykd.results.sweep import SweepDescription
 
 
 @pytest.fixture
@@ -29,20 +31,20 @@ def test_the_front_matter_of_a_qa_model_is_what_the_hub_reads(card, sweep):
     assert (data.library_name, data.pipeline_tag, data.base_model) == ("transformers", "question-answering", None)
     assert data.license is None
     results = {result.metric_name: (result.metric_type, result.metric_value) for result in data.eval_results}
-    scores = record.result["scores"]
-    assert results["G-XLT F1"] == ("f1", round(scores["gxlt_f1"], 2))
-    assert results["XLT EM"] == ("exact_match", round(scores["xlt_exact_match"], 2))
+    scores = record.result.scores
+    assert results["G-XLT F1"] == ("f1", round(scores.values["gxlt_f1"], 2))
+    assert results["XLT EM"] == ("exact_match", round(scores.values["xlt_exact_match"], 2))
 
 
 def test_a_card_tells_scores_of_every_cell_lineage_data_cost_and_limits(card, sweep):
     text = card("qa").text
     (record,) = read_records(sweep("qa")).points
     result = record.result
-    for cell in result["scores"]["cells"].values():
+    for cell in result.scores.cells.values():
         assert f" {cell['f1']:.1f} " in text
-    for generation in result["generations"]:
+    for generation in result.generations:
         assert f"`{generation['artifact']}`" in text
-    assert f"`{record.base}`" in text and result["data"]["sha256"] in text
+    assert f"`{record.description.base}`" in text and result.data["sha256"] in text
     assert "budget 8 parallel questions" in text and "It always answers" in text
     assert f"{result['train_seconds']:.0f} s of training on 1 worker" in text
     assert "of no use beyond trying things out" in text
@@ -101,7 +103,18 @@ def test_methods_in_words():
 def test_a_card_without_scores_of_generation_0_or_versions_is_written_all_the_same(sweep):
     records = read_records(sweep("qa"))
     (record,) = records.points
-    bare = type(records)(records.root, {"config": {"name": "bare"}}, records.points, ())
-    model = load_qa_model(str(records.root / "artifacts" / record.result["artifact"]))
-    text = model_card(Subject(bare, record, point().config, {}, model, "pass", has_onnx=False))
+    bare = type(records)(records.root, SweepDescription(name="bare"), records.points, ())
+    model = load_qa_model(str(records.root / "artifacts" / record.result.artifact))
+    text = model_card(
+        Subject(
+            bare,
+            record,
+            point().config,
+            ArtifactRecord(kind="generation"),
+            record.result,
+            model,
+            "pass",
+            has_onnx=False,
+        )
+    )
     assert "| XLT F1 |" in text and "generation 0 |" not in text

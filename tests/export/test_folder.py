@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from raykd.predict import Predictor
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.records import read_records
+from raykd.results.sweep import SweepDescription
 from raykd.tasks.qa.form import QaForm
 
 
@@ -46,7 +48,7 @@ def test_a_folder_holds_model_tokenizer_card_and_origin(root, out):
     }
     assert done.check.num_examples == 8 and done.check.difference <= 1e-5
     origin = json.loads((out / "raykd.json").read_text())
-    assert (origin["id"], origin["label"], origin["artifact"]) == (done.point.id, LABEL, done.point.result["artifact"])
+    assert (origin["id"], origin["label"], origin["artifact"]) == (done.point.id, LABEL, done.point.result.artifact)
     assert [path.name for path in out.parent.iterdir()] == ["model"]
 
 
@@ -66,13 +68,13 @@ def test_the_tokenizer_knows_where_the_positions_of_the_model_end(root, out):
 
 def test_the_best_finished_point_is_taken_though_others_are_still_to_run(root):
     journal = Journal.at(root)
-    (first,) = journal.point_ids()
+    (first,) = journal.points.ids()
     waiting = add(root, point(seed=2), "skd seed=2")
     better = add(root, point(seed=3), "skd seed=3")
-    result = journal.result(first)
-    main = result["scores"]["main"]
-    journal.write_result(better, {**result, "scores": {**result["scores"], main: 99.0}})
-    journal.end(better, "finished")
+    result = journal.points.result(first)
+    values = {**result.scores.values, result.scores.main: 99.0}
+    journal.points.write_result(replace(result, point=better, scores=replace(result.scores, values=values)))
+    journal.points.end(better, "finished")
     records = read_records(root)
     assert chosen_point(records, None).id == chosen_point(records, "best").id == better
     assert chosen_point(records, LABEL).id == chosen_point(records, first).id == first
@@ -84,39 +86,41 @@ def test_the_best_finished_point_is_taken_though_others_are_still_to_run(root):
         chosen_point(records, "sdk seed=1")
 
 
-@pytest.mark.parametrize(("status", "found"), [(None, "1 pending"), ("failed", "1 failed"), ("interrupted", "1 inter")])
+@pytest.mark.parametrize(
+    ("status", "found"), [(None, "is pending"), ("failed", "is failed"), ("interrupted", "is interrupted")]
+)
 def test_a_sweep_without_a_finished_point_says_so(tmp_path, out, status, found):
     root = tmp_path / "results"
     name = add(root, point())
     if status:
-        Journal.at(root).end(name, status)
+        Journal.at(root).points.end(name, status)
     line = refused(DataError, root, out)
-    assert f"no point is finished ({found}" in line and "run the sweep, then export" in line
+    assert f"no point is finished ({LABEL!r} ({name}) {found}" in line and "run the sweep, then export" in line
 
 
 def test_a_sweep_without_points_and_a_folder_without_a_sweep_say_so(tmp_path, out):
-    Journal.at(tmp_path / "empty").write_sweep({"config": {"name": "empty"}, "points": []})
+    Journal.at(tmp_path / "empty").sweep.write(SweepDescription(name="empty"))
     assert "there are no points" in refused(DataError, tmp_path / "empty", out)
     assert "no sweep was run here" in refused(ConfigError, tmp_path / "nowhere", out)
 
 
 def test_weights_that_are_gone_are_named_with_what_to_do(root, out):
     (only,) = read_records(root).points
-    Store(root).remove_weights(only.result["artifact"])
+    Store(root).remove_weights(only.result.artifact)
     for wanted in (None, LABEL):
         assert "lineage.keep: last" in refused(DataError, root, out, wanted=wanted)
 
 
 def test_a_damaged_artifact_is_named(root, out):
     (only,) = read_records(root).points
-    (Store(root).artifact(only.result["artifact"]) / "model.safetensors").write_bytes(b"weights")
+    (Store(root).artifact(only.result.artifact) / "model.safetensors").write_bytes(b"weights")
     assert "model.safetensors differs from its record" in refused(ArtifactError, root, out)
 
 
 def test_a_lineage_that_ends_where_it_began_delivers_generation_0(tmp_path, out):
     finish(tmp_path / "results", point(lineage={"num_generations": 1, "min_delta": 99.0}))
     done = export_point(tmp_path / "results", out)
-    assert done.point.result["artifact"] == done.point.base
+    assert done.point.result.artifact == done.point.description.base
     assert "this model is generation 0" in (out / "README.md").read_text()
     # Its record does not tell how texts are cut; the exported folder does.
     assert Predictor.load(out).reading.max_length == point().config.data.max_length
@@ -148,9 +152,9 @@ def test_a_model_that_answers_differently_gets_no_name(root, out, monkeypatch):
 
 def test_a_point_of_another_version_is_named(root, out):
     journal = Journal.at(root)
-    (only,) = journal.point_ids()
-    described = journal.point(only)
-    journal.add(only, {**described, "config": {**described["config"], "teachers": 2}})
+    (only,) = journal.points.ids()
+    described = journal.points.description(only)
+    journal.points.add(replace(described, config={**described.config, "teachers": 2}))
     assert "is of another version of raykd" in refused(ArtifactError, root, out)
 
 

@@ -28,7 +28,7 @@ def record(sweep_file: Path) -> Losses:
         run_inline(sweep.to_json(), Path(folder))
         journal = Journal(Store(Path(folder)))
         return {
-            f"{sweep.name}/{point.method}": [row for epoch in journal.epochs(point.id) for row in epoch["losses"]]
+            f"{sweep.name}/{point.method}": [row for epoch in journal.epochs.of(point.id) for row in epoch.losses]
             for point in make_plan(sweep).points
         }
 

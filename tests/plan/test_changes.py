@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from support.tiny_sweeps import sweep
+from support.written_results import description
 
 from raykd.errors import ConfigError
 from raykd.plan.changes import refuse_changed
@@ -12,6 +13,7 @@ from raykd.plan.file import sweep_of
 from raykd.plan.points import Plan, make_plan
 from raykd.plan.vary import without_shorthand
 from raykd.results.journal import Journal
+from raykd.results.sweep import SweepDescription
 
 
 def plan(**changes: Any) -> Plan:
@@ -25,9 +27,11 @@ def journal(tmp_path: Path) -> Journal:
 
 def record(journal: Journal, plan: Plan) -> None:
     """What a run leaves of its points."""
-    journal.write_sweep({"config": plan.sweep.to_json(), "points": [point.id for point in plan.points]})
+    points = tuple(point.id for point in plan.points)
+    journal.sweep.write(SweepDescription(name="tiny", config=plan.sweep.to_json(), points=points))
     for point in plan.points:
-        journal.add(point.id, {"label": point.label, "config": point.config.model_dump(mode="json")})
+        config = point.config.model_dump(mode="json")
+        journal.points.add(description(point.id, label=point.label, config=config))
 
 
 def test_the_same_file_and_a_longer_one_are_taken(journal):

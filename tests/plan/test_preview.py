@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.tiny_sweeps import pair_sweep, sweep, tag_sweep
+from support.written_results import report
 
 from raykd.cli import main
 from raykd.data.smallworld_tokenizer import build_tokenizer
@@ -15,6 +16,7 @@ from raykd.plan.file import sweep_of
 from raykd.plan.points import make_plan
 from raykd.plan.preview import Speed, measured_speed, preview
 from raykd.results.journal import Journal
+from raykd.results.sweep import SweepDescription
 from raykd.sweep.trial import point_description
 from raykd.tasks import TASKS
 from raykd.tasks.parallel import data as parallel_data
@@ -34,10 +36,10 @@ def trained(root: Path, *speeds: float) -> str:
     """Results of a sweep whose only point did so many epochs."""
     journal = Journal.at(root)
     (point,) = planned(sweep()).points
-    journal.write_sweep({"name": "tiny", "points": [point.id]})
-    journal.add(point.id, point_description(point))
+    journal.sweep.write(SweepDescription(name="tiny", points=(point.id,)))
+    journal.points.add(point_description(point))
     for number, speed in enumerate(speeds, start=1):
-        journal.write_epoch(point.id, number, {"tokens_per_second": speed})
+        journal.epochs.write(point.id, report(number, tokens_per_second=speed))
     return str(root)
 
 

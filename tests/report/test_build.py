@@ -8,6 +8,7 @@ from raykd.report.document import Code, Figure, Report, Section, Table
 from raykd.report.page import as_html, as_markdown
 from raykd.results.journal import Journal
 from raykd.results.records import read_records
+from raykd.results.sweep import SweepDescription
 
 DATA = {
     "train": {"builtin": "small-world", "num_items": 32},
@@ -84,7 +85,7 @@ def test_a_sweep_without_a_finished_point_says_which_command_goes_on(tmp_path, t
 
 
 def test_a_sweep_without_a_point_says_so(tmp_path):
-    Journal.at(tmp_path).write_sweep({"name": "nothing", "points": []})
+    Journal.at(tmp_path).sweep.write(SweepDescription(name="nothing"))
     report = report_of(tmp_path)
     assert names(report) == ["provenance"]
     assert report.decision[0] == "The sweep has no point yet."
@@ -197,16 +198,15 @@ def test_what_was_run_names_file_commit_versions_hardware_and_data(tmp_path):
 def test_results_of_an_older_description_are_reported_all_the_same(tmp_path):
     fabricate(tmp_path, QUICKSTARTS["qa"])
     journal = Journal.at(tmp_path)
-    described = journal.sweep()
-    described["config"]["no_such_key"] = 1
-    for key in ("hardware", "source", "versions", "data", "started"):
-        del described[key]
-    journal.write_sweep(described)
-    for point_id in journal.point_ids():
+    described = journal.sweep.read()
+    config = {**described.config, "no_such_key": 1}
+    journal.sweep.write(SweepDescription(name=described.name, points=described.points, config=config))
+    for point_id in journal.points.ids():
         (tmp_path / "points" / point_id / "outcomes.json").unlink()
-        result = journal.result(point_id)
+        file = f"points/{point_id}/result.json"
+        result = journal.store.read_json(file)
         del result["device"], result["num_threads"]
-        journal.write_result(point_id, result)
+        journal.store.write_json(file, result)
     report = report_of(tmp_path)
     assert names(report) == [*SCORED, "provenance"]
     assert report.decision[1].endswith("above generation 0.")

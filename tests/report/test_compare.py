@@ -7,28 +7,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.written_results import base_scores, description, result, scores_of
 
 from raykd.report.compare import Comparison, compare
 from raykd.report.leaderboard import GENERATION_ZERO, leaderboard
 from raykd.report.statistics import holm
 from raykd.results.journal import Journal
 from raykd.results.records import read_records
-from raykd.tasks.outcomes import record_outcomes
+from raykd.results.sweep import SweepDescription
+from raykd.tasks.outcomes import Outcomes, Scores, record_outcomes
 
 NUM_ITEMS = 60
 EASY = np.random.default_rng(0).normal(40, 20, NUM_ITEMS)
 BUDGET, TEMPERATURE = "data.budget", "distillation.temperature"
-DESCRIBED = {"main": "gxlt_f1", "columns": {"gxlt_f1": "G-XLT F1"}}
+COLUMNS = {"gxlt_f1": "G-XLT F1"}
 
 
-def scored(quality: float, *, seed: int, items: str = "q") -> tuple[dict, dict]:
+def scored(quality: float, *, seed: int, items: str = "q") -> tuple[Scores, Outcomes]:
     """Scores and outcomes over two cells with the same questions."""
     rng = np.random.default_rng([seed, round(100 * quality)])
     values = np.clip(EASY[:, None] + quality + rng.normal(0, 10, (NUM_ITEMS, 2)), 0, 100)
     ids = [f"{items}{number}" for number in range(NUM_ITEMS)]
     cells = {cell: (ids, values[:, column].tolist()) for column, cell in enumerate(("en-en", "en-de"))}
     outcomes = record_outcomes(cells, statistic="mean", unit="question", scores={"gxlt_f1": list(cells)})
-    return {**DESCRIBED, "gxlt_f1": float(values.mean())}, outcomes
+    return scores_of({"gxlt_f1": float(values.mean())}, COLUMNS), outcomes
 
 
 class Sweep:
@@ -42,25 +44,26 @@ class Sweep:
         items, varied = more.pop("items", "q"), {key.replace("__", "."): value for key, value in more.items()}
         point_id = f"p{len(self.ids)}"
         self.ids.append(point_id)
-        described = {"id": point_id, "method": method, "label": f"{method} {seed}", "varied": {**varied, "seed": seed}}
-        self.journal.add(point_id, {**described, "base": "base", "config": {"base": {"model": "tiny"}}})
-        self.journal.start(point_id)
+        self.journal.points.add(
+            description(point_id, method, label=f"{method} {seed}", varied={**varied, "seed": seed})
+        )
+        self.journal.points.start(point_id)
         if quality is None:
-            self.journal.end(point_id, "failed", error="out of memory")
+            self.journal.points.end(point_id, "failed", error="out of memory")
             return
         scores, of_examples = scored(quality, seed=seed, items=items)
         if outcomes:
-            self.journal.write_outcomes(point_id, of_examples)
-        self.journal.write_result(point_id, {"scores": scores, "seconds": 1.0})
-        self.journal.end(point_id, "finished")
+            self.journal.points.write_outcomes(point_id, of_examples)
+        self.journal.points.write_result(result(point_id, scores))
+        self.journal.points.end(point_id, "finished")
 
     def add_generation_zero(self, quality: float = 0.0, *, items: str = "q", outcomes: bool = True) -> None:
         scores, of_examples = scored(quality, seed=0, items=items)
-        record = {"base": "base", "model": "tiny", "final": scores} | ({"outcomes": of_examples} if outcomes else {})
-        self.journal.store.write_json(f"scores/{items}.json", record)
+        record = base_scores(scores, outcomes=of_examples if outcomes else None)
+        self.journal.store.write_record(f"scores/{items}.json", record)
 
     def compare(self) -> list[Comparison]:
-        self.journal.write_sweep({"name": "mine", "points": self.ids})
+        self.journal.sweep.write(SweepDescription(name="mine", points=tuple(self.ids)))
         return compare(read_records(self.root), num_resamples=999)
 
 
@@ -151,7 +154,7 @@ def test_only_seeds_that_both_have_finished_count(sweep):
     sweep.add_generation_zero()
     found = sweep.compare()
     assert [(each.first, each.num_seeds) for each in found] == [("skd", 1), ("ce", 2), ("skd", 2)]
-    difference = scored(5.0, seed=2)[0]["gxlt_f1"] - scored(0.0, seed=2)[0]["gxlt_f1"]
+    difference = scored(5.0, seed=2)[0].values["gxlt_f1"] - scored(0.0, seed=2)[0].values["gxlt_f1"]
     assert found[0].difference == pytest.approx(difference)
 
 

@@ -3,10 +3,14 @@ import io
 import json
 
 import pytest
+from support.written_results import base_scores, description, result, scores_of
 
 from raykd.errors import ArtifactError, ConfigError
 from raykd.report.leaderboard import GENERATION_ZERO, Leaderboard, Row, failures, leaderboard, matrix, render
 from raykd.results.journal import Journal
+from raykd.results.records import read_records
+from raykd.results.sweep import SweepDescription
+from raykd.tasks.outcomes import Scores
 
 BASE = "base-tiny"
 COLUMNS = {
@@ -16,33 +20,36 @@ COLUMNS = {
     "xlt_exact_match": "XLT EM",
     "gxlt_exact_match": "G-XLT EM",
 }
-DESCRIBED = {"main": "gxlt_f1", "columns": COLUMNS}
 
 
 def add(journal: Journal, point_id: str, method: str, *, seed: int, score: float | None = None, seconds=10.0, **varied):
     """A point, finished where it has a score: XLT F1 is 5 above the G-XLT F1, the exact matches are half of both."""
-    description = {
-        "id": point_id,
-        "method": method,
-        "label": f"{method}, seed {seed}",
-        "varied": {**varied, "seed": seed},
-        "base": BASE,
-        "config": {"base": {"model": "builtin:tiny"}},
-    }
-    journal.add(point_id, description)
+    described = description(
+        point_id,
+        method,
+        label=f"{method}, seed {seed}",
+        varied={**varied, "seed": seed},
+        base=BASE,
+        config={"base": {"model": "builtin:tiny"}},
+    )
+    journal.points.add(described)
     if score is None:
         return
-    scores = {
-        **DESCRIBED,
+    values = {
         "xlt_f1": score + 5,
         "gxlt_f1": score,
         "gxlt_off_diagonal_f1": None,
         "xlt_exact_match": (score + 5) / 2,
         "gxlt_exact_match": score / 2,
     }
-    journal.start(point_id)
-    journal.write_result(point_id, {"scores": scores, "seconds": seconds})
-    journal.end(point_id, "finished")
+    finish(journal, point_id, scores_of(values, COLUMNS), seconds=seconds)
+
+
+def finish(journal: Journal, point_id: str, scores: Scores, *, seconds: float) -> None:
+    """Let a recorded point come to its end."""
+    journal.points.start(point_id)
+    journal.points.write_result(result(point_id, scores, seconds=seconds))
+    journal.points.end(point_id, "finished")
 
 
 @pytest.fixture
@@ -59,14 +66,16 @@ def folder(tmp_path):
     add(journal, "c1", "ce", seed=1)
     add(journal, "c2", "ce", seed=2)
     add(journal, "old", "skd", seed=9, score=99.0, **{key: 2.0})  # of an earlier version of the file
-    journal.start("b2")
-    journal.start("b3")
-    journal.end("b3", "failed", error="out of memory")
-    journal.start("c1")
-    journal.write_sweep({"name": "few-shot", "points": ["a1", "a2", "a3", "b1", "b2", "b3", "c1", "c2"]})
+    journal.points.start("b2")
+    journal.points.start("b3")
+    journal.points.end("b3", "failed", error="out of memory")
+    journal.points.start("c1")
+    points = ("a1", "a2", "a3", "b1", "b2", "b3", "c1", "c2")
+    journal.sweep.write(SweepDescription(name="few-shot", points=points))
     final = {"xlt_f1": 55.0, "gxlt_f1": 50.0, "gxlt_off_diagonal_f1": 48.0, "xlt_exact_match": 40.0}
-    journal.store.write_json("scores/x.json", {"base": BASE, "final": {**DESCRIBED, **final, "gxlt_exact_match": 30.0}})
-    journal.store.write_json("scores/y.json", {"base": "of another sweep", "final": {}})
+    scores = scores_of({**final, "gxlt_exact_match": 30.0}, COLUMNS)
+    journal.store.write_record("scores/x.json", base_scores(scores, base=BASE))
+    journal.store.write_record("scores/y.json", base_scores(scores_of({}), base="of another sweep"))
     return tmp_path
 
 
@@ -120,7 +129,7 @@ def test_generation_0_is_a_row_of_its_own_without_seeds(folder):
 
 def test_a_sweep_that_has_not_begun_has_rows_without_numbers(tmp_path):
     journal = Journal.at(tmp_path)
-    journal.write_sweep({"points": ["a1"]})
+    journal.sweep.write(SweepDescription(name="few-shot", points=("a1",)))
     add(journal, "a1", "skd", seed=1)
     (row,) = leaderboard(tmp_path).rows
     assert row.unfinished == {"pending": 1}
@@ -132,7 +141,7 @@ def test_a_folder_without_a_sweep_says_so(tmp_path):
 
 
 def test_failures_name_the_point_and_the_reason(folder):
-    assert failures(folder) == ["skd, seed 3: out of memory"]
+    assert failures(read_records(folder)) == ["skd, seed 3: out of memory"]
 
 
 def test_the_leaderboard_as_markdown(folder):
@@ -180,7 +189,7 @@ def test_a_schedule_is_shown_as_json():
 
 def test_the_matrix_has_question_languages_as_rows():
     cells = {"en-en": 80.0, "en-de": 70.0, "de-en": 60.04, "de-de": 65.0}
-    scores = {"cells": {name: {"f1": value, "exact_match": value / 2} for name, value in cells.items()}}
+    scores = scores_of({}, cells={name: {"f1": value, "exact_match": value / 2} for name, value in cells.items()})
     assert matrix(scores).splitlines() == [
         "| question \\ context | en | de |",
         "|---|---|---|",
@@ -191,31 +200,30 @@ def test_the_matrix_has_question_languages_as_rows():
 
 
 def test_cells_of_one_language_are_a_row():
-    scores = {"cells": {"en": {"f1": 80.0}, "de": {"f1": 65.04}}}
+    scores = scores_of({}, cells={"en": {"f1": 80.0}, "de": {"f1": 65.04}}, is_matrix=False)
     assert matrix(scores).splitlines() == ["| en | de |", "| --- | --- |", "| 80.0 | 65.0 |"]
 
 
 def test_a_language_with_a_hyphen_is_no_pair_where_the_task_has_no_pairs():
     cells = {"pt-BR": {"f1": 1.0, "accuracy": 80.0}, "en": {"f1": 2.0, "accuracy": 65.04}}
-    assert matrix({"metric": "accuracy", "cells": cells}).splitlines()[::2] == ["| pt-BR | en |", "| 80.0 | 65.0 |"]
+    scores = scores_of({}, metric="accuracy", cells=cells, is_matrix=False)
+    assert matrix(scores).splitlines()[::2] == ["| pt-BR | en |", "| 80.0 | 65.0 |"]
 
 
 def test_the_task_says_what_is_shown(tmp_path):
     journal = Journal.at(tmp_path)
-    journal.write_sweep({"points": ["a1"]})
+    journal.sweep.write(SweepDescription(name="few-shot", points=("a1",)))
     add(journal, "a1", "crf", seed=1)
-    journal.start("a1")
-    scores = {"main": "f1", "columns": {"f1": "F1", "f1_de": "de"}, "f1": 50.0, "f1_de": 40.0}
-    journal.write_result("a1", {"scores": scores, "seconds": 1.0})
-    journal.end("a1", "finished")
+    scores = scores_of({"f1": 50.0, "f1_de": 40.0}, {"f1": "F1", "f1_de": "de"}, main="f1")
+    finish(journal, "a1", scores, seconds=1.0)
     assert render(leaderboard(tmp_path), "markdown").splitlines()[2] == "| crf | 50.0 | 40.0 | 1 | 1 |"
 
 
 def test_a_cell_that_was_not_scored_is_a_dash():
-    scores = {"cells": {"en-en": {"f1": 80.0}, "de-de": {"f1": 65.0}}}
+    scores = scores_of({}, cells={"en-en": {"f1": 80.0}, "de-de": {"f1": 65.0}})
     assert matrix(scores).splitlines()[2:] == ["| en | 80.0 | - |", "| de | - | 65.0 |"]
 
 
 def test_a_result_without_cells_says_so():
     with pytest.raises(ArtifactError, match="no cells"):
-        matrix({"cells": {}})
+        matrix(scores_of({}))

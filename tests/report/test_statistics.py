@@ -20,6 +20,7 @@ from raykd.report.statistics import (
     shares,
     wilcoxon_test,
 )
+from raykd.results.points import PointOutcomes
 from raykd.tasks.outcomes import record_outcomes
 
 LEVEL = 0.05
@@ -110,7 +111,7 @@ def test_the_interval_of_a_difference_of_f1_is_scipys():
 
 def of_f1_key(row: int) -> str:
     outcomes = record_outcomes({"a": ([str(row)], [[0, 0, 0]])}, statistic="f1", unit="sentence", scores={})
-    (key,) = outcomes["items"].values()
+    (key,) = outcomes.items.values()
     return key
 
 
@@ -129,7 +130,8 @@ def test_cells_without_a_common_item_are_resampled_apart():
     values = {"de": rng.uniform(0, 100, 50), "fr": rng.uniform(0, 20, 200)}
     cells = {cell: ([f"{cell} {row}" for row in range(len(each))], each.tolist()) for cell, each in values.items()}
     outcomes = record_outcomes(cells, statistic="mean", unit="sentence", scores={"both": ["de", "fr"]})
-    examples = read_examples(json.loads(json.dumps(outcomes)), "both")
+    written = json.loads(json.dumps(PointOutcomes(outcomes).to_json()))
+    examples = read_examples(PointOutcomes.from_json(written, where="outcomes.json").outcomes, "both")
     assert [(len(rows), columns.tolist()) for rows, columns in examples.strata()] == [(50, [0]), (200, [1])]
     scores = resampled_scores([examples], num_resamples=20_000)[:, 0]
     expected = np.sqrt(sum(each.var() / len(each) for each in values.values())) / 2

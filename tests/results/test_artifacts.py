@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raykd.errors import ArtifactError
-from raykd.results.artifacts import RECORD, Store, canonical_json, fingerprint, hash_folder
+from raykd.results.artifacts import RECORD, ArtifactRecord, Store, canonical_json, fingerprint, hash_folder
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 """SHA-256 of `hello`."""
@@ -15,8 +15,12 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 
 
-def commit(store: Store, name: str, text: str = "hello", **record) -> None:
-    with store.committing(name, lambda: record) as folder:
+def generation(**made) -> ArtifactRecord:
+    return ArtifactRecord(kind="generation", **made)
+
+
+def commit(store: Store, name: str, text: str = "hello", **made) -> None:
+    with store.committing(name, lambda: generation(**made)) as folder:
         (folder / "sub").mkdir()
         (folder / "sub" / "weights.safetensors").write_text(text)
         (folder / "config.json").write_text("{}")
@@ -31,7 +35,7 @@ def files_under(folder) -> list[str]:
 def test_files_of_an_artifact_are_as_open_as_its_folder(tmp_path):
     """transformers writes weights that their owner alone may read."""
     store = Store(tmp_path)
-    with store.committing("one", dict) as folder:
+    with store.committing("one", generation) as folder:
         (folder / "model.safetensors").touch(mode=0o600)
         folder.chmod(0o750)
     assert (store.artifact("one") / "model.safetensors").stat().st_mode & 0o777 == 0o640
@@ -120,8 +124,8 @@ def test_a_committed_artifact_holds_its_files_and_a_record_with_their_hashes(tmp
     assert store.has("a1")
     record = store.record("a1")
     empty_object = hashlib.sha256(b"{}").hexdigest()
-    assert record["files"] == {"config.json": empty_object, "sub/weights.safetensors": HELLO}
-    assert (record["fingerprint"], record["generation"]) == ("a1", 2)
+    assert record.files == {"config.json": empty_object, "sub/weights.safetensors": HELLO}
+    assert (record.fingerprint, record.generation) == ("a1", 2)
     assert store.verify("a1") == record
     assert files_under(tmp_path / "artifacts") == [
         "a1",
@@ -134,7 +138,7 @@ def test_a_committed_artifact_holds_its_files_and_a_record_with_their_hashes(tmp
 
 def test_nothing_is_visible_before_the_block_ends(tmp_path):
     store = Store(tmp_path)
-    with store.committing("a1", dict) as folder:
+    with store.committing("a1", generation) as folder:
         (folder / "weights").write_text("hello")
         assert not store.has("a1")
         assert not store.artifact("a1").exists()
@@ -143,7 +147,7 @@ def test_nothing_is_visible_before_the_block_ends(tmp_path):
 
 def test_an_error_in_the_block_leaves_nothing(tmp_path):
     store = Store(tmp_path)
-    with pytest.raises(RuntimeError, match="killed"), store.committing("a1", dict) as folder:
+    with pytest.raises(RuntimeError, match="killed"), store.committing("a1", generation) as folder:
         (folder / "weights").write_text("half")
         raise RuntimeError("killed")
     assert files_under(tmp_path) == []
@@ -165,21 +169,21 @@ def test_the_record_is_made_after_the_files_and_written_last(tmp_path):
 
     def record():
         seen["files"] = files_under(seen["folder"])
-        return {}
+        return generation()
 
     with store.committing("a1", record) as folder:
         seen["folder"] = folder
         (folder / "weights").write_text("hello")
     assert seen["files"] == ["weights"]
-    assert RECORD not in store.record("a1")["files"]
+    assert RECORD not in store.record("a1").files
 
 
 def test_a_second_committer_of_the_same_name_is_harmless(tmp_path):
     store = Store(tmp_path)
-    with store.committing("a1", lambda: {"by": "slow"}) as folder:
+    with store.committing("a1", lambda: generation(language="slow")) as folder:
         (folder / "weights").write_text("slow")
-        commit(store, "a1", by="fast")
-    assert store.verify("a1")["by"] == "fast"
+        commit(store, "a1", language="fast")
+    assert store.verify("a1").language == "fast"
     assert files_under(tmp_path / ".scratch") == []
 
 
@@ -187,16 +191,16 @@ def test_a_folder_without_a_record_makes_room_for_the_artifact(tmp_path):
     store = Store(tmp_path)
     store.artifact("a1").mkdir(parents=True)
     (store.artifact("a1") / "half").write_text("half")
-    with store.committing("a1", dict) as folder:
+    with store.committing("a1", generation) as folder:
         (folder / "weights").write_text("whole")
-    assert store.verify("a1")["files"].keys() == {"weights"}
+    assert store.verify("a1").files.keys() == {"weights"}
 
 
 def test_an_artifact_whose_weights_were_removed_can_be_made_again(tmp_path):
     store = Store(tmp_path)
     for _ in range(2):
         assert not store.has("a1")
-        with store.committing("a1", dict) as folder:
+        with store.committing("a1", generation) as folder:
             (folder / "model.safetensors").write_text("bytes")
         assert store.has("a1")
         store.remove_weights("a1")
@@ -219,7 +223,7 @@ def test_an_artifact_with_a_damaged_record_counts_as_absent_and_is_made_again(tm
     with pytest.raises(ArtifactError, match=r"a1/record\.json: damaged"):
         store.has("a1", strict=True)
     commit(store, "a1")
-    assert store.verify("a1")["files"].keys() == {"config.json", "sub/weights.safetensors"}
+    assert store.verify("a1").files.keys() == {"config.json", "sub/weights.safetensors"}
 
 
 @pytest.mark.parametrize("name", ["../other", "a1/../../b1", "/etc"])
@@ -245,12 +249,12 @@ def test_verify_of_an_artifact_that_is_not_there_names_its_record(tmp_path):
 
 def test_removed_weights_leave_a_record_that_says_so(tmp_path):
     store = Store(tmp_path)
-    with store.committing("a1", lambda: {"dev_score": 61.5}) as folder:
+    with store.committing("a1", lambda: generation(dev_score=61.5)) as folder:
         (folder / "model.safetensors").write_text("hello")
         (folder / "tokenizer.json").write_text("{}")
     store.remove_weights("a1")
     assert files_under(store.artifact("a1")) == ["record.json", "tokenizer.json"]
-    assert store.record("a1")["dev_score"] == 61.5
+    assert store.record("a1").dev_score == 61.5
     with pytest.raises(ArtifactError, match="its weights were removed"):
         store.verify("a1")
 

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+from support.written_results import description, result, scores_of
 
 from raykd.errors import DataError
+from raykd.results.artifacts import ArtifactRecord
 from raykd.results.delivered import delivered_by
 from raykd.results.journal import Journal
 from raykd.results.models import check_model, locate_model
+from raykd.results.sweep import SweepDescription
 
 
 @pytest.fixture(autouse=True)
@@ -29,19 +32,20 @@ def results(places) -> Path:
 def put(results: Path, point_id: str, label: str, *, score: float | None = 1.0, weights: str = "weights") -> Path:
     """Add a finished point whose artifact has these weights, and return the artifact's folder."""
     journal, artifact = add(results, point_id, label), f"artifact-{point_id}"
-    with journal.store.committing(artifact, lambda: {"kind": "generation"}) as folder:
+    with journal.store.committing(artifact, lambda: ArtifactRecord(kind="generation")) as folder:
         (folder / "config.json").write_text("{}")
         (folder / "model.safetensors").write_text(weights)
-    journal.write_result(point_id, {"artifact": artifact, "scores": {"main": "retrieval", "retrieval": score}})
-    journal.end(point_id, "finished")
+    scores = scores_of({"retrieval": score}, {"retrieval": "retrieval"}, main="retrieval")
+    journal.points.write_result(result(point_id, scores, artifact=artifact))
+    journal.points.end(point_id, "finished")
     return journal.store.artifact(artifact)
 
 
 def add(results: Path, point_id: str, label: str) -> Journal:
     """Add a point that was not started."""
     journal = Journal.at(results)
-    journal.add(point_id, {"id": point_id, "label": label, "method": label.split(maxsplit=1)[0]})
-    journal.write_sweep({"points": journal.point_ids()})
+    journal.points.add(description(point_id, label.split(maxsplit=1)[0], label=label))
+    journal.sweep.write(SweepDescription(name="first", points=tuple(journal.points.ids())))
     return journal
 
 
@@ -70,6 +74,7 @@ def three(results) -> dict[str, Path]:
         ("runs/first#all seed=2", "all seed=2"),
         ("runs/first#id0", "all seed=1"),
         ("runs/first#no-word", "no-word seed=1"),
+        ("runs/first#id2", "no-word seed=1"),
         ("runs/first#best", "all seed=2"),
         ("runs/first#", "all seed=2"),
         ("runs/first", "all seed=2"),
@@ -84,7 +89,7 @@ def test_a_point_goes_by_label_id_method_or_best(three, name, label):
 def test_a_method_names_its_only_finished_point_beside_unfinished_ones(results, three):
     add(results, "id9", "no-word seed=2")
     assert delivered_by(results, "no-word") == three["no-word seed=1"]
-    Journal.at(results).end("id9", "failed", error="out of memory")
+    Journal.at(results).points.end("id9", "failed", error="out of memory")
     assert delivered_by(results, "no-word") == three["no-word seed=1"]
 
 
@@ -104,12 +109,12 @@ def test_the_best_is_among_points_with_a_score_and_ties_go_to_the_first_id(resul
     put(results, "id3", "unscored seed=1", score=None)
     put(results, "id2", "late seed=1", score=5)
     first = put(results, "id1", "early seed=1", score=5)
-    add(results, "id4", "failed seed=1").end("id4", "failed", error="diverged")
+    add(results, "id4", "failed seed=1").points.end("id4", "failed", error="diverged")
     assert delivered_by(results, "best") == first
 
 
 def test_points_that_the_sweep_no_longer_has_are_not_found(results, three):
-    Journal.at(results).write_sweep({"points": ["id0", "id2"]})
+    Journal.at(results).sweep.write(SweepDescription(name="first", points=("id0", "id2")))
     assert delivered_by(results, "best") == three["no-word seed=1"]
     assert delivered_by(results, "all") == three["all seed=1"]
     assert "has no point 'all seed=2'" in refused("runs/first#all seed=2")
@@ -150,7 +155,8 @@ def test_without_results_every_place_is_named(places):
 def test_an_unknown_point_is_answered_with_those_that_are_near(three):
     line = refused("runs/first#al seed=2")
     assert "has no point 'al seed=2'; nearest are 'all seed=2', 'all seed=1', " in line
-    assert "A point goes by its label, id or method, or 'best'" in line
+    assert "A point goes by its label, its id or the id's beginning, its method where one point of that is" in line
+    assert "finished, or 'best'" in line
 
 
 def test_several_points_are_all_named(three):
@@ -176,10 +182,10 @@ def test_a_long_list_is_cut(results):
     ("change", "said"),
     [
         (lambda journal: None, "'all seed=1' (id0) is pending"),
-        (lambda journal: journal.start("id0"), "'all seed=1' (id0) is running"),
-        (lambda journal: journal.end("id0", "stopped"), "'all seed=1' (id0) is stopped"),
-        (lambda journal: journal.end("id0", "failed", error="it diverged"), "(id0) is failed: it diverged"),
-        (lambda journal: journal.end("id0", "finished"), "'all seed=1' (id0) is pending"),
+        (lambda journal: journal.points.start("id0"), "'all seed=1' (id0) is running"),
+        (lambda journal: journal.points.end("id0", "stopped"), "'all seed=1' (id0) is stopped"),
+        (lambda journal: journal.points.end("id0", "failed", error="it diverged"), "(id0) is failed: it diverged"),
+        (lambda journal: journal.points.end("id0", "finished"), "'all seed=1' (id0) is pending"),
     ],
 )
 @pytest.mark.parametrize("wanted", ["all", "all seed=1", "id0"])
@@ -191,7 +197,7 @@ def test_a_point_that_is_not_finished_says_where_it_stands(results, change, said
 
 
 def test_a_result_of_a_point_that_runs_again_does_not_count(results, three):
-    Journal.at(results).start("id2")
+    Journal.at(results).points.start("id2")
     assert "'no-word seed=1' (id2) is running" in refused("runs/first#no-word")
 
 
@@ -199,20 +205,20 @@ def test_a_result_of_a_point_that_runs_again_does_not_count(results, three):
 def test_there_is_no_best_while_points_are_still_to_run(results, three, status):
     journal = add(results, "id9", "no-tlm seed=1")
     if status == "running":
-        journal.start("id9")
+        journal.points.start("id9")
     line = refused("runs/first#best")
     assert f"1 of 4 point(s) in {results} are still to run" in line and f"'no-tlm seed=1' (id9) is {status}" in line
-    journal.end("id9", "stopped")
+    journal.points.end("id9", "stopped")
     assert delivered_by(results, "best") == three["all seed=2"]
 
 
 def test_where_nothing_was_scored_there_is_no_best(results):
-    add(results, "id0", "all seed=1").end("id0", "failed", error="it diverged")
+    add(results, "id0", "all seed=1").points.end("id0", "failed", error="it diverged")
     assert "has a main score ('all seed=1' (id0) is failed: it diverged)" in refused("runs/first")
 
 
 def test_a_sweep_without_points_says_so(results):
-    Journal.at(results).write_sweep({"points": []})
+    Journal.at(results).sweep.write(SweepDescription(name="first"))
     assert "there are none" in refused("runs/first#best")
     assert "no point was ever added" in refused("runs/first#all")
 

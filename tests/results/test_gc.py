@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 import pytest
 import torch
 from support.tiny_sweeps import point
+from support.written_results import description, report, result
 
 from raykd import cli
 from raykd.config.digest import dump
@@ -13,12 +14,11 @@ from raykd.config.identity import Identity
 from raykd.errors import ArtifactError, LeaseHeldError
 from raykd.report.leaderboard import leaderboard
 from raykd.results import lease
-from raykd.results.artifacts import Store
+from raykd.results.artifacts import ArtifactRecord, Store
 from raykd.results.gc import Waste, collect
 from raykd.results.journal import Journal
 from raykd.results.signals import SignalStore
-
-SCORES = {"main": "gxlt_f1", "columns": {"gxlt_f1": "G-XLT F1"}, "gxlt_f1": 61.5}
+from raykd.results.sweep import SweepDescription
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -26,12 +26,12 @@ def store(request, tmp_path) -> Store:
     """Results with generation 0, on both kinds of storage."""
     root = tmp_path / "results" if request.param == "folder" else request.getfixturevalue("bucket")
     made = Store(root)
-    Journal(made).write_sweep({"name": "tiny", "points": []})
-    model(made, "base", {"kind": "base", "given": {}})
+    Journal(made).sweep.write(SweepDescription(name="tiny"))
+    model(made, "base", ArtifactRecord(kind="base"))
     return made
 
 
-def model(store: Store, name: str, record: dict) -> str:
+def model(store: Store, name: str, record: ArtifactRecord) -> str:
     with store.committing(name, lambda: record) as folder:
         (folder / "model.safetensors").write_bytes(b"w" * 1000)
         (folder / "config.json").write_text("{}")
@@ -42,18 +42,18 @@ def add(store: Store, status: str, *, seed: int, **changes) -> Identity:
     """A point of two generations and a checkpoint, which ended as `status` says."""
     config = point(seed=seed, **changes)
     journal, name = Journal(store), config.id
-    described = {"id": name, "method": "skd", "label": f"seed={seed}", "varied": {"seed": seed}, "base": "base"}
-    journal.add(name, {**described, "config": dump(config.config)})
-    journal.start(name)
-    journal.write_epoch(name, 1, {"epoch": 1})
+    settings = dump(config.config)
+    journal.points.add(description(name, label=f"seed={seed}", varied={"seed": seed}, base="base", config=settings))
+    journal.points.start(name)
+    journal.epochs.write(name, report(1))
     for generation in (1, 2):
-        recipe = {"kind": "generation", "point": config.recipe, "generation": generation}
-        model(store, artifact_of(config, generation), recipe)
+        record = ArtifactRecord(kind="generation", point=config.recipe, generation=generation)
+        model(store, artifact_of(config, generation), record)
     store.write(f"points/{name}/checkpoints/0001/state", b"c" * 500)
     if status == "finished":
-        journal.write_result(name, {"scores": SCORES, "artifact": artifact_of(config, 2), "seconds": 1.0})
+        journal.points.write_result(result(name, 61.5, artifact=artifact_of(config, 2)))
     if status != "running":
-        journal.end(name, status)
+        journal.points.end(name, status)
     return config
 
 
@@ -89,7 +89,7 @@ def test_of_a_finished_point_its_checkpoints_go_and_the_weights_that_its_lineage
     collect(store, delete=True)
     assert found(store) == {} and leaderboard(store.root) == board
     assert store.has(artifact_of(config, 2)) and store.has("base") and not store.has(artifact_of(config, 1))
-    assert store.record(artifact_of(config, 1))["generation"] == 1
+    assert store.record(artifact_of(config, 1)).generation == 1
     gone = before.keys() - everything(store).keys()
     assert {path.rpartition("/")[2] for path in gone} == {"state", "model.safetensors"} and len(gone) == 2
 
@@ -136,13 +136,13 @@ def test_signals_go_when_nobody_who_is_unfinished_hears_their_teacher(store):
     assert [*running.first_teachers] == [*done.first_teachers]
     going = {name for name in found(store) if name.startswith("signals/")}
     assert going == {"signals/own"}
-    Journal(store).end(running.id, "stopped")
+    Journal(store).points.end(running.id, "stopped")
     assert {name for name in found(store) if name.startswith("signals/")} == {"signals/own", "signals/shared"}
 
 
 def test_what_killed_runs_left_is_waste(tmp_path):
     store = Store(tmp_path)
-    Journal(store).write_sweep({"name": "tiny", "points": []})
+    Journal(store).sweep.write(SweepDescription(name="tiny"))
     store.write(".scratch/staging-1/sub/weights", b"x" * 10)
     store.write(".scratch/staging-1/more", b"x" * 5)
     store.write(".ray/tune-1/log", b"x" * 7)

@@ -12,14 +12,14 @@ import pytest
 
 from raykd.errors import LeaseHeldError, LeaseLostError
 from raykd.results import lease as leases
-from raykd.results.artifacts import Store
+from raykd.results.artifacts import ArtifactRecord, Store
 from raykd.results.lease import Lease, holder, living
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from raykd.results import lease
-from raykd.results.artifacts import Store
+from raykd.results.artifacts import ArtifactRecord, Store
 lease.BEAT_SECONDS = 0.1
 with lease.Lease.take(Store(Path(sys.argv[1]))):
     print("held", flush=True)
@@ -50,7 +50,7 @@ def other(store):
 def test_a_lease_that_was_given_back_can_be_taken_again_at_once(store):
     started = time.monotonic()
     with Lease.take(store) as first:
-        assert holder(store)["pid"] == os.getpid()
+        assert holder(store).pid == os.getpid()
         first.fence()
     assert holder(store) is None
     with Lease.take(store) as second:
@@ -72,23 +72,23 @@ def test_the_lease_of_a_killed_process_of_this_machine_is_taken_without_a_wait(s
 
 
 def test_whether_a_run_lives_is_known_at_once(store, other):
-    assert living(store)["pid"] == other.pid
+    assert living(store).pid == other.pid
     os.kill(other.pid, signal.SIGKILL)
     other.wait()
     assert living(store) is None
     with Lease.take(store) as lease:
-        assert living(store)["number"] == lease.number
+        assert living(store).number == lease.number
     assert living(store) is None
 
 
 def test_a_run_elsewhere_lives_as_long_as_it_beats(store):
     lease = Lease.take(store)
     store.write_json("lease/000001.json", {**store.read_json("lease/000001.json"), "host": "elsewhere"})
-    assert living(store)["number"] == 1
+    assert living(store).number == 1
     time.sleep(leases.SILENCE_SECONDS)
     assert living(store) is None
     lease.beat(1)
-    assert living(store)["number"] == 1
+    assert living(store).number == 1
 
 
 def test_a_silent_holder_elsewhere_is_waited_for_and_then_kept_out(store):
@@ -117,7 +117,7 @@ def test_a_store_of_a_run_that_lost_its_lease_reads_and_changes_nothing(store, t
     file.touch()
 
     def commit() -> None:
-        with fenced.committing("artifact", dict):
+        with fenced.committing("artifact", lambda: ArtifactRecord(kind="base")):
             pass
 
     with Lease.take(store) as fast:

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.status_invariants import Watcher
-from support.written_results import add, begin, finish, pulse, report, result
+from support.written_results import add, begin, finish, heartbeat, report, result
 
 from raykd.errors import ConfigError
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.lease import Lease
+from raykd.results.sweep import Activity
 from raykd.status import PointStatus, StatusReader, SweepStatus, read_status
 
 
@@ -60,11 +61,11 @@ def test_every_state_is_told_with_what_belongs_to_it(tmp_path, lease):
         add(journal, point_id)
     finish(journal, "a", 60.0)
     finish(journal, "b", 65.0)
-    journal.start("c", lease.number)
-    journal.end("c", "failed", error="out of memory")
-    journal.start("d", lease.number - 1)
-    journal.start("e", lease.number)
-    journal.write_pulse("e", pulse(0, share=0.25))
+    journal.points.start("c", lease.number)
+    journal.points.end("c", "failed", error="out of memory")
+    journal.points.start("d", lease.number - 1)
+    journal.points.start("e", lease.number)
+    journal.heartbeats.write("e", heartbeat(0, share=0.25))
     status = read_status(tmp_path)
     Watcher().see(status)
     assert [point.state for point in status.points] == ["finished", "finished", "failed", "interrupted", "running"]
@@ -80,13 +81,13 @@ def test_nothing_runs_once_the_run_is_over(tmp_path):
     journal = begin(tmp_path, "a")
     add(journal, "a")
     with Lease.take(journal.store) as lease:
-        journal.start("a", lease.number)
+        journal.points.start("a", lease.number)
         assert of(read_status(tmp_path), "a").state == "running"
     status = read_status(tmp_path)
     assert (of(status, "a").state, status.run, status.seconds_left) == ("interrupted", None, None)
     with Lease.take(journal.store) as lease:
         assert of(read_status(tmp_path), "a").state == "interrupted"
-        journal.start("a", lease.number)
+        journal.points.start("a", lease.number)
         finish(journal, "a", 60.0, run=lease.number)
     assert read_status(tmp_path).is_over
 
@@ -94,23 +95,23 @@ def test_nothing_runs_once_the_run_is_over(tmp_path):
 def test_a_finished_point_whose_result_is_gone_is_to_be_run_again(tmp_path):
     journal = begin(tmp_path, "a")
     add(journal, "a")
-    journal.start("a")
-    journal.end("a", "finished")
+    journal.points.start("a")
+    journal.points.end("a", "finished")
     assert of(read_status(tmp_path), "a").state == "pending"
 
 
 def test_reports_of_an_earlier_attempt_do_not_say_how_far_this_one_is(tmp_path, lease):
     journal = begin(tmp_path, "a")
     add(journal, "a", epochs=6)
-    journal.start("a", lease.number)
+    journal.points.start("a", lease.number)
     for epoch in (1, 2, 3):
-        journal.write_epoch("a", epoch, {**report(epoch, of=6), "loss": float(epoch)})
-    journal.start("a", lease.number)
+        journal.epochs.write("a", report(epoch, of=6, loss=float(epoch)))
+    journal.points.start("a", lease.number)
     assert (of(read_status(tmp_path), "a").epoch, of(read_status(tmp_path), "a").loss) == (None, None)
-    journal.write_pulse("a", pulse(1))  # its checkpoint was that of the first epoch
+    journal.heartbeats.write("a", heartbeat(1))  # its checkpoint was that of the first epoch
     assert (of(read_status(tmp_path), "a").epoch, of(read_status(tmp_path), "a").loss) == (1, 1.0)
     # The second epoch is done again, and the process has not given a sign of life since.
-    journal.write_epoch("a", 2, {**report(2, of=6), "loss": 2.5})
+    journal.epochs.write("a", report(2, of=6, loss=2.5))
     status = of(read_status(tmp_path), "a")
     assert (status.epoch, status.loss, status.generation, status.doing) == (2, 2.5, 3, None)
 
@@ -123,24 +124,24 @@ def test_time_left_is_that_of_the_points_own_epochs_and_of_points_like_it(tmp_pa
     add(journal, "d", seed=2, T=4)
     assert read_status(tmp_path).seconds_left is None
     finish(journal, "a", 60.0, run=lease.number, seconds=30.0)  # 10 s an epoch
-    journal.start("b", lease.number)
-    journal.write_epoch("b", 1, report(1, seconds=20.0))
-    journal.write_pulse("b", pulse(1, share=0.5))
-    journal.write_activity({"run": lease.number, "doing": None, "at_once": 1, "waiting": []})
+    journal.points.start("b", lease.number)
+    journal.epochs.write("b", report(1, seconds=20.0))
+    journal.heartbeats.write("b", heartbeat(1, share=0.5))
+    journal.sweep.write_activity(Activity(run=lease.number, at_once=1))
     status = read_status(tmp_path)
     # b: 1.5 epochs of 20 s. c is like a, 3 epochs of 10 s; d is like b.
     assert [of(status, name).seconds_left for name in "bcd"] == [30.0, 30.0, 60.0]
     assert status.seconds_left == pytest.approx(30.0 + 30.0 + 60.0)
     assert status.waiting == ("2 point(s) for their turn: 1 at a time",)
-    journal.write_activity({"run": lease.number, "doing": None, "at_once": 4, "waiting": []})
+    journal.sweep.write_activity(Activity(run=lease.number, at_once=4))
     assert read_status(tmp_path).seconds_left == pytest.approx(30.0)
 
 
 def test_the_first_epoch_is_estimated_from_its_steps(tmp_path, lease):
     journal = begin(tmp_path, "a")
     add(journal, "a")
-    journal.start("a", lease.number)
-    journal.write_pulse("a", pulse(0, share=0.25, seconds_left=30.0))
+    journal.points.start("a", lease.number)
+    journal.heartbeats.write("a", heartbeat(0, share=0.25, seconds_left=30.0))
     # 40 s an epoch: 30 s of this one, and two more.
     assert read_status(tmp_path).seconds_left == pytest.approx(110.0)
 
@@ -150,7 +151,7 @@ def test_points_that_a_searcher_has_yet_to_choose_are_counted(tmp_path, lease):
     add(journal, "a")
     add(journal, "b")
     finish(journal, "a", 60.0, run=lease.number, seconds=30.0)
-    journal.start("b", lease.number)
+    journal.points.start("b", lease.number)
     status = read_status(tmp_path)
     assert (status.num_points, status.to_draw) == (2, 3)
     # Lineages of the file have two epochs.
@@ -160,7 +161,7 @@ def test_points_that_a_searcher_has_yet_to_choose_are_counted(tmp_path, lease):
 
 def test_what_the_run_waits_for_is_told_while_it_lives(tmp_path, lease):
     journal = begin(tmp_path, "a")
-    journal.write_activity({"run": lease.number, "doing": "generation 0", "at_once": None, "waiting": ["no GPU"]})
+    journal.sweep.write_activity(Activity(run=lease.number, doing="generation 0", waiting=("no GPU",)))
     status = read_status(tmp_path)
     assert status.doing == "generation 0"
     assert status.waiting == ("no GPU", "1 point(s) for what they share, which is being made")
@@ -198,32 +199,32 @@ def life(
     reached = 0
     for end in ends:
         yield
-        journal.forget_pulse(point_id)
+        journal.heartbeats.forget(point_id)
         yield
-        attempt = journal.start(point_id, run()).attempts
+        attempt = journal.points.start(point_id, run()).attempts
         far[point_id, attempt], by[point_id, attempt] = reached, run()
         yield
-        journal.write_pulse(point_id, pulse(None))
+        journal.heartbeats.write(point_id, heartbeat(None))
         # A checkpoint may be an epoch behind.
         for epoch in range(max(reached - 1, 0), 3):
             yield
-            journal.write_pulse(point_id, pulse(epoch, share=0.5, seconds_left=1.0))
+            journal.heartbeats.write(point_id, heartbeat(epoch, share=0.5, seconds_left=1.0))
             if epoch == 2 and end == "killed":
                 break
             yield
-            journal.write_epoch(point_id, epoch + 1, report(epoch + 1))
+            journal.epochs.write(point_id, report(epoch + 1))
             reached = far[point_id, attempt] = max(reached, epoch + 1)
         yield
         if end == "killed":
             continue
         if end == "finished":
-            journal.write_result(point_id, result(50.0 + int(point_id)))
+            journal.points.write_result(result(point_id, 50.0 + int(point_id)))
             yield
-            journal.forget_pulse(point_id)
+            journal.heartbeats.forget(point_id)
             yield
-            journal.end(point_id, "finished")
+            journal.points.end(point_id, "finished")
             return
-        journal.end(point_id, end, error="its own" if end == "failed" else None)
+        journal.points.end(point_id, end, error="its own" if end == "failed" else None)
 
 
 ENDS = st.lists(st.sampled_from(["killed", "failed", "interrupted"]), max_size=2).map(lambda ends: [*ends, "finished"])
@@ -254,7 +255,7 @@ def test_a_status_is_true_of_one_moment_however_it_is_written_meanwhile(tmp_path
         else:
             for _ in range(count):
                 next(lives[name], None)
-        results.update(each for each in "123" if journal.result(each))
+        results.update(each for each in "123" if journal.points.result(each))
 
     class Watched(Store):
         def _do(self, operation: str, name: Any, *arguments: Any) -> Any:

@@ -2,27 +2,27 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from support.points import killed_after, opened, ready, run
 from support.racing_processes import ROUNDS, copies, winners
 from support.tiny_sweeps import point
+from support.written_results import description
 
 from raykd import cli
 from raykd.config.digest import dump
 from raykd.errors import ArtifactError, CapacityError, StorageError
 from raykd.report.leaderboard import leaderboard
-from raykd.results.artifacts import Store
+from raykd.results.artifacts import ArtifactRecord, Store
 from raykd.results.journal import Journal
 from raykd.results.models import check_model, locate_model
+from raykd.results.points import PointResult
+from raykd.results.sweep import SweepDescription
 from raykd.storage import Storage, machine_folder, read_probe, remove_probe, retries, write_probe
-from raykd.worker.context import WorkerContext
-from raykd.worker.job import PointJob
-from raykd.worker.lineage import Driver
-from raykd.worker.point import PointRun, lineage_of
-from raykd.worker.prepare import prepare
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def store(bucket) -> Store:
 
 
 def commit(store: Store, name: str, text: str = "hello") -> None:
-    with store.committing(name, lambda: {"kind": "generation"}) as folder:
+    with store.committing(name, lambda: ArtifactRecord(kind="generation")) as folder:
         (folder / "sub").mkdir()
         (folder / "sub" / "model.safetensors").write_text(text)
         (folder / "config.json").write_text("{}")
@@ -94,7 +94,7 @@ def test_an_artifact_is_committed_read_anywhere_and_its_weights_go(store):
 
 
 def test_of_two_committers_the_first_counts_and_no_file_is_the_others(store):
-    with store.committing("a1", lambda: {"by": "slow"}) as folder:
+    with store.committing("a1", lambda: ArtifactRecord(kind="generation", language="slow")) as folder:
         (folder / "model.safetensors").write_text("slow")
         commit(store, "a1", "fast")
     forget(store)
@@ -178,26 +178,24 @@ class Machine:
 
     def __init__(self, root: Path | str, folder: Path) -> None:
         self.point = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
-        self.context = WorkerContext.open(Store(root), folder, alone=True, threads=1)
+        self.context = opened(root, folder=folder)
         self.journal, self.id = Journal(self.context.store), self.point.id
 
     def prepare(self) -> None:
-        list(prepare(self.context, [self.point]))
-        self.journal.write_sweep({"name": "tiny", "points": [self.id], "data": {}})
-        varied = {"method": "skd", "label": "skd seed=1", "varied": {"seed": 1}, "base": self.point.base}
-        self.journal.add(self.id, {"id": self.id, **varied, "config": dump(self.point.config)})
+        ready(self.context, self.point)
+        self.journal.sweep.write(SweepDescription(name="tiny", points=(self.id,)))
+        described = description(self.id, label="skd seed=1", varied={"seed": 1}, base=self.point.base)
+        self.journal.points.add(replace(described, config=dump(self.point.config)))
 
-    def run(self, *, epochs: int | None = None) -> dict | None:
+    def run(self, *, epochs: int | None = None) -> PointResult | None:
         """Run to the end, or die after so many epochs."""
-        self.journal.start(self.id)
-        work = PointJob(self.point)
-        reports = PointRun(self.context, work).run(Driver(lineage_of(work, self.context.store)).next)
-        for number, _ in enumerate(reports, start=1):
-            if number == epochs:
-                reports.close()
-                return None
-        self.journal.end(self.id, "finished")
-        return self.journal.result(self.id)
+        self.journal.points.start(self.id)
+        if epochs is not None:
+            killed_after(self.context, self.point, epochs)
+            return None
+        run(self.context, self.point)
+        self.journal.points.end(self.id, "finished")
+        return self.journal.points.result(self.id)
 
     def weights(self, artifact: str) -> dict[str, torch.Tensor]:
         return safetensors.torch.load_file(self.context.store.artifact(artifact) / "model.safetensors")
@@ -213,9 +211,9 @@ def test_a_point_on_s3_killed_and_resumed_elsewhere_is_the_one_of_a_local_folder
     monkeypatch.setenv("RAYKD_CACHE", str(tmp_path / "another-machine"))
     second = Machine(bucket, tmp_path)
     found = second.run()
-    assert found["artifact"] == expected["artifact"] and found["scores"] == expected["scores"]
-    for name, tensor in local.weights(expected["artifact"]).items():
-        assert torch.equal(second.weights(found["artifact"])[name], tensor)
+    assert found.artifact == expected.artifact and found.scores == expected.scores
+    for name, tensor in local.weights(expected.artifact).items():
+        assert torch.equal(second.weights(found.artifact)[name], tensor)
 
     rows = [(row.method, row.num_seeds, row.mean) for row in leaderboard(bucket).rows]
     assert rows == [(row.method, row.num_seeds, row.mean) for row in leaderboard(tmp_path / "local").rows]

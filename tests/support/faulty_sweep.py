@@ -49,9 +49,11 @@ class SweepJob:
 
     Args:
         folder: on storage that all nodes see; the results go below it.
+        settings: variables of the command's own.
     """
 
-    def __init__(self, cluster: LocalCluster, folder: Path, keys: Mapping[str, Any]) -> None:
+    def __init__(self, cluster: LocalCluster, folder: Path, keys: Mapping[str, Any], **settings: float) -> None:
+        self.settings = " ".join(f"{name}={value}" for name, value in settings.items())
         self.cluster, self.results = cluster, folder / "results"
         self.file = folder / "sweep.yaml"
         self.num_submitted = 0
@@ -66,7 +68,8 @@ class SweepJob:
     def submit(self) -> None:
         """Submit the command, the same each time."""
         self.num_submitted += 1
-        self.cluster.submit(f"{sys.executable} -m raykd sweep {self.file} --storage {self.results}", self.id)
+        command = f"{sys.executable} -m raykd sweep {self.file} --storage {self.results}"
+        self.cluster.submit(f"{self.settings} {command}".strip(), self.id)
 
     def status(self) -> str | None:
         """The job's status; None where the head has never heard of it."""
@@ -84,8 +87,8 @@ class SweepJob:
     def num_epochs(self, method: str | None = None) -> int:
         """Epochs that the journal holds, of the points of one method or of all."""
         journal = Journal.at(self.results)
-        points = [name for name in journal.point_ids() if method in (None, journal.point(name)["method"])]
-        return sum(len(list(journal.epochs(name))) for name in points)
+        points = [name for name in journal.points.ids() if method in (None, journal.points.description(name).method)]
+        return sum(len(list(journal.epochs.of(name))) for name in points)
 
     def until_epoch(self, count: int, method: str | None = None) -> None:
         """Wait until so many epochs are recorded.
@@ -116,10 +119,10 @@ class SweepJob:
         """What the sweep ended with."""
         rows = [{**row, "seconds": None} for row in leaderboard(self.results).to_json()["rows"]]
         journal, weights = Journal.at(self.results), {}
-        for name in journal.point_ids():
-            point, artifact = journal.point(name), journal.result(name)["artifact"]
-            digest = journal.store.record(artifact)["files"]["model.safetensors"]
-            weights[point["method"], point["config"]["seed"]] = digest
+        for name in journal.points.ids():
+            point, artifact = journal.points.description(name), journal.points.result(name).artifact
+            digest = journal.store.record(artifact).files["model.safetensors"]
+            weights[point.method, point.config["seed"]] = digest
         return Outcome(rows, weights)
 
 

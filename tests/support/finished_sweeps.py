@@ -8,6 +8,8 @@ from pathlib import Path
 from raykd.config.digest import dump
 from raykd.config.identity import Identity
 from raykd.results.journal import Journal
+from raykd.results.points import PointDescription
+from raykd.results.sweep import SweepDescription
 from support.points import opened, ready, run
 
 LABEL = "skd seed=1"
@@ -34,9 +36,17 @@ def add(root: Path | str, point: Identity, label: str = LABEL) -> str:
     """Add a point that has not begun to a sweep; returns its id."""
     journal, config = Journal.at(root), point.config
     method = label.split(maxsplit=1)[0]
-    described = {"method": method, "label": label, "varied": {"seed": config.seed}, "suggested": None}
-    journal.add(point.id, {"id": point.id, **described, "base": point.base, "config": dump(config)})
-    journal.write_sweep({"config": {"name": "tiny"}, "points": journal.point_ids(), "versions": {"raykd": "0"}})
+    journal.points.add(
+        PointDescription(
+            id=point.id,
+            method=method,
+            label=label,
+            varied={"seed": config.seed},
+            base=point.base,
+            config=dump(config),
+        )
+    )
+    journal.sweep.write(SweepDescription(name="tiny", points=tuple(journal.points.ids()), versions={"raykd": "0"}))
     return point.id
 
 
@@ -45,9 +55,9 @@ def finish(root: Path | str, point: Identity, label: str = LABEL) -> str:
     name = add(root, point, label)
     context = opened(root, folder=None if isinstance(root, Path) else Path.cwd())
     ready(context, point)
-    Journal.at(root).start(name)
+    Journal.at(root).points.start(name)
     run(context, point)
-    Journal.at(root).end(name, "finished")
+    Journal.at(root).points.end(name, "finished")
     return name
 
 

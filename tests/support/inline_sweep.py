@@ -9,6 +9,7 @@ from raykd.plan.file import sweep_of
 from raykd.plan.inspection import check_data
 from raykd.plan.points import make_plan
 from raykd.results.journal import Journal
+from raykd.results.sweep import SweepDescription
 from raykd.sweep.trial import point_description
 from support.points import opened, ready, run
 
@@ -18,19 +19,19 @@ def run_inline(keys: dict[str, Any], root: Path) -> None:
     plan = make_plan(sweep_of(keys))
     context = opened(root)
     journal = Journal(context.store)
-    journal.write_sweep(
-        {
-            "name": plan.sweep.name,
-            "config": plan.sweep.to_json(),
-            "points": [point.id for point in plan.points],
-            "versions": {"raykd": raykd.__version__},
-            "started": time.time(),
-            "data": check_data(plan, folder=root),
-        }
+    journal.sweep.write(
+        SweepDescription(
+            name=plan.sweep.name,
+            config=plan.sweep.to_json(),
+            points=tuple(point.id for point in plan.points),
+            versions={"raykd": raykd.__version__},
+            started=time.time(),
+            data=check_data(plan, folder=root),
+        )
     )
     for point in plan.points:
-        journal.add(point.id, point_description(point))
-        journal.start(point.id)
+        journal.points.add(point_description(point))
+        journal.points.start(point.id)
         ready(context, point)
         run(context, point)
-        journal.end(point.id, "finished")
+        journal.points.end(point.id, "finished")

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -11,7 +10,9 @@ from torch import Tensor
 
 from raykd.config.identity import Identity
 from raykd.results.artifacts import Store
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.results.points import PointResult
 from raykd.worker.context import WorkerContext
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
@@ -35,11 +36,11 @@ def sharing(source: Path, root: Path, *, folders: tuple[str, ...] = SHARED) -> W
 
 
 def ready(context: WorkerContext, *points: Identity) -> list[str]:
-    """Make what these points need before generation 1, which they share; what is said about it."""
+    """Make what points with one generation 0 need before generation 1; what is said about it."""
     return list(prepare(context, points))
 
 
-def reports(context: WorkerContext, point: Identity) -> Iterator[dict[str, Any]]:
+def reports(context: WorkerContext, point: Identity) -> Iterator[EpochReport]:
     """Run a point epoch by epoch, from where it stands; to close it is to kill it."""
     job = PointJob(point)
     return PointRun(context, job).run(Driver(lineage_of(job, context.store)).next)
@@ -53,20 +54,22 @@ def killed_after(context: WorkerContext, point: Identity, num_epochs: int) -> No
     running.close()
 
 
-def run(context: WorkerContext, point: Identity) -> dict[str, Any]:
+def run(context: WorkerContext, point: Identity) -> PointResult:
     """The result of a point that is run to its end."""
     list(reports(context, point))
-    return Journal(context.store).result(point.id)
+    found = Journal(context.store).points.result(point.id)
+    assert found is not None
+    return found
 
 
-def epochs(context: WorkerContext, point: Identity) -> list[dict[str, Any]]:
+def epochs(context: WorkerContext, point: Identity) -> list[EpochReport]:
     """The records of a point's epochs."""
-    return list(Journal(context.store).epochs(point.id))
+    return list(Journal(context.store).epochs.of(point.id))
 
 
 def losses(context: WorkerContext, point: Identity) -> Tensor:
     """[steps, 3 + parts] of all epochs: total, label and KD term, and what the KD term is made of."""
-    return torch.tensor([row for epoch in epochs(context, point) for row in epoch["losses"]])
+    return torch.tensor([row for epoch in epochs(context, point) for row in epoch.losses])
 
 
 def weights(context: WorkerContext, artifact: str) -> dict[str, Tensor]:

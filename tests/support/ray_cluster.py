@@ -18,7 +18,11 @@ from typing import Any
 from support.node_process import Node
 
 ROOT = Path(__file__).parents[2]
-HEAD_IP = "127.0.0.2"
+WITH_WARM_WORKERS = os.pathsep.join((str(Path(__file__).parent / "warm"), str(ROOT)))
+"""A PYTHONPATH under which Ray's workers are forked from a warm process."""
+NETWORK = f"127.0.{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw')}"
+"""Each process of pytest-xdist has its own part of loopback."""
+HEAD_IP = f"{NETWORK}.2"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 OF_RAY_ITSELF = ("IDLE", "JobSupervisor", "DashboardAgent", "RuntimeEnvAgent", "_AutoscalingCoordinatorActor")
 """Workers and actors that belong to Ray; the last is one for the whole cluster, for as long as that lives."""
@@ -70,9 +74,10 @@ class LocalCluster:
     Args:
         num_nodes: nodes beside the head.
         environment: variables for everything that runs in the cluster.
+        warm: fork its workers from a warm process; else Ray starts them, as everywhere else.
     """
 
-    def __init__(self, num_nodes: int = 2, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, num_nodes: int = 2, *, environment: Mapping[str, str] | None = None, warm: bool = True) -> None:
         # Short: the path of a socket below it has 107 characters at the most.
         self.folder = Path(tempfile.mkdtemp(prefix="rk-", dir="/tmp"))
         self.token = secrets.token_hex(32)
@@ -83,7 +88,7 @@ class LocalCluster:
         self.environment = {
             **inherited,
             **FAST_FAILURE_DETECTION,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": WITH_WARM_WORKERS if warm else str(ROOT),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token_file),
             **(environment or {}),
@@ -129,7 +134,7 @@ class LocalCluster:
             f"--address={HEAD_IP}:{self.port}", f"--num-cpus={cpus}",
             f"--dashboard-agent-listen-port={free_ports(1)[0]}",
         ]  # fmt: skip
-        name, ip = f"n{self.num_started}", f"127.0.0.{self.num_started + 2}"
+        name, ip = f"n{self.num_started}", f"{NETWORK}.{self.num_started + 2}"
         node = Node(name, ip, options, folder=self.folder, environment=self.environment)
         self.nodes.append(node)
         self._until_up(node, lambda: node.name in self.alive())

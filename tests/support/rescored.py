@@ -1,20 +1,22 @@
 """Scores computed again from the outcomes of single examples."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from raykd.report.examples import read_examples
+from raykd.results.points import PointOutcomes
+from raykd.tasks.outcomes import Outcomes, Scores
 
 
-def check_rebuilt(outcomes: Mapping[str, Any], scores: Mapping[str, Any]) -> None:
+def check_rebuilt(outcomes: Outcomes, scores: Scores) -> None:
     """The main score, the others that are means of cells, and every cell come out of single examples again."""
-    recorded = json.loads(json.dumps(outcomes))
-    assert scores["main"] in recorded["scores"]
-    for score in recorded["scores"]:
-        assert read_examples(recorded, score).score == pytest.approx(scores[score], abs=1e-9)
-    for cell, found in scores["cells"].items():
-        alone = {**recorded, "scores": {cell: [cell]}}
-        assert read_examples(alone, cell).score == pytest.approx(found[scores.get("metric", "f1")], abs=1e-9)
+    written = json.loads(json.dumps(PointOutcomes(outcomes).to_json()))
+    recorded = PointOutcomes.from_json(written, where="outcomes.json").outcomes
+    assert scores.main in recorded.scores
+    for score in recorded.scores:
+        assert read_examples(recorded, score).score == pytest.approx(scores.values[score], abs=1e-9)
+    for cell, value in scores.cell_values().items():
+        alone = replace(recorded, scores={cell: [cell]})
+        assert read_examples(alone, cell).score == pytest.approx(value, abs=1e-9)

@@ -22,7 +22,7 @@ ROWS = (
     {"objectives", "models", "data"},
     {"config"},
     {"storage", "reasons"},
-    {"errors"},
+    {"errors", "waits"},
     {"__init__"},
 )
 """From top to bottom. A module imports only from the rows below its own; inside a package it is free."""

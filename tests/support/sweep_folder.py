@@ -6,6 +6,7 @@ import torch
 import yaml
 
 from raykd.results.journal import Journal
+from raykd.results.points import PointResult
 
 
 def write(keys: dict) -> str:
@@ -14,14 +15,14 @@ def write(keys: dict) -> str:
     return "sweep.yaml"
 
 
-def results(folder: str = "runs/tiny") -> dict[str, dict]:
+def results(folder: str = "runs/tiny") -> dict[str, PointResult]:
     """Label -> result of every finished point."""
     journal = Journal.at(Path(folder))
-    return {journal.point(point)["label"]: journal.result(point) for point in journal.point_ids()}
+    return {journal.points.description(point).label: journal.points.result(point) for point in journal.points.ids()}
 
 
 def losses(label: str, folder: str = "runs/tiny") -> torch.Tensor:
     """[steps, 3] of a point."""
     journal = Journal.at(Path(folder))
-    (point,) = [point for point in journal.point_ids() if journal.point(point)["label"] == label]
-    return torch.tensor([row for epoch in journal.epochs(point) for row in epoch["losses"]])
+    (point,) = [point for point in journal.points.ids() if journal.points.description(point).label == label]
+    return torch.tensor([row for epoch in journal.epochs.of(point) for row in epoch.losses])

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,9 @@ def server(mlflow_server, experiment) -> Server:
 
 def test_a_point_is_a_run_with_its_knobs_curves_scores_and_origin(tmp_path, follow, server):
     journal = fill(tmp_path)
-    journal.start("a1")
+    journal.points.start("a1")
     for epoch in (1, 2, 3):
-        journal.write_epoch("a1", epoch, report(epoch))
+        journal.epochs.write("a1", report(epoch))
     finish(journal, "a1")
     assert follow(journal, "a1") == []
     (run,) = server.runs().values()
@@ -76,25 +77,25 @@ def test_a_point_is_a_run_with_its_knobs_curves_scores_and_origin(tmp_path, foll
     assert server.history(run, "loss") == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert run.data.metrics["final/gxlt_f1"] == 60.0
     assert run.data.metrics["final/cells/en-de/f1"] == 40.0
-    assert run.info.end_time == round(1000 * journal.state("a1").ended)
+    assert run.info.end_time == round(1000 * journal.points.state("a1").ended)
 
 
 def test_a_run_goes_on_where_another_process_left_it(tmp_path, follow, server):
     journal = fill(tmp_path)
-    journal.start("a1")
-    journal.write_epoch("a1", 1, report(1))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(1))
     follow(journal, "a1")
     assert server.runs()["skd seed=1"].info.status == "RUNNING"
-    journal.end("a1", "interrupted")
+    journal.points.end("a1", "interrupted")
     follow(journal)
     assert server.runs()["skd seed=1"].info.status == "KILLED"
     # An epoch that nobody heard of, then one that is repeated, and the end.
-    journal.write_epoch("a1", 2, report(2))
-    journal.start("a1")
+    journal.epochs.write("a1", report(2))
+    journal.points.start("a1")
     follow(journal)
     assert server.runs()["skd seed=1"].info.status == "RUNNING"
-    journal.write_epoch("a1", 2, report(2, loss=0.25))
-    journal.write_epoch("a1", 3, report(3))
+    journal.epochs.write("a1", report(2, loss=0.25))
+    journal.epochs.write("a1", report(3))
     finish(journal, "a1")
     follow(journal, "a1")
     run = server.runs()["skd seed=1"]
@@ -105,8 +106,8 @@ def test_a_run_goes_on_where_another_process_left_it(tmp_path, follow, server):
 
 def test_a_run_whose_process_died_before_it_was_remembered_is_found_again(tmp_path, follow, server):
     journal = fill(tmp_path)
-    journal.start("a1")
-    journal.write_epoch("a1", 1, report(1))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(1))
     follow(journal, "a1")
     journal.store.remove("points/a1/tracked")
     follow(journal)
@@ -116,9 +117,9 @@ def test_a_run_whose_process_died_before_it_was_remembered_is_found_again(tmp_pa
 def test_the_same_point_of_another_folder_is_another_run(tmp_path, follow, server):
     for folder in ("one", "two"):
         journal = fill(tmp_path / folder)
-        journal.add("a1", {**journal.point("a1"), "label": folder})
-        journal.start("a1")
-        journal.write_epoch("a1", 1, report(1))
+        journal.points.add(replace(journal.points.description("a1"), label=folder))
+        journal.points.start("a1")
+        journal.epochs.write("a1", report(1))
         follow(journal, "a1")
     assert set(server.runs()) == {"one", "two"}
 
@@ -126,9 +127,9 @@ def test_the_same_point_of_another_folder_is_another_run(tmp_path, follow, serve
 def test_failed_and_stopped_points_say_so(tmp_path, follow, server):
     journal = fill(tmp_path)
     for point_id, status, reason in (("a1", "failed", "out of memory"), ("b1", "stopped", "stopped early by ASHA")):
-        journal.start(point_id)
-        journal.write_epoch(point_id, 1, report(1))
-        journal.end(point_id, status, error=reason)
+        journal.points.start(point_id)
+        journal.epochs.write(point_id, report(1))
+        journal.points.end(point_id, status, error=reason)
     follow(journal, "a1", "b1")
     runs = server.runs()
     assert {name: run.info.status for name, run in runs.items()} == {"skd seed=1": "FAILED", "ce seed=1": "KILLED"}
@@ -142,8 +143,8 @@ def test_a_server_that_is_gone_costs_one_line_and_little_time_and_is_told_everyt
     started = time.monotonic()
     with trackers(journal, said, mlflow={"tracking_uri": no_server, "experiment": experiment}) as heard:
         for epoch in (1, 2):
-            journal.start("a1")
-            journal.write_epoch("a1", epoch, report(epoch))
+            journal.points.start("a1")
+            journal.epochs.write("a1", report(epoch))
             heard.changed("a1")
     assert time.monotonic() - started < 15
     first, last = said
@@ -171,7 +172,7 @@ def test_nothing_is_left_in_the_current_folder(tmp_path, monkeypatch, follow):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     journal = fill(tmp_path / "runs")
-    journal.start("a1")
-    journal.write_epoch("a1", 1, report(1))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(1))
     follow(journal, "a1")
     assert list(Path().iterdir()) == []

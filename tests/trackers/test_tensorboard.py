@@ -1,10 +1,11 @@
 """TensorBoard's files, read back by TensorBoard itself."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.tracked_sweep import fill, finish, report, trackers
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -34,9 +35,9 @@ def follow(journal: Journal, *point_ids: str) -> None:
 
 def test_every_number_of_an_epoch_is_a_curve_and_every_score_of_the_result_a_value(tmp_path):
     journal = fill(tmp_path)
-    journal.start("a1")
+    journal.points.start("a1")
     for epoch in (1, 2, 3):
-        journal.write_epoch("a1", epoch, report(epoch))
+        journal.epochs.write("a1", report(epoch))
     finish(journal, "a1")
     follow(journal, "a1")
     shown = read(tmp_path)
@@ -55,15 +56,15 @@ def test_every_number_of_an_epoch_is_a_curve_and_every_score_of_the_result_a_val
 
 def test_a_run_that_goes_on_adds_to_the_file_what_is_missing_and_nothing_twice(tmp_path):
     journal = fill(tmp_path)
-    journal.start("a1")
-    journal.write_epoch("a1", 1, report(1))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(1))
     follow(journal, "a1")
     (file,) = (tmp_path / "tensorboard/skd-seed=1-a1").iterdir()
     before, same = file.read_bytes(), file.stat().st_ino
     # Two epochs that no tracker heard of, in a process that is gone.
-    journal.write_epoch("a1", 2, report(2))
-    journal.write_epoch("a1", 3, report(3))
-    journal.start("a1")
+    journal.epochs.write("a1", report(2))
+    journal.epochs.write("a1", report(3))
+    journal.points.start("a1")
     follow(journal)
     assert file.read_bytes().startswith(before)
     # Who reads it while it is written goes on in the same file.
@@ -76,31 +77,32 @@ def test_a_run_that_goes_on_adds_to_the_file_what_is_missing_and_nothing_twice(t
 
 def test_a_record_that_was_torn_is_completed(tmp_path):
     journal = fill(tmp_path)
-    journal.start("a1")
-    journal.write_epoch("a1", 1, report(1))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(1))
     follow(journal, "a1")
     (file,) = (tmp_path / "tensorboard/skd-seed=1-a1").iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole[:-7])
-    journal.start("a1")
+    journal.points.start("a1")
     follow(journal, "a1")
     assert file.read_bytes() == whole
 
 
 def test_an_epoch_that_is_repeated_with_other_numbers_replaces_its_first_time(tmp_path):
     journal = fill(tmp_path)
-    journal.start("a1")
-    journal.write_epoch("a1", 1, report(1))
-    journal.write_epoch("a1", 2, report(2))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(1))
+    journal.epochs.write("a1", report(2))
     follow(journal, "a1")
-    journal.start("a1")
-    journal.write_epoch("a1", 2, report(2, loss=0.25))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(2, loss=0.25))
     follow(journal, "a1")
     assert steps(read(tmp_path), "loss") == [(1, 1.0), (2, 0.25)]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["epoch", "repeat", "restart", "fail", "tell", "tear"]), max_size=10))
+@example(["fail", "tell", "restart"])
 def test_whatever_happened_a_file_ends_as_if_it_had_been_written_at_once(happened):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -114,11 +116,11 @@ def test_whatever_happened_a_file_ends_as_if_it_had_been_written_at_once(happene
         for number, what in enumerate(happened):
             if what in ("epoch", "repeat"):
                 epochs = max(1, epochs + (what == "epoch"))
-                journal.write_epoch("a1", epochs, report(epochs, loss=float(number)))
+                journal.epochs.write("a1", report(epochs, loss=float(number)))
             elif what == "restart":
-                journal.start("a1")
+                journal.points.start("a1")
             elif what == "fail":
-                journal.end("a1", "failed", error="out of memory")
+                journal.points.end("a1", "failed", error="out of memory")
             elif what == "tell":
                 tell()
             elif file.exists():
@@ -132,8 +134,8 @@ def test_whatever_happened_a_file_ends_as_if_it_had_been_written_at_once(happene
 
 def test_a_failure_shows_its_reason(tmp_path):
     journal = fill(tmp_path)
-    journal.start("b1")
-    journal.end("b1", "failed", error="out of memory")
+    journal.points.start("b1")
+    journal.points.end("b1", "failed", error="out of memory")
     follow(journal, "b1")
     shown = read(tmp_path, "ce-seed=1-b1")
     assert shown.Tensors("status/text_summary")[0].tensor_proto.string_val == [b"failed: out of memory"]
@@ -142,9 +144,9 @@ def test_a_failure_shows_its_reason(tmp_path):
 
 def test_results_on_an_object_store_have_their_files_there(bucket):
     journal = fill(bucket)
-    journal.start("a1")
+    journal.points.start("a1")
     for epoch in (1, 2):
-        journal.write_epoch("a1", epoch, report(epoch))
+        journal.epochs.write("a1", report(epoch))
         follow(journal, "a1")
     shown = read(journal.store.fetch("tensorboard").parent)
     assert [step for step, _ in steps(shown, "loss")] == [1, 2]
@@ -152,9 +154,10 @@ def test_results_on_an_object_store_have_their_files_there(bucket):
 
 def test_a_label_with_a_path_in_it_stays_in_the_folder(tmp_path):
     journal = fill(tmp_path)
-    journal.add("a1", {**journal.point("a1"), "label": 'skd model=../../elsewhere w={"start": 1}'})
-    journal.start("a1")
-    journal.write_epoch("a1", 1, report(1))
+    label = 'skd model=../../elsewhere w={"start": 1}'
+    journal.points.add(replace(journal.points.description("a1"), label=label))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(1))
     follow(journal, "a1")
     (folder,) = (tmp_path / "tensorboard").iterdir()
     assert folder.name == "skd-model=..-..-elsewhere-w=-start-1--a1"

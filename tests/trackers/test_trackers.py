@@ -17,7 +17,7 @@ from raykd.errors import ConfigError, LeaseLostError
 from raykd.plan.file import load_sweep
 from raykd.trackers import check_trackers, follower
 from raykd.trackers.follower import Follower
-from raykd.trackers.run import Ledger
+from raykd.trackers.run import Ledger, TrackedSweep
 from raykd.trackers.tensorboard import FOLDER
 
 
@@ -81,13 +81,13 @@ def test_a_point_that_has_not_begun_is_nothing_to_tell(follow, memory):
 
 
 def test_what_was_told_is_not_told_again_and_what_came_since_is(follow, memory, journal):
-    journal.start("a1")
-    journal.write_epoch("a1", 1, report(1))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(1))
     for _ in range(2):
         begun = follow("a1")
         begun.close(10)
         assert begun.leave()
-    journal.write_epoch("a1", 2, report(2))
+    journal.epochs.write("a1", report(2))
     begun = follow("a1")
     begun.close(10)
     assert begun.leave()
@@ -106,7 +106,7 @@ def test_a_tracker_that_is_gone_is_tried_again_and_complained_of_once(follow, me
     memory.reachable = False
     begun = follow()
     for epoch in (1, 2):
-        journal.write_epoch("a1", epoch, report(epoch))
+        journal.epochs.write("a1", report(epoch))
         begun.changed("a1")
         until(lambda: begun.said)
     (line,) = begun.said
@@ -126,10 +126,10 @@ def test_one_point_that_is_refused_is_complained_of_once_and_the_others_are_told
             raise OSError("refused")
 
     memory.write = refuse
-    journal.write_epoch("a1", 1, report(1))
+    journal.epochs.write("a1", report(1))
     begun = follow("a1")
     for epoch in (1, 2, 3):
-        journal.write_epoch("b1", epoch, report(epoch))
+        journal.epochs.write("b1", report(epoch))
         begun.changed("b1")
         until(lambda: tried.count("b1") == epoch)  # noqa: B023
     until(lambda: tried.count("a1") >= 3)
@@ -137,8 +137,8 @@ def test_one_point_that_is_refused_is_complained_of_once_and_the_others_are_told
 
 
 def test_an_end_with_a_tracker_that_is_gone_leaves_it_behind(follow, memory, journal):
-    journal.write_epoch("a1", 1, report(1))
-    journal.write_epoch("b1", 1, report(1))
+    journal.epochs.write("a1", report(1))
+    journal.epochs.write("b1", report(1))
     memory.reachable = False
     begun = follow("a1", "b1")
     begun.close(10)
@@ -150,7 +150,7 @@ def test_an_end_with_a_tracker_that_is_gone_leaves_it_behind(follow, memory, jou
 def test_what_nobody_foresaw_ends_the_tracker_alone_and_is_said(follow, memory, journal, monkeypatch):
     unseen = []
     monkeypatch.setattr("threading.excepthook", unseen.append)
-    journal.write_epoch("a1", 1, report(1))
+    journal.epochs.write("a1", report(1))
     memory.reachable, memory.error = False, KeyError
     begun = follow("a1")
     begun.close(10)
@@ -163,9 +163,9 @@ def test_a_run_that_lost_its_folder_tells_nothing_more(follow, memory, journal):
     def lost() -> None:
         raise LeaseLostError("another run took over")
 
-    journal.store.write_json("tracked.json", {"id": "tiny-1"})
-    journal.write_epoch("a1", 1, report(1))
-    journal.write_epoch("b1", 1, report(1))
+    journal.store.write_record("tracked.json", TrackedSweep("tiny-1"))
+    journal.epochs.write("a1", report(1))
+    journal.epochs.write("b1", report(1))
     begun = follow("a1", "b1", guard=lost)
     begun.join(10)
     assert not begun.is_alive()
@@ -176,7 +176,7 @@ def test_a_run_that_lost_its_folder_tells_nothing_more(follow, memory, journal):
 
 def test_what_a_damaged_record_hides_of_one_point_is_told_of_the_others(follow, memory, journal):
     for point_id in ("a1", "b1"):
-        journal.write_epoch(point_id, 1, report(1))
+        journal.epochs.write(point_id, report(1))
     journal.store.write("points/a1/epochs/0001.json", b"damaged")
     begun = follow("a1", "b1")
     begun.close(10)
@@ -196,7 +196,7 @@ def test_a_missing_package_is_found_before_anything_starts(monkeypatch):
 
 
 def test_without_a_section_nothing_but_tensorboard_is_told(journal):
-    journal.write_epoch("a1", 1, report(1))
+    journal.epochs.write("a1", report(1))
     with trackers(journal):
         pass
     assert not journal.store.exists(FOLDER)

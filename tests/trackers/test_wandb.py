@@ -17,6 +17,7 @@ from raykd.config.trackers import TrackersConfig, WandbConfig
 from raykd.errors import ConfigError
 from raykd.results.journal import Journal
 from raykd.trackers import check_trackers
+from raykd.trackers.run import TrackedSweep
 
 BLOCK, FULL, LAST = 32768, 1, 4
 KEY = "0" * 40
@@ -92,14 +93,14 @@ def follow(journal: Journal, *point_ids: str) -> list[str]:
 
 def test_a_point_is_a_run_with_its_knobs_curves_and_scores(tmp_path, capfd):
     journal = fill(tmp_path)
-    journal.start("a1")
+    journal.points.start("a1")
     for epoch in (1, 2, 3):
-        journal.write_epoch("a1", epoch, report(epoch))
+        journal.epochs.write("a1", report(epoch))
     finish(journal, "a1")
     assert follow(journal, "a1") == []
     runs = Runs(tmp_path)
     (run,) = runs.of("run")
-    assert run.run_id == journal.store.read_json("tracked.json")["id"] + "-a1"
+    assert run.run_id == journal.store.read_record("tracked.json", TrackedSweep).id + "-a1"
     assert (run.project, run.display_name, run.run_group, run.job_type) == ("mine", "skd seed=1", "tiny", "skd")
     assert list(run.tags) == ["skd", "qa"]
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
@@ -114,13 +115,13 @@ def test_a_point_is_a_run_with_its_knobs_curves_and_scores(tmp_path, capfd):
 
 def test_a_run_goes_on_under_its_id_with_the_epochs_it_does_not_have(tmp_path):
     journal = fill(tmp_path)
-    journal.start("a1")
-    journal.write_epoch("a1", 1, report(1))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(1))
     follow(journal, "a1")
-    journal.write_epoch("a1", 2, report(2))
-    journal.start("a1")
-    journal.write_epoch("a1", 3, report(3))
-    journal.end("a1", "failed", error="out of memory")
+    journal.epochs.write("a1", report(2))
+    journal.points.start("a1")
+    journal.epochs.write("a1", report(3))
+    journal.points.end("a1", "failed", error="out of memory")
     follow(journal)
     follow(journal)
     runs = Runs(tmp_path)
@@ -135,8 +136,8 @@ def test_points_side_by_side_are_runs_of_their_own(tmp_path):
     with trackers(journal, wandb={"mode": "offline"}) as heard:
         for epoch in (1, 2):
             for point_id in ("a1", "b1"):
-                journal.start(point_id)
-                journal.write_epoch(point_id, epoch, report(epoch))
+                journal.points.start(point_id)
+                journal.epochs.write(point_id, report(epoch))
                 heard.changed(point_id)
     runs = Runs(tmp_path)
     assert sorted(run.display_name for run in runs.of("run")) == ["ce seed=1", "skd seed=1"]
@@ -149,8 +150,8 @@ from pathlib import Path
 from support.tracked_sweep import fill, report, trackers
 
 journal, said = fill(Path(sys.argv[1])), []
-journal.start("a1")
-journal.write_epoch("a1", 1, report(1))
+journal.points.start("a1")
+journal.epochs.write("a1", report(1))
 with trackers(journal, said, wandb={"mode": "online"}) as heard:
     heard.changed("a1")
 sys.stdout.write("\\n".join(said))

@@ -3,12 +3,12 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
-from raykd.predict.evaluate import evaluate
 from support.finished_sweeps import finish
 from support.points import opened, ready
 from support.tiny_sweeps import pair_point, point, tag_point
@@ -20,6 +20,7 @@ from raykd.plan.file import sweep_of
 from raykd.plan.inspection import check_data
 from raykd.plan.points import Plan, make_plan
 from raykd.plan.preview import count_parameters
+from raykd.predict import evaluate
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.models import locate_model
@@ -30,9 +31,9 @@ SLOW = {"learning_rate": 1e-6}
 """So slow that weights stay, to four digits, where they began."""
 
 
-def run(root: Path, config: Identity, label: str) -> dict:
+def run(root: Path, wanted: Identity, label: str) -> dict:
     """The result of a point that is run to its end and recorded as a sweep records it."""
-    return Journal.at(root).result(finish(root, config, label))
+    return Journal.at(root).points.result(finish(root, wanted, label))
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -67,8 +68,8 @@ def here(world, monkeypatch) -> Path:
 def encoder(world) -> Path:
     """The artifact of the parallel point."""
     journal = Journal.at(world / "runs" / "multilevel")
-    (name,) = journal.point_ids()
-    return journal.store.artifact(journal.result(name)["artifact"])
+    (name,) = journal.points.ids()
+    return journal.store.artifact(journal.points.result(name).artifact)
 
 
 def qa_point(**changes) -> Identity:
@@ -80,15 +81,15 @@ def largest_difference(found: dict[str, torch.Tensor], start: dict[str, torch.Te
 
 
 def test_a_qa_point_starts_from_the_encoder_of_a_parallel_point(encoder, world, answering):
-    config, store, start = qa_point(), Store(answering), tensors(encoder)
+    wanted, store, start = qa_point(), Store(answering), tensors(encoder)
     untrained = tensors(Store(world / "runs" / "multilevel").artifact(pair_point().base))
     assert max(float((start[name] - tensor).abs().max()) for name, tensor in untrained.items()) > 1e-3
-    for artifact in (config.base, Journal(store).result(config.id)["artifact"]):
+    for artifact in (wanted.base, Journal(store).points.result(wanted.id).artifact):
         found = tensors(store.artifact(artifact))
         assert {name for name in found if not name.startswith("bert.")} == {"qa_outputs.weight", "qa_outputs.bias"}
         assert {f"bert.{name}" for name in start} == {name for name in found if name.startswith("bert.")}
         assert 0 < largest_difference(found, start) < 1e-4
-    assert store.record(config.base)["given"] == Store(encoder).read_json("record.json")["files"]
+    assert store.record(wanted.base)["given"] == Store(encoder).read_json("record.json")["files"]
 
 
 def test_it_ends_as_a_folder_that_transformers_answers_with(answering):
@@ -104,30 +105,30 @@ def test_it_ends_as_a_folder_that_transformers_answers_with(answering):
 
 def test_a_model_by_name_is_given_bit_by_bit(encoder, tmp_path):
     context, start = opened(tmp_path), tensors(encoder)
-    qa = given_model(context, qa_point())[0].state_dict()
+    qa = given_model(context, qa_point().config)[0].state_dict()
     assert all(torch.equal(qa[f"bert.{name}"], tensor) for name, tensor in start.items())
-    tags = given_model(context, tag_point(base={"model": NAME}))[0].state_dict()
+    tags = given_model(context, tag_point(base={"model": NAME}).config)[0].state_dict()
     assert all(torch.equal(tags[f"encoder.{name}"], tensor) for name, tensor in start.items())
-    taught = pair_point(teacher={"model": NAME}, base={"model": "runs/multilevel#best"})
-    for model, _ in (given_teacher(context, taught), given_model(context, taught)):
+    taught = pair_point(teacher={"model": NAME}, base={"model": "runs/multilevel#best"}).config
+    for model, _ in (given_teacher(context, taught, NAME), given_model(context, taught)):
         assert all(torch.equal(model.state_dict()[f"encoder.{name}"], tensor) for name, tensor in start.items())
 
 
 def test_a_tagging_student_learns_from_teachers_that_start_at_a_parallel_point(encoder, tmp_path):
-    config = tag_point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1})
-    result, start = run(tmp_path, config, "tags seed=1"), tensors(encoder)
-    for artifact in (*config.first_teachers, result["artifact"]):
+    wanted = tag_point(base={"model": NAME, "train": SLOW}, training=SLOW, lineage={"num_generations": 1})
+    result, start = run(tmp_path, wanted, "tags seed=1"), tensors(encoder)
+    for artifact in (*wanted.first_teachers, result.artifact):
         found = tensors(Store(tmp_path).artifact(artifact))
         assert found.keys() == start.keys()
         assert 0 < max(float((found[name] - tensor).abs().max()) for name, tensor in start.items()) < 1e-4
 
 
-def planned(config: Identity) -> Plan:
-    return make_plan(sweep_of({"name": "chained", **config.model_dump(mode="json")}))
+def planned(wanted: Identity) -> Plan:
+    return make_plan(sweep_of({"name": "chained", **wanted.config.model_dump(mode="json")}))
 
 
 @pytest.mark.parametrize(
-    "config",
+    "named",
     [
         lambda name: point(base={"model": name}),
         lambda name: point(student={"model": name}),
@@ -136,39 +137,39 @@ def planned(config: Identity) -> Plan:
     ],
     ids=["base.model", "student.model", "base.model of tagging", "teacher.model"],
 )
-def test_a_name_is_checked_before_a_start_wherever_a_model_is_named(here, config):
-    check_data(planned(config(NAME)), folder=here)
+def test_a_name_is_checked_before_a_start_wherever_a_model_is_named(here, named):
+    check_data(planned(named(NAME)), folder=here)
     with pytest.raises(DataError) as caught:
-        check_data(planned(config("runs/multilevel#al seed=1")), folder=here)
+        check_data(planned(named("runs/multilevel#al seed=1")), folder=here)
     (line,) = caught.value.problems
     assert "has no point 'al seed=1'; nearest are 'all seed=1'" in line
 
 
 def test_a_preview_counts_the_weights_of_a_model_by_name(here, encoder):
     expected = sum(tensor.numel() for tensor in tensors(encoder).values())
-    assert count_parameters(qa_point().base.model, folder=here) == expected
+    assert count_parameters(qa_point().config.base.model, folder=here) == expected
 
 
 @contextlib.contextmanager
 def other_weights(world: Path) -> Iterator[None]:
     """The parallel point's result names generation 0: the same files, with other weights."""
     journal = Journal.at(world / "runs" / "multilevel")
-    (name,) = journal.point_ids()
-    result = journal.result(name)
-    journal.write_result(name, {**result, "artifact": result["base"]})
+    (name,) = journal.points.ids()
+    result = journal.points.result(name)
+    journal.points.write_result(replace(result, artifact=result.base))
     try:
         yield
     finally:
-        journal.write_result(name, result)
+        journal.points.write_result(result)
 
 
 def test_another_base_under_the_same_name_is_refused_when_the_sweep_goes_on(world, tmp_path):
-    context, config = opened(tmp_path), qa_point()
-    ready(context, config)
-    ready(context, config)
+    context, wanted = opened(tmp_path), qa_point()
+    ready(context, wanted)
+    ready(context, wanted)
     refused = pytest.raises(DataError, match=r"^base\.model runs/multilevel#all seed=1: model\.safetensors changed")
     with other_weights(world), refused:
-        ready(context, config)
+        ready(context, wanted)
 
 
 def test_a_point_is_evaluated_by_its_name(here, answering, tmp_path):
@@ -176,7 +177,7 @@ def test_a_point_is_evaluated_by_its_name(here, answering, tmp_path):
     document = {"data": [{"title": "t", "paragraphs": [{"context": "Alva lives here.", "qas": qas}]}]}
     data = tmp_path / "squad.json"
     data.write_text(json.dumps(document))
-    with pytest.raises(DataError, match="no trained question-answering head"):
+    with pytest.raises(DataError, match="of task parallel, whose models are scored inside their sweeps"):
         evaluate(NAME, data=str(data), languages=("en",))
     by_name = evaluate("runs/qa#best", data=str(data), languages=("en",), n_best=2)
     folder = locate_model(f"{answering}#qa", folder=here)

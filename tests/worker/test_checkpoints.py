@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raykd.config.point import ComputeConfig, LineageConfig
-from raykd.results.artifacts import Store, to_record
+from raykd.results.artifacts import ArtifactRecord, Store, to_record
+from raykd.results.journal import Journal
+from raykd.results.points import GenerationRecord
 from raykd.storage import no_fence
 from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
-from raykd.worker.lineage import GenerationRecord
 from raykd.worker.loop import Begun
-from raykd.worker.resuming import ResumeState, load_resume_state, save_generations
+from raykd.worker.resuming import ResumeState, load_resume_state
 from raykd.worker.timer import no_notice
 
 POINT = "p"
@@ -81,8 +82,8 @@ def finished(root: Path, count: int) -> None:
     store = Store(root)
     records = [GenerationRecord(index, f"artifact-{index}") for index in range(1, count + 1)]
     for record in records:
-        store.write_json(f"artifacts/{record.artifact}/record.json", {"files": {}})
-    save_generations(store, POINT, records)
+        store.write_record(f"artifacts/{record.artifact}/record.json", ArtifactRecord(kind="generation"))
+    Journal(store).points.write_generations(POINT, tuple(records))
 
 
 def folder(root: Path) -> Path:

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from raykd.config.point import LineageConfig
-from raykd.worker.lineage import Driver, GenerationRecord, GenerationSpec, Lineage
+from raykd.results.points import GenerationRecord, Generations
+from raykd.worker.lineage import Driver, GenerationSpec, Lineage
 
 RECORDS = (
     GenerationRecord(1, "one", 60.0, best_artifact="one-best", best_score=62.0),
@@ -193,5 +196,6 @@ def test_the_driver_remembers_what_it_was_told_and_answers_as_the_lineage():
 
 
 def test_a_record_survives_json():
-    record = RECORDS[0]
-    assert GenerationRecord(**record.to_json()) == record
+    written = Generations(tuple(RECORDS))
+    read = Generations.from_json(json.loads(json.dumps(written.to_json())), where="generations.json")
+    assert read == written

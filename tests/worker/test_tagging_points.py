@@ -42,67 +42,67 @@ def context(prepared, tmp_path):
     return sharing(prepared, tmp_path)
 
 
-def teachers_of(config: Identity) -> dict[str, str]:
+def teachers_of(wanted: Identity) -> dict[str, str]:
     """Language -> its teacher."""
-    return {language: name for name, language in config.first_teachers.items()}
+    return {language: name for name, language in wanted.first_teachers.items()}
 
 
 # Generation 0 -----------------------------------------------------------------------------------------------------
 
 
 def test_each_language_has_one_teacher_that_is_trained_on_it_alone(context):
-    config, base = tag_point(), tag_point().base
-    teachers = teachers_of(config)
+    wanted, base = tag_point(), tag_point().base
+    teachers = teachers_of(wanted)
     assert list(teachers) == ["en", "es"] and base not in teachers.values()
     for language, name in teachers.items():
         record = context.store.verify(name)
-        assert (record["kind"], record["base"], record["language"]) == ("teacher", base, language)
-    assert len({context.store.record(name)["data"] for name in teachers.values()}) == 2
+        assert (record.kind, record.base, record.language) == ("teacher", base, language)
+    assert len({context.store.record(name).data for name in teachers.values()}) == 2
 
 
 def test_points_share_teachers_scores_and_signals_and_a_second_start_makes_nothing_again(tmp_path, prepared):
     context, base = sharing(prepared, tmp_path), tag_point().base
     before = shared_files(tmp_path)
     knobs = [{"objective": "top_k", "k": 2}, {"temperature": 4}, {"objective": "exact"}, {"kd_share": 0.5}]
-    configs = [tag_point(distillation=each, seed=1) for each in knobs]
-    assert {config.base for config in configs} == {base}
-    assert {tuple(config.first_teachers) for config in configs} == {tuple(tag_point().first_teachers)}
-    assert [line for line in ready(context, *configs) if "scores" not in line] == []
+    points = [tag_point(distillation=each, seed=1) for each in knobs]
+    assert {each.base for each in points} == {base}
+    assert {tuple(each.first_teachers) for each in points} == {tuple(tag_point().first_teachers)}
+    assert [line for line in ready(context, *points) if "scores" not in line] == []
     assert shared_files(tmp_path) == before
 
 
 def test_another_seed_of_a_point_adds_signals_and_no_teacher(context):
-    config = tag_point(seed=2)
-    scores, signals = ready(context, config)
+    wanted = tag_point(seed=2)
+    scores, signals = ready(context, wanted)
     assert scores.startswith("generation 0 scores")
     assert "signals over" in signals
-    assert ready(context, config) == [scores]
+    assert ready(context, wanted) == [scores]
 
 
 def test_one_teacher_of_all_languages_is_another_one(context, prepared):
-    config = tag_point(base={"train": {"teachers": "one"}})
-    lines = ready(context, config)
+    wanted = tag_point(base={"train": {"teachers": "one"}})
+    lines = ready(context, wanted)
     assert any(line.startswith("teacher of all languages: epoch 1/1") for line in lines)
-    assert list(config.first_teachers.values()) == [None]
-    assert not {*config.first_teachers} & {*tag_point().first_teachers}
+    assert list(wanted.first_teachers.values()) == [None]
+    assert not {*wanted.first_teachers} & {*tag_point().first_teachers}
 
 
 def test_generation_0_is_scored_language_by_language(context):
-    config = tag_point()
-    scores = base_scores(context.store, config)
-    assert list(scores["final"]["cells"]) == ["en", "es", "zh"]
-    assert scores["epoch"]["cells"]["en"]["num_sentences"] == 2
+    wanted = tag_point()
+    scores = base_scores(context.store, wanted)
+    assert list(scores.final.cells) == ["en", "es", "zh"]
+    assert scores.epoch.cells["en"]["num_sentences"] == 2
 
 
 def test_a_teacher_is_asked_about_its_own_language_alone(context):
-    config = tag_point()
-    train = context.train_set(config)
-    for language, name in teachers_of(config).items():
-        rows = taught_rows(context, name, config)
+    wanted = tag_point()
+    train = context.train_set(wanted)
+    for language, name in teachers_of(wanted).items():
+        rows = taught_rows(context, name, wanted)
         assert {train.features.languages[number] for number in train.features.language[rows]} == {language}
-        store = signal_store(context, name, config)
+        store = signal_store(context, name, wanted)
         assert len(store.missing(train.features.ids)) == len(train.features) - len(rows)
-    readings = teacher_signals(context, tuple(config.first_teachers), config, in_memory=None)
+    readings = teacher_signals(context, tuple(wanted.first_teachers), wanted, in_memory=None)
     assert [reading.arrays["emissions"].dtype for reading in readings] == [torch.float16] * 2
     assert [set(reading.constants) for reading in readings] == [{"between", "start", "end"}] * 2
     assert not torch.equal(readings[0].constants["between"], readings[1].constants["between"])
@@ -113,31 +113,31 @@ def test_a_teacher_is_asked_about_its_own_language_alone(context):
 
 def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(context):
     result = run(context, tag_point())
-    check_rebuilt(Journal(context.store).outcomes(tag_point().id), result["scores"])
-    (base,) = Journal(context.store).base_scores()
-    check_rebuilt(base["outcomes"], base["scores"])
-    record = context.store.verify(result["artifact"])
-    assert record["generation"] == 2 and record["parents"] == [result["generations"][0]["artifact"]]
-    assert list(result["scores"]["cells"]) == ["en", "es", "zh"]
-    assert set(result["data"]["budgets"]) == {"en", "es"} and result["num_windows"] == 24
+    check_rebuilt(Journal(context.store).points.outcomes(tag_point().id), result.scores)
+    (base,) = Journal(context.store).sweep.base_scores()
+    check_rebuilt(base.outcomes, base.final)
+    record = context.store.verify(result.artifact)
+    assert record.generation == 2 and record.parents == (result.generations[0].artifact,)
+    assert list(result.scores.cells) == ["en", "es", "zh"]
+    assert set(result.data["budgets"]) == {"en", "es"} and result.num_windows == 24
 
 
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("teacher", ["snapshot", "ensemble", "fixed"])
 def test_later_generations_learn_from_the_student_and_from_the_first_teachers_where_asked(context, teacher, keep):
-    config = tag_point(lineage={"teacher": teacher, "keep_first_teachers": keep, "keep": "all"})
-    student, first = run(context, config)["generations"][0]["artifact"], [*config.first_teachers]
+    wanted = tag_point(lineage={"teacher": teacher, "keep_first_teachers": keep, "keep": "all"})
+    student, first = run(context, wanted).generations[0].artifact, [*wanted.first_teachers]
     later = {"snapshot": [student], "ensemble": [*first, student], "fixed": first}[teacher]
     later += [name for name in first if keep and name not in later]
-    assert [epoch["teachers"] for epoch in epochs(context, config)] == [first, later]
+    assert [epoch.teachers for epoch in epochs(context, wanted)] == [first, later]
 
 
 def test_a_student_that_starts_at_its_own_teacher_has_nothing_to_learn_but_labels(context):
     # Generation 2 starts where generation 1 ended; half precision of the signals is what is left.
-    config = tag_point(lineage={"student_init": "teacher"}, training={"dropout": 0.0})
-    run(context, config)
-    per_epoch = len(losses(context, config)) // 2
-    kd = losses(context, config)[:, 2]
+    wanted = tag_point(lineage={"student_init": "teacher"}, training={"dropout": 0.0})
+    run(context, wanted)
+    per_epoch = len(losses(context, wanted)) // 2
+    kd = losses(context, wanted)[:, 2]
     assert kd[0] > 1e-2
     assert kd[per_epoch] == pytest.approx(0, abs=1e-3)
 
@@ -145,66 +145,66 @@ def test_a_student_that_starts_at_its_own_teacher_has_nothing_to_learn_but_label
 def test_the_best_teacher_is_chosen_by_the_selection_set(context):
     selection = {"source": {"num_items": 8}, "selection": {"builtin": "small-world", "num_items": 6}}
     lineage = {"teacher": "best", "num_generations": 3, "keep": "all"}
-    config = tag_point(
+    wanted = tag_point(
         lineage=lineage, evaluation={**selection, "epoch_max_items": None}, training={"learning_rate": 1e-2}
     )
-    ready(context, config)
-    scores = base_scores(context.store, config)
-    assert (scores["final"]["cells"]["en"]["num_sentences"], scores["epoch"]["cells"]["en"]["num_sentences"]) == (8, 6)
-    result = run(context, config)
-    found = epochs(context, config)
-    best, expected = scores["epoch"]["f1"], [*config.first_teachers]
-    for epoch, generation in zip(found, result["generations"], strict=True):
-        assert epoch["teachers"] == expected
-        assert generation["best_score"] == epoch["dev_score"]
-        if epoch["dev_score"] > best:
-            best, expected = epoch["dev_score"], [generation["best_artifact"]]
-    assert best > scores["epoch"]["f1"]
+    ready(context, wanted)
+    scores = base_scores(context.store, wanted)
+    assert (scores.final.cells["en"]["num_sentences"], scores.epoch.cells["en"]["num_sentences"]) == (8, 6)
+    result = run(context, wanted)
+    found = epochs(context, wanted)
+    best, expected = scores.epoch.main_value, [*wanted.first_teachers]
+    for epoch, generation in zip(found, result.generations, strict=True):
+        assert [*epoch.teachers] == expected
+        assert generation.best_score == epoch.dev_score
+        if epoch.dev_score > best:
+            best, expected = epoch.dev_score, [generation.best_artifact]
+    assert best > scores.epoch.main_value
 
 
 def test_a_gate_that_nobody_passes_delivers_the_best_student_where_generation_0_is_several_models(context):
     # The base artifact is a start and no teacher: nobody trained it.
-    config = tag_point(lineage={"min_delta": 100, "patience": 2, "num_generations": 3})
-    result = run(context, config)
-    students = {each["artifact"]: each["dev_score"] for each in result["generations"]}
+    wanted = tag_point(lineage={"min_delta": 100, "patience": 2, "num_generations": 3})
+    result = run(context, wanted)
+    students = {each.artifact: each.dev_score for each in result.generations}
     assert len(students) == 2
-    assert students[result["artifact"]] == max(students.values())
-    assert context.store.has(result["artifact"])
+    assert students[result.artifact] == max(students.values())
+    assert context.store.has(result.artifact)
 
 
 def test_a_gate_that_nobody_passes_delivers_the_one_teacher_of_all_languages(context):
-    config = tag_point(base={"train": {"teachers": "one"}}, lineage={"min_delta": 100, "num_generations": 3})
-    ready(context, config)
-    result = run(context, config)
-    assert [result["artifact"]] == [*config.first_teachers]
-    assert result["scores"] == base_scores(context.store, config)["final"]
+    wanted = tag_point(base={"train": {"teachers": "one"}}, lineage={"min_delta": 100, "num_generations": 3})
+    ready(context, wanted)
+    result = run(context, wanted)
+    assert [result.artifact] == [*wanted.first_teachers]
+    assert result.scores == base_scores(context.store, wanted).final
 
 
 def test_the_baseline_stores_no_signals_and_has_no_teacher(prepared, tmp_path):
-    config = tag_point(distillation={"kd_weight": 0})
+    wanted = tag_point(distillation={"kd_weight": 0})
     context = sharing(prepared, tmp_path, folders=("artifacts", "scores"))
-    ready(context, config)
-    run(context, config)
+    ready(context, wanted)
+    run(context, wanted)
     assert not (tmp_path / "signals").exists()
-    assert (losses(context, config)[:, 2] == 0).all()
+    assert (losses(context, wanted)[:, 2] == 0).all()
 
 
 def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, tmp_path_factory):
-    config = tag_point(
+    wanted = tag_point(
         lineage={"epochs_per_generation": 2, "keep_first_teachers": True},
         training={"dropout": 0.1, "weight_decay": 0.01, "transition_learning_rate": 1e-2},
         distillation={"objective": "posterior_top_wk", "k": 3, "kd_share": {"start": 1, "end": 0}},
         head={"lstm_size": 8},
     )
-    ready(context, config)
+    ready(context, wanted)
     others = [sharing(context.store.root, tmp_path_factory.mktemp("killed")) for _ in range(3)]
-    undisturbed = run(context, config)
+    undisturbed = run(context, wanted)
     for num_epochs, other in enumerate(others, 1):
-        killed_after(other, config, num_epochs)
-        assert [report["epoch"] for report in reports(other, config)] == list(range(num_epochs + 1, 5))
-        again = Journal(other.store).result(config.id)
-        assert again["scores"] == undisturbed["scores"]
-        expected, found = weights(context, undisturbed["artifact"]), weights(other, again["artifact"])
+        killed_after(other, wanted, num_epochs)
+        assert [report.epoch for report in reports(other, wanted)] == list(range(num_epochs + 1, 5))
+        again = Journal(other.store).points.result(wanted.id)
+        assert again.scores == undisturbed.scores
+        expected, found = weights(context, undisturbed.artifact), weights(other, again.artifact)
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
@@ -216,14 +216,14 @@ PARTS = ("transitions", "lstm", "emissions", "encoder")
 
 def moved(context, **training: float) -> dict[str, float]:
     """Largest change of a weight in one small step, for transitions, BiLSTM, emissions and encoder."""
-    config = tag_point(
+    wanted = tag_point(
         head={"lstm_size": 8},
         training={"learning_rate": 1e-4, "tokens_per_step": 100_000, "micro_batch_tokens": 100_000, **training},
         lineage={"num_generations": 1},
         evaluation={"epoch_max_items": 0},
     )
-    ready(context, config)
-    before, after = weights(context, config.base), weights(context, run(context, config)["artifact"])
+    ready(context, wanted)
+    before, after = weights(context, wanted.base), weights(context, run(context, wanted).artifact)
     change = {name: float((after[name] - tensor).abs().max()) for name, tensor in before.items()}
     owner = {name: next((part for part in PARTS if name.startswith(f"{part}.")), "encoder") for name in change}
     return {part: max(change[name] for name in change if owner[name] == part) for part in PARTS}
@@ -246,10 +246,10 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
     found = {}
     for stage in (0, 2, 3):
         training = {"transition_learning_rate": 1e-2, "learning_rate": 1e-3, "dropout": 0.0}
-        config = tag_point(head=head, training=training, compute={"zero_stage": stage})
-        ready(context, config)
-        result = run(context, config)
-        found[stage] = losses(context, config), weights(context, result["artifact"])
+        wanted = tag_point(head=head, training=training, compute={"zero_stage": stage})
+        ready(context, wanted)
+        result = run(context, wanted)
+        found[stage] = losses(context, wanted), weights(context, result.artifact)
     for stage in (2, 3):
         torch.testing.assert_close(found[stage][0], found[0][0], atol=1e-4, rtol=1e-4)
         assert found[stage][1].keys() == found[0][1].keys()
@@ -258,9 +258,9 @@ def test_every_zero_stage_trains_the_same_with_a_learning_rate_for_transitions_a
 
 
 def test_a_frozen_encoder_is_the_same_in_every_generation(context):
-    config = tag_point(head={"freeze_encoder": True, "lstm_size": 8}, training={"weight_decay": 0.1})
-    ready(context, config)
-    names = [config.base, *config.first_teachers, run(context, config)["artifact"]]
+    wanted = tag_point(head={"freeze_encoder": True, "lstm_size": 8}, training={"weight_decay": 0.1})
+    ready(context, wanted)
+    names = [wanted.base, *wanted.first_teachers, run(context, wanted).artifact]
     first, *others = (safetensors.torch.load_file(context.store.artifact(name) / "model.safetensors") for name in names)
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
     assert not torch.equal(*(weights(context, name)["lstm.weight_ih_l0"] for name in (names[0], names[-1])))
@@ -268,12 +268,12 @@ def test_a_frozen_encoder_is_the_same_in_every_generation(context):
 
 @pytest.mark.parametrize("head", [{"kind": "softmax"}, {"lstm_size": 8, "pooling": "mean"}])
 def test_bf16_trains_and_hands_over(tmp_path, head):
-    config = tag_point(compute={"precision": "bf16"}, head=head, evaluation={"epoch_max_items": 0})
+    wanted = tag_point(compute={"precision": "bf16"}, head=head, evaluation={"epoch_max_items": 0})
     context = opened(tmp_path)
-    ready(context, config)
-    result = run(context, config)
-    assert {tensor.dtype for tensor in weights(context, result["artifact"]).values()} == {torch.float32}
-    assert losses(context, config).isfinite().all()
+    ready(context, wanted)
+    result = run(context, wanted)
+    assert {tensor.dtype for tensor in weights(context, result.artifact).values()} == {torch.float32}
+    assert losses(context, wanted).isfinite().all()
 
 
 def test_micro_batches_change_nothing_but_rounding(context):
@@ -283,14 +283,14 @@ def test_micro_batches_change_nothing_but_rounding(context):
 
 
 def test_a_teacher_with_another_label_set_is_refused_and_both_sides_are_named(context):
-    config = tag_point()
-    teacher, base = teachers_of(config)["es"], config.base
+    wanted = tag_point()
+    teacher, base = teachers_of(wanted)["es"], wanted.base
     folder = context.store.artifact(teacher)
     text = (folder / HEAD_CONFIG).read_text()
     (folder / HEAD_CONFIG).write_text(text.replace("RIVER", "WATER"))
     Store(folder).write_json("record.json", {**context.store.record(teacher), "files": hash_folder(folder)})
     with pytest.raises(ArtifactError) as caught:
-        run(context, config)
+        run(context, wanted)
     (line,) = caught.value.problems
     assert line.startswith(f"{folder}: its labels are O, ") and "S-WATER; those of this lineage" in line
     assert str(context.store.artifact(base)) in line and "S-RIVER: teacher and student need one label set" in line

@@ -9,7 +9,7 @@ import torch
 
 from raykd.data.examples import LabelledPair
 from raykd.objectives.multilevel import sentence_health
-from raykd.tasks.outcomes import Scored, record_outcomes
+from raykd.tasks.outcomes import Outcomes, Scored, Scores, record_outcomes
 from raykd.tasks.parallel.data import PairItems, ZeroShotItems
 from raykd.tasks.parallel.retrieval import retrieval_scores, retrieve
 from raykd.tasks.parallel.sentences import SentenceFeatures, sentence_features
@@ -119,7 +119,7 @@ def _outcomes(
     retrieved: Mapping[str, tuple[np.ndarray, np.ndarray]],
     probes: Mapping[str, Mapping[str, np.ndarray]],
     dev: SentenceDevSet,
-) -> dict[str, Any]:
+) -> Outcomes:
     """How many of its two ways each pair was retrieved, and whether a probe was right about it, in percent.
 
     Pairs with one English sentence are one item, as are those of a probe with one first sentence in a language.
@@ -159,8 +159,8 @@ def _summary(
     probes: dict[str, dict[str, dict[str, float]]],
     watched: dict[str, float],
     dev: SentenceDevSet,
-) -> dict[str, Any]:
-    """Scores as a result holds them; `columns` says what a leaderboard shows of them, the main ones first."""
+) -> Scores:
+    """Scores of cells by language and of probes; how the vectors are."""
     groups = _groups(cells, dev)
     values: dict[str, float | None] = {}
     columns: dict[str, str] = {}
@@ -182,5 +182,6 @@ def _summary(
     values["effective_rank"] = watched["effective_rank"]
     columns["effective_rank"] = "effective rank"
     main = "retrieval" if groups[""] else "zero_shot_retrieval"
-    found = {"main": main, "metric": "retrieval", "columns": columns, **values, "cells": cells}
-    return {**found, "probes": probes, "watched": watched}
+    return Scores(
+        main=main, metric="retrieval", columns=columns, values=values, cells=cells, probes=probes, watched=watched
+    )

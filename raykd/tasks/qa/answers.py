@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raykd.data.examples import QAExample
-from raykd.tasks.outcomes import Scored, record_outcomes
+from raykd.tasks.outcomes import Outcomes, Scored, Scores, record_outcomes
 from raykd.tasks.qa.decode import best_spans, top_spans
 from raykd.tasks.qa.features import QAFeatures
 from raykd.tasks.qa.scoring import CellScore, QuestionScore, score_cell, score_questions, summarize
@@ -27,15 +27,17 @@ COLUMNS = {
 
 
 def score_predictions(predictions: Iterable[Prediction], dev: DevSet, *, normalization: str) -> Scored:
-    """`COLUMNS` and `cells` by name, in percent, and which of them is the `main` one; F1 of every question."""
+    """`COLUMNS` and the G-XLT matrix, in percent; F1 of every question."""
     answers = best_answers(dev.features, dev.examples, predictions)
     questions = score_answers(dev.cells, answers, dev.examples, normalization=normalization)
     cells = {cell: score_cell(of_cell.values()) for cell, of_cell in questions.items()}
-    scores = {"main": "gxlt_f1", "columns": COLUMNS, **summarize(cells), "cells": cells_to_json(cells)}
+    scores = Scores(
+        main="gxlt_f1", columns=COLUMNS, values=summarize(cells), cells=cells_to_json(cells), is_matrix=True
+    )
     return Scored(scores, _outcomes(questions))
 
 
-def _outcomes(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) -> dict[str, Any]:
+def _outcomes(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) -> Outcomes:
     """F1 of every question; a parallel question is one item in all cells."""
     names = {cell: "-".join(cell) for cell in questions}
     return record_outcomes(

@@ -9,6 +9,7 @@ from raykd.config.base import Source
 from raykd.data.batching import batches_for_inference
 from raykd.models.qa import load_qa_model, load_tokenizer
 from raykd.tasks.form import plain_inputs
+from raykd.tasks.outcomes import Scores
 from raykd.tasks.qa.answers import answer_rows, collect_ranked, score_predictions, spans_of
 from raykd.tasks.qa.config import QaEvaluation
 from raykd.tasks.qa.data import load_cells
@@ -28,8 +29,8 @@ def evaluate(
     max_length: int = 384,
     stride: int = 128,
     n_best: int = 0,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Scores of a model on the cells of a data set, as a sweep's result holds them, and its answers.
+) -> tuple[Scores, list[dict[str, Any]]]:
+    """Scores of a model on the cells of a data set, and its answers.
 
     Args:
         model: its folder.

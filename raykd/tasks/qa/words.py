@@ -1,10 +1,10 @@
 """What task `qa` is called, and what cards and reports say of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from raykd.models.files import SPAN_HEAD
 from raykd.tasks.info import CellLanguages, Folders, Info, Words, starter_in
+from raykd.tasks.outcomes import Scores
 from raykd.tasks.qa.config import QaPoint
 
 _COEFFICIENTS = {
@@ -29,7 +29,7 @@ def _limits(config: QaPoint) -> Iterator[str]:
     )
 
 
-def _score_notes(config: QaPoint, scores: Mapping[str, Any]) -> Iterator[str]:
+def _score_notes(config: QaPoint, scores: Scores) -> Iterator[str]:
     yield (
         "XLT is the mean over cells whose question and context have the same language, G-XLT the mean over all "
         "cells. Answers are normalised by the rules of "

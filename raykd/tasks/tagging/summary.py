@@ -1,12 +1,11 @@
 """Scores of a tagging model by language, and what became of every sentence."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
 
 import numpy as np
 
-from raykd.tasks.outcomes import Scored, record_outcomes
+from raykd.tasks.outcomes import Outcomes, Scored, Scores, record_outcomes
 from raykd.tasks.tagging.features import rejoin
 from raykd.tasks.tagging.scoring import TagCounts, count
 from raykd.tasks.tagging.scoring import score as score_counts
@@ -39,24 +38,24 @@ def combine(scored: Mapping[str | None, Scored]) -> Scored:
     if None in scored:
         return scored[None]
     example = next(iter(scored.values())).scores
-    metric = example["metric"]
+    metric = example.metric
 
     def teacher_of(language: str) -> Scored:
         if language in scored:
             return scored[language]
-        return max(scored.values(), key=lambda each: each.scores["cells"][language][metric])
+        return max(scored.values(), key=lambda each: each.scores.cells[language][metric])
 
     trained = tuple(language for language in scored if language is not None)
-    chosen = {language: teacher_of(language) for language in example["cells"]}
+    chosen = {language: teacher_of(language) for language in example.cells}
     scores = _summary(
-        {language: each.scores["cells"][language] for language, each in chosen.items()}, metric, trained=trained
+        {language: each.scores.cells[language] for language, each in chosen.items()}, metric, trained=trained
     )
     # All teachers were scored on the same sentences: only the values differ.
-    outcomes = {
-        **next(iter(scored.values())).outcomes,
-        "scores": _groups(chosen, metric, trained=trained),
-        "cells": {language: each.outcomes["cells"][language] for language, each in chosen.items()},
-    }
+    outcomes = replace(
+        next(iter(scored.values())).outcomes,
+        scores=_groups(chosen, metric, trained=trained),
+        cells={language: each.outcomes.cells[language] for language, each in chosen.items()},
+    )
     return Scored(scores, outcomes)
 
 
@@ -71,7 +70,7 @@ def _groups(languages: Iterable[str], metric: str, *, trained: Sequence[str]) ->
 
 def _outcomes(
     counts: Mapping[str, Sequence[tuple[str, TagCounts]]], metric: str, *, trained: Sequence[str]
-) -> dict[str, Any]:
+) -> Outcomes:
     """Counts of every sentence, by its id. Accuracy is the F1 of words that all have a tag, in gold and prediction."""
 
     def value(of: TagCounts) -> list[int]:
@@ -88,8 +87,8 @@ def _outcomes(
     )
 
 
-def _summary(cells: dict[str, dict[str, Any]], metric: str, *, trained: Sequence[str]) -> dict[str, Any]:
-    """Scores as a result holds them; `columns` says what a leaderboard shows of them, the main ones first."""
+def _summary(cells: Mapping[str, Mapping[str, int | float]], metric: str, *, trained: Sequence[str]) -> Scores:
+    """Scores of cells by language."""
     word = {"f1": "F1", "accuracy": "accuracy"}[metric]
     groups = _groups(cells, metric, trained=trained)
     means = {
@@ -100,4 +99,4 @@ def _summary(cells: dict[str, dict[str, Any]], metric: str, *, trained: Sequence
     columns |= {f"{metric}_{name}": name if name in trained else f"{name} (zero-shot)" for name in cells}
     each = {f"{metric}_{name}": cell[metric] for name, cell in cells.items()}
     main = metric if groups[metric] else f"zero_shot_{metric}"
-    return {"main": main, "metric": metric, "columns": columns, **means, **each, "cells": cells}
+    return Scores(main=main, metric=metric, columns=columns, values={**means, **each}, cells=cells)

@@ -6,6 +6,7 @@ from support.rescored import check_rebuilt
 from raykd.data.examples import LabelledPair, SentencePair
 from raykd.objectives.multilevel import sentence_health
 from raykd.report.examples import read_examples
+from raykd.tasks.outcomes import Scores
 from raykd.tasks.parallel.data import PairItems, ZeroShotItems
 from raykd.tasks.parallel.scoring import SentenceDevSet, score_sentences, sentence_dev_set
 
@@ -61,7 +62,7 @@ def vectors_of(dev: SentenceDevSet, **placed: str) -> dict[str, np.ndarray]:
     return found
 
 
-def score(dev: SentenceDevSet, vectors: dict[str, np.ndarray]) -> dict:
+def score(dev: SentenceDevSet, vectors: dict[str, np.ndarray]) -> Scores:
     """Sentences as they may come in: the last one first."""
     texts = [dev.texts[row] for row in dev.rows]
     scored = score_sentences([(row, vectors[texts[row]]) for row in reversed(range(len(texts)))], dev)
@@ -121,13 +122,13 @@ def test_scores_worked_out_by_hand(wordpiece):
     # has `el rio` and `donde` at the same distance, a tie, and `where` has its own nowhere near.
     dev = dev_set(wordpiece)
     found = score(dev, vectors_of(dev, donde="the river", ไหน="old city"))
-    assert found["cells"]["es"] == {"to_english": 75, "from_english": 50, "retrieval": 62.5, "num_pairs": 4}
-    assert found["cells"]["zh"]["retrieval"] == 100
-    assert found["cells"]["th"] == {"to_english": 50, "from_english": 0, "retrieval": 25, "num_pairs": 2}
-    assert found["retrieval"] == pytest.approx((62.5 + 100) / 2)
-    assert found["zero_shot_retrieval"] == found["retrieval_th"] == 25
-    assert (found["main"], found["metric"]) == ("retrieval", "retrieval")
-    assert found["columns"] == {
+    assert found.cells["es"] == {"to_english": 75, "from_english": 50, "retrieval": 62.5, "num_pairs": 4}
+    assert found.cells["zh"]["retrieval"] == 100
+    assert found.cells["th"] == {"to_english": 50, "from_english": 0, "retrieval": 25, "num_pairs": 2}
+    assert found.values["retrieval"] == pytest.approx((62.5 + 100) / 2)
+    assert found.values["zero_shot_retrieval"] == found.values["retrieval_th"] == 25
+    assert (found.main, found.metric) == ("retrieval", "retrieval")
+    assert found.columns == {
         "retrieval": "retrieval",
         "zero_shot_retrieval": "zero-shot retrieval",
         "retrieval_es": "es",
@@ -135,7 +136,7 @@ def test_scores_worked_out_by_hand(wordpiece):
         "retrieval_th": "th (zero-shot)",
         "effective_rank": "effective rank",
     }
-    assert found.keys() >= found["columns"].keys() and found["probes"] == {}
+    assert found.values.keys() >= found.columns.keys() and found.probes == {}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -144,27 +145,27 @@ def test_the_first_pairs_are_scored_among_themselves(wordpiece, count):
     vectors = vectors_of(whole, donde="the river", 北京="the river", ไหน="old city")
     part = {language: members[:count] for language, members in PAIRS.items()}
     found, alone = (score(dev, vectors) for dev in (whole.first(count), dev_set(wordpiece, pairs=part)))
-    assert found["cells"] == alone["cells"] and found["watched"] == pytest.approx(alone["watched"], rel=1e-4)
-    assert found["cells"]["es"]["num_pairs"] == count
+    assert found.cells == alone.cells and found.watched == pytest.approx(alone.watched, rel=1e-4)
+    assert found.cells["es"]["num_pairs"] == count
 
 
 def test_every_language_weighs_the_same_whatever_its_size(wordpiece):
     dev = dev_set(wordpiece, trained=("th", "es"))
     found = score(dev, vectors_of(dev, ไหน="old city"))
-    assert found["retrieval"] == pytest.approx((25 + 100) / 2) and found["zero_shot_retrieval"] == 100
+    assert found.values["retrieval"] == pytest.approx((25 + 100) / 2) and found.values["zero_shot_retrieval"] == 100
 
 
 def test_without_a_language_of_training_the_zero_shot_mean_is_the_main_score(wordpiece):
     dev = dev_set(wordpiece, trained=("de",))
     found = score(dev, vectors_of(dev))
-    assert found["retrieval"] is None and found["main"] == "zero_shot_retrieval"
-    assert next(iter(found["columns"])) == "zero_shot_retrieval" and "retrieval" not in found["columns"]
+    assert found.values["retrieval"] is None and found.main == "zero_shot_retrieval"
+    assert next(iter(found.columns)) == "zero_shot_retrieval" and "retrieval" not in found.columns
 
 
 def test_without_a_zero_shot_language_there_is_no_such_column(wordpiece):
     dev = dev_set(wordpiece, trained=("es", "zh", "th"))
     found = score(dev, vectors_of(dev))
-    assert found["zero_shot_retrieval"] is None and "zero_shot_retrieval" not in found["columns"]
+    assert found.values["zero_shot_retrieval"] is None and "zero_shot_retrieval" not in found.columns
 
 
 def test_a_sentence_that_comes_twice_in_a_language_is_right_both_times(wordpiece):
@@ -174,14 +175,14 @@ def test_a_sentence_that_comes_twice_in_a_language_is_right_both_times(wordpiece
     vectors["donde"] = vectors["en que lugar"] = vectors["where"]
     # To English: `where` is there twice and right for both; the last `donde` finds it too and is wrong. From English
     # `donde` and `en que lugar` tie, but the first row's text is that of the third as well.
-    assert score(dev, vectors)["cells"]["es"]["to_english"] == pytest.approx(200 / 3)
+    assert score(dev, vectors).cells["es"]["to_english"] == pytest.approx(200 / 3)
 
 
 def test_a_collapsed_encoder_finds_nothing_and_is_told(wordpiece):
     dev = dev_set(wordpiece)
     found = score(dev, dict.fromkeys(dev.texts, np.ones(WIDTH, dtype=np.float32)))
-    assert found["retrieval"] == found["zero_shot_retrieval"] == 0
-    assert found["watched"] == {"mean_cosine": pytest.approx(1), "std": pytest.approx(0, abs=1e-6), "effective_rank": 0}
+    assert found.values["retrieval"] == found.values["zero_shot_retrieval"] == 0
+    assert found.watched == {"mean_cosine": pytest.approx(1), "std": pytest.approx(0, abs=1e-6), "effective_rank": 0}
 
 
 def test_what_is_watched_is_of_the_different_sentences_of_pairs_alone(wordpiece):
@@ -191,30 +192,30 @@ def test_what_is_watched_is_of_the_different_sentences_of_pairs_alone(wordpiece)
     expected = sentence_health(torch.from_numpy(np.stack([vectors[text] for text in sentences])))
     for each in (dev, dev.first(9)):
         found = score(each, vectors)
-        assert found["watched"] == pytest.approx(expected, rel=1e-4)
-        assert found["effective_rank"] == found["watched"]["effective_rank"]
+        assert found.watched == pytest.approx(expected, rel=1e-4)
+        assert found.values["effective_rank"] == found.watched["effective_rank"]
 
 
 def test_a_probe_is_scored_by_the_mean_over_the_languages_that_it_was_not_fitted_in(wordpiece):
     # Equal words have |u - v| = 0, which tells the labels apart; two of the Chinese labels are wrong.
     dev = dev_set(wordpiece, probes={"same-word": probe()})
     found = score(dev, vectors_of(dev))
-    assert {language: cell["accuracy"] for language, cell in found["probes"]["same-word"].items()} == {
+    assert {language: cell["accuracy"] for language, cell in found.probes["same-word"].items()} == {
         "zh": 50,
         "en": 100,
         "es": 100,
     }
-    assert found["same-word"] == 75 and found["same-word_en"] == 100
-    columns = found["columns"]
+    assert found.values["same-word"] == 75 and found.values["same-word_en"] == 100
+    columns = found.columns
     assert (columns["same-word"], columns["same-word_en"]) == ("same-word (zero-shot)", "same-word en")
-    assert found["main"] == "retrieval"
+    assert found.main == "retrieval"
 
 
 def test_a_probe_that_is_scored_in_english_alone_has_no_zero_shot_score(wordpiece):
     whole = probe()
     dev = dev_set(wordpiece, probes={"same": ZeroShotItems(whole.train, {"en": whole.tests["en"]})})
     found = score(dev, vectors_of(dev))
-    assert found["same"] is None and found["same_en"] == 100
+    assert found.values["same"] is None and found.values["same_en"] == 100
 
 
 def test_pairs_that_share_their_english_sentence_are_one_item_in_all_languages(wordpiece):
@@ -225,4 +226,4 @@ def test_pairs_that_share_their_english_sentence_are_one_item_in_all_languages(w
     # Six English sentences; `the river` and `old city` have a Spanish and a Chinese translation.
     assert sorted(examples.counts.sum(axis=1).tolist()) == [1, 1, 1, 1, 2, 2]
     # `donde` is where `the river` is: that one is found to English alone, `where` neither way.
-    assert scored.outcomes["cells"]["es"]["values"] == [100, 50, 0, 100]
+    assert scored.outcomes.cells["es"].values == [100, 50, 0, 100]

@@ -15,7 +15,7 @@ from raykd.errors import ArtifactError, DataError
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, load_head, tiny_tag_model
 from raykd.tasks import TASKS
-from raykd.tasks.outcomes import Scored, record_outcomes
+from raykd.tasks.outcomes import Scored, Scores, record_outcomes
 from raykd.tasks.tagging.sets import TagDevSet
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.task import Places
@@ -58,7 +58,7 @@ def predictions(dev: TagDevSet, **tags: str) -> list[tuple[int, list[int]]]:
     return found
 
 
-def score(dev: TagDevSet, **tags: str) -> dict:
+def score(dev: TagDevSet, **tags: str) -> Scores:
     scored = TASK.learning.score(predictions(dev, **tags), dev, EVALUATION)
     check_rebuilt(scored.outcomes, scored.scores)
     return scored.scores
@@ -70,13 +70,13 @@ def score(dev: TagDevSet, **tags: str) -> dict:
 def test_scores_worked_out_by_hand(wordpiece):
     # English: gold has 3 chunks; 2 are found, one of them too short: F1 = 2 * 1 / (3 + 2). Spanish: all. Chinese: none.
     found = score(dev_set(wordpiece), en_0="B-PER O O B-LOC", en_1="O O O", zh_0="O O")
-    assert found["f1_en"] == pytest.approx(40) and found["f1_es"] == 100 and found["f1_zh"] == 0
-    assert found["f1"] == pytest.approx((40 + 100) / 2)
-    assert found["zero_shot_f1"] == 0
-    assert (found["main"], found["metric"]) == ("f1", "f1")
-    assert found["cells"]["en"]["num_sentences"] == 3
-    assert found["cells"]["en"]["accuracy"] == pytest.approx(100 * 6 / 8)
-    assert found["columns"] == {
+    assert found.values["f1_en"] == pytest.approx(40) and found.values["f1_es"] == 100 and found.values["f1_zh"] == 0
+    assert found.values["f1"] == pytest.approx((40 + 100) / 2)
+    assert found.values["zero_shot_f1"] == 0
+    assert (found.main, found.metric) == ("f1", "f1")
+    assert found.cells["en"]["num_sentences"] == 3
+    assert found.cells["en"]["accuracy"] == pytest.approx(100 * 6 / 8)
+    assert found.columns == {
         "f1": "F1",
         "zero_shot_f1": "zero-shot F1",
         "f1_en": "en",
@@ -88,24 +88,24 @@ def test_scores_worked_out_by_hand(wordpiece):
 def test_every_language_weighs_the_same_whatever_its_size(wordpiece):
     dev = dev_set(wordpiece, trained=("en",))
     found = score(dev, es_0="O O", es_1="O O")
-    assert (found["f1"], found["f1_es"], found["zero_shot_f1"]) == (100, 0, 50)
+    assert (found.values["f1"], found.values["f1_es"], found.values["zero_shot_f1"]) == (100, 0, 50)
 
 
 def test_without_a_language_of_training_the_zero_shot_mean_is_the_main_score(wordpiece):
     found = score(dev_set(wordpiece, trained=("de",)), en_1="O O O")
-    assert found["f1"] is None and found["main"] == "zero_shot_f1"
-    assert next(iter(found["columns"])) == "zero_shot_f1" and "f1" not in found["columns"]
-    assert found["zero_shot_f1"] == pytest.approx((80 + 100 + 100) / 3)
+    assert found.values["f1"] is None and found.main == "zero_shot_f1"
+    assert next(iter(found.columns)) == "zero_shot_f1" and "f1" not in found.columns
+    assert found.values["zero_shot_f1"] == pytest.approx((80 + 100 + 100) / 3)
 
 
 def test_parts_of_speech_are_scored_by_accuracy(wordpiece):
     sentences = [sentence("en-0", "the old city", "DET ADJ NOUN"), sentence("zh-0", "city old", "NOUN ADJ")]
     dev = dev_set(wordpiece, sentences, labels=("ADJ", "DET", "NOUN"), scheme="none", trained=("en",))
     found = score(dev, en_0="DET DET NOUN")
-    assert (found["main"], found["metric"]) == ("accuracy", "accuracy")
-    assert found["accuracy"] == found["accuracy_en"] == pytest.approx(200 / 3)
-    assert found["zero_shot_accuracy"] == 100
-    assert list(found["columns"].values())[:2] == ["accuracy", "zero-shot accuracy"]
+    assert (found.main, found.metric) == ("accuracy", "accuracy")
+    assert found.values["accuracy"] == found.values["accuracy_en"] == pytest.approx(200 / 3)
+    assert found.values["zero_shot_accuracy"] == 100
+    assert list(found.columns.values())[:2] == ["accuracy", "zero-shot accuracy"]
 
 
 @pytest.mark.parametrize("max_length", [3, 4, 5, 64])
@@ -114,9 +114,9 @@ def test_the_windows_of_a_split_sentence_are_scored_as_one(wordpiece, max_length
     dev = dev_set(wordpiece, max_length=max_length)
     assert len(dev.features) == {3: 14, 4: 8, 5: 7, 64: 6}[max_length]
     found = score(dev, en_1="O B-PER I-PER")
-    assert found["f1_en"] == pytest.approx(200 * 2 / 6)
-    assert found["f1_es"] == found["f1_zh"] == 100
-    assert found["cells"]["en"]["num_sentences"] == 3
+    assert found.values["f1_en"] == pytest.approx(200 * 2 / 6)
+    assert found.values["f1_es"] == found.values["f1_zh"] == 100
+    assert found.cells["en"]["num_sentences"] == 3
 
 
 def test_the_first_sentences_of_every_language_come_with_all_their_windows(wordpiece):
@@ -127,8 +127,8 @@ def test_the_first_sentences_of_every_language_come_with_all_their_windows(wordp
         assert kept == ids
         assert part.features.ids == tuple(name for name in whole.features.ids if name.split("#")[0] in ids)
         found = score(part, en_0="O O O O")
-        assert [found["cells"][each]["num_sentences"] for each in ("en", "es", "zh")] == [count, count, 1]
-        assert found["f1_en"] == (0 if count == 1 else 50)
+        assert [found.cells[each]["num_sentences"] for each in ("en", "es", "zh")] == [count, count, 1]
+        assert found.values["f1_en"] == (0 if count == 1 else 50)
 
 
 def test_more_first_sentences_than_there_are_is_all_of_them(wordpiece):
@@ -144,7 +144,7 @@ def cells(metric: str = "f1", **scores: float) -> Scored:
     found = {name: {"f1": score, "accuracy": score / 2, "num_sentences": 3} for name, score in scores.items()}
     values = {name: (["a", "b", "c"], [[0, 0, 0], [0, 0, 0], [score, 100, 100]]) for name, score in scores.items()}
     outcomes = record_outcomes(values, statistic="f1", unit="sentence", scores={metric: list(scores)})
-    return Scored({"metric": metric, "cells": found}, outcomes)
+    return Scored(Scores(main=metric, metric=metric, columns={}, values={}, cells=found), outcomes)
 
 
 def test_generation_0_is_each_language_by_its_own_teacher_and_the_others_by_the_best():
@@ -152,19 +152,19 @@ def test_generation_0_is_each_language_by_its_own_teacher_and_the_others_by_the_
         "en": cells(en=80, es=99, zh=10, de=30),
         "es": cells(en=90, es=60, zh=20, de=5),
     }).scores  # fmt: skip
-    assert {name: cell["f1"] for name, cell in found["cells"].items()} == {"en": 80, "es": 60, "zh": 20, "de": 30}
-    assert (found["f1"], found["zero_shot_f1"], found["main"]) == (70, 25, "f1")
+    assert {name: cell["f1"] for name, cell in found.cells.items()} == {"en": 80, "es": 60, "zh": 20, "de": 30}
+    assert (found.values["f1"], found.values["zero_shot_f1"], found.main) == (70, 25, "f1")
 
 
 def test_a_teacher_whose_language_is_not_scored_still_counts_for_the_others():
     found = TASK.learning.combine({"en": cells(en=80, zh=10), "es": cells(en=90, zh=20)}).scores
-    assert (found["f1"], found["zero_shot_f1"]) == (80, 20)
+    assert (found.values["f1"], found.values["zero_shot_f1"]) == (80, 20)
 
 
 def test_the_best_teacher_is_best_in_the_main_metric():
     teachers = {"en": cells("accuracy", en=80, zh=10), "es": cells("accuracy", en=80, zh=20)}
     found = TASK.learning.combine(teachers).scores
-    assert (found["main"], found["accuracy"], found["zero_shot_accuracy"]) == ("accuracy", 40, 10)
+    assert (found.main, found.values["accuracy"], found.values["zero_shot_accuracy"]) == ("accuracy", 40, 10)
 
 
 def test_one_teacher_of_all_languages_speaks_for_itself():
@@ -174,7 +174,7 @@ def test_one_teacher_of_all_languages_speaks_for_itself():
 
 def test_the_outcomes_of_generation_0_are_those_of_the_teachers_that_its_scores_come_from():
     found = TASK.learning.combine({"en": cells(en=80, es=99, zh=10), "es": cells(en=90, es=60, zh=20)})
-    assert [found.outcomes["cells"][name]["values"][2][0] for name in ("en", "es", "zh")] == [80, 60, 20]
+    assert [found.outcomes.cells[name].values[2][0] for name in ("en", "es", "zh")] == [80, 60, 20]
     check_rebuilt(found.outcomes, found.scores)
 
 
@@ -225,7 +225,7 @@ def test_a_long_sentence_is_cut_and_counted(folder, small_world_tokenizer):
     assert train.description["windows"]["split_sentences"] > 0
     dev = TASK.data.scored_set(config, small_world_tokenizer, places=Places(folder, folder, folder))
     perfect = TASK.learning.score(predictions(dev), dev, config.evaluation).scores
-    assert perfect["f1"] == perfect["zero_shot_f1"] == 100
+    assert perfect.values["f1"] == perfect.values["zero_shot_f1"] == 100
 
 
 def test_teachers_read_their_language_or_all(folder, small_world_tokenizer):

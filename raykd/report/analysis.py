@@ -1,4 +1,4 @@
-"""A sweep's points as configurations and contenders: what tables and figures are drawn from."""
+"""A sweep, analysed: configurations and contenders, what tables and figures are drawn from."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,65 +11,11 @@ from raykd.plan.points import DEFAULT_METHOD
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import value
 from raykd.report.statistics import Interval, confidence_interval
-from raykd.results.records import BaseRecord, PointRecord, SweepRecords
+from raykd.results.configurations import BUDGET, Configuration, by_configuration
+from raykd.results.records import SweepRecords
+from raykd.results.sweep import BaseScores
 
-BUDGET = "data.budget"
 MOST_CONTENDERS = 8
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """Points that differ in their seed alone.
-
-    Attributes:
-        name: what progress lines call its points, without the seed.
-        varied: searched key -> value, the seed left out.
-    """
-
-    method: str
-    name: str
-    varied: Mapping[str, Any]
-    points: tuple[PointRecord, ...]
-
-    @property
-    def finished(self) -> list[PointRecord]:
-        """The points that have a result."""
-        return [point for point in self.points if point.result is not None]
-
-    def values(self, score: str) -> list[float]:
-        """A score of every seed that has it, in the order of the points."""
-        found = [point.result["scores"].get(score) for point in self.finished]
-        return [value for value in found if value is not None]
-
-    def mean(self, score: str) -> float | None:
-        """The mean of a score over seeds; None without one."""
-        return mean_of(self.values(score))
-
-    @property
-    def spoken(self) -> str:
-        """Its name in a sentence."""
-        return _name(self.method, self.varied, " at ")
-
-    def cells(self, metric: str) -> dict[str, float]:
-        """Cell -> mean over seeds of its score."""
-        found: dict[str, list[float]] = {}
-        for point in self.finished:
-            for name, cell in point.result["scores"].get("cells", {}).items():
-                found.setdefault(name, []).append(cell[metric])
-        return {name: fmean(values) for name, values in found.items()}
-
-    @property
-    def budget(self) -> Any:
-        """The searched budget; None where there is none."""
-        return self.varied.get(BUDGET)
-
-    @property
-    def num_items(self) -> int | None:
-        """The budget as a number; what `all` stands for is known once a point is finished."""
-        if isinstance(self.budget, int):
-            return self.budget
-        sizes = [point.result.get("data", {}).get("budget", {}).get("size") for point in self.finished]
-        return next(iter(sizes), None)
 
 
 @dataclass(frozen=True)
@@ -91,11 +37,11 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Results:
-    """A sweep, seen as results.
+class Analysis:
+    """A sweep as its report sees it.
 
     Attributes:
-        main: the score that decides; None while nothing was scored.
+        main: the score that decides; empty while nothing was scored.
         columns: score -> its heading.
         metric: the score of a cell, like `f1`.
         is_matrix: cells are pairs of question and context language, else languages.
@@ -103,7 +49,7 @@ class Results:
     """
 
     records: SweepRecords
-    main: str | None
+    main: str
     columns: Mapping[str, str]
     metric: str
     is_matrix: bool
@@ -112,17 +58,17 @@ class Results:
     @property
     def task(self) -> str:
         """The task of the sweep; empty where nobody recorded it."""
-        described = self.records.description.get("config", {}).get("task")
-        return described or next((point.config.get("task", "") for point in self.records.points), "")
+        of_points = (point.settings.task for point in self.records.points)
+        return self.records.description.settings.task or next(of_points, "")
 
     @property
-    def base(self) -> BaseRecord | None:
+    def base(self) -> BaseScores | None:
         """Generation 0 where all points share one."""
         return self.records.bases[0] if len(self.records.bases) == 1 else None
 
-    def base_of(self, configuration: Configuration) -> BaseRecord | None:
+    def base_of(self, configuration: Configuration) -> BaseScores | None:
         """The generation 0 of a configuration; None where it was not scored."""
-        bases = {point.base for point in configuration.points}
+        bases = {point.description.base for point in configuration.points}
         return next((base for base in self.records.bases if base.base in bases), None)
 
     @property
@@ -149,8 +95,7 @@ class Results:
     @property
     def has_hand_offs(self) -> bool:
         """Whether students become teachers."""
-        lineages = [point.config.get("lineage", {}) for point in self.records.points]
-        return any(lineage.get("num_generations", 1) > 1 for lineage in lineages)
+        return any(point.settings.num_generations > 1 for point in self.records.points)
 
     @property
     def heading(self) -> str:
@@ -160,9 +105,10 @@ class Results:
     @cached_property
     def overall(self) -> list[str]:
         """Scores over several languages, the main one first: those that curves are drawn of."""
-        by_language = {f"{self.metric}_{cell}" for each in self.finished for cell in each.cells(self.metric)}
-        by_language |= {f"{name}_{language}" for name, language in self._probed()}
-        watched = {name for point in self.records.points if point.result for name in _watched(point)}
+        scored = [point.scores for point in self.records.points if point.scores is not None]
+        by_language = {f"{self.metric}_{cell}" for each in self.finished for cell in each.cells()}
+        by_language |= {f"{name}_{each}" for scores in scored for name in scores.probes for each in scores.probes[name]}
+        watched = {name for scores in scored for name in scores.watched}
         names = [
             name for name in self.columns if name not in by_language | watched and not name.endswith("exact_match")
         ]
@@ -178,7 +124,7 @@ class Results:
         for each in self.finished:
             rest = {key: value for key, value in each.varied.items() if key != BUDGET}
             settings.setdefault((each.method, json.dumps(rest, sort_keys=True)), []).append(each)
-        methods = dict.fromkeys(self.records.description.get("config", {}).get("methods") or ())
+        methods = dict.fromkeys(self.records.description.settings.methods)
         methods |= dict.fromkeys(point.method for point in self.records.points)
         known = {method for method, _ in settings}
         chosen = list(settings.values()) if len(known) == 1 else _best_of_each(settings, self.main)
@@ -191,33 +137,14 @@ class Results:
             for style, group in enumerate(kept)
         )
 
-    def _probed(self) -> Iterable[tuple[str, str]]:
-        for point in self.records.points:
-            for name, languages in (point.result or {}).get("scores", {}).get("probes", {}).items():
-                yield from ((name, language) for language in languages)
 
-
-def results_of(records: SweepRecords) -> Results:
+def analyse(records: SweepRecords) -> Analysis:
     """The points of a sweep by configuration."""
-    groups: dict[tuple[str, str], list[PointRecord]] = {}
-    for point in records.points:
-        varied = {key: value for key, value in point.varied.items() if key != "seed"}
-        groups.setdefault((point.method, json.dumps(varied, sort_keys=True)), []).append(point)
-    scored = [point.result["scores"] for point in records.points if point.result]
-    scored += [base.scores for base in records.bases]
-    described = scored[0] if scored else {"main": None, "columns": {}}
-    main = described["main"]
-    found = [_configuration(points) for points in groups.values()]
+    scored, main = records.scored, records.main or ""
+    found = by_configuration(records.points)
     found.sort(key=lambda each: (-rank(each.mean(main)), each.name))
-    # A language such as pt-BR is no pair of languages: scores by language name their metric.
-    metric, is_matrix = described.get("metric", "f1"), "metric" not in described
-    return Results(records, main, described["columns"], metric, is_matrix, tuple(found))
-
-
-def mean_of(values: Iterable[float | None]) -> float | None:
-    """The mean of the values that there are; None without one."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+    metric, is_matrix = (scored[0].metric, scored[0].is_matrix) if scored else ("f1", False)
+    return Analysis(records, main, records.columns, metric, is_matrix, tuple(found))
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
@@ -227,16 +154,14 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}
 
 
-def base_name(results: Results, base: BaseRecord) -> str:
+def base_name(analysis: Analysis, base: BaseScores) -> str:
     """What a generation 0 is called."""
-    return GENERATION_ZERO if results.base else f"{GENERATION_ZERO} of {base.model}"
+    return GENERATION_ZERO if analysis.base else f"{GENERATION_ZERO} of {base.model}"
 
 
-def _configuration(points: list[PointRecord]) -> Configuration:
-    first = points[0]
-    name = first.label.removesuffix(f" seed={first.varied.get('seed')}")
-    varied = {key: value for key, value in first.varied.items() if key != "seed"}
-    return Configuration(first.method, name, varied, tuple(points))
+def spoken(configuration: Configuration) -> str:
+    """What a configuration is called in a sentence."""
+    return _name(configuration.method, configuration.varied, " at ")
 
 
 def _best_of_each(settings: Mapping[tuple[str, str], list[Configuration]], main: str) -> list[list[Configuration]]:
@@ -269,7 +194,3 @@ def _by_budget(configuration: Configuration) -> tuple[bool, Any]:
 def rank(mean: float | None) -> float:
     """A mean to sort by: what has none comes last."""
     return float("-inf") if mean is None else mean
-
-
-def _watched(point: PointRecord) -> Mapping[str, float]:
-    return point.result["scores"].get("watched", {})

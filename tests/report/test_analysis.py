@@ -1,11 +1,13 @@
 """Points as configurations and contenders, and the main effects of what was searched."""
 
+from dataclasses import replace
+
 import pytest
 from support.fabricated_results import fabricate
 
+from raykd.report.analysis import Analysis, analyse, spoken
 from raykd.report.document import Table
 from raykd.report.knobs import knobs_section
-from raykd.report.results import Results, results_of
 from raykd.results.journal import Journal
 from raykd.results.records import read_records
 
@@ -25,16 +27,16 @@ FILE = {
 }
 
 
-def with_scores(root, score_of, file=FILE, **options) -> Results:
-    """The results of a sweep whose main scores are a function of method and searched values."""
+def with_scores(root, score_of, file=FILE, **options) -> Analysis:
+    """A sweep whose main scores are a function of method and searched values."""
     fabricate(root, file, **options)
     journal = Journal.at(root)
-    for point_id in journal.point_ids():
-        point, result = journal.point(point_id), journal.result(point_id)
+    for point_id in journal.points.ids():
+        point, result = journal.points.description(point_id), journal.points.result(point_id)
         if result is not None:
-            result["scores"]["gxlt_f1"] = score_of(point["method"], point["varied"])
-            journal.write_result(point_id, result)
-    return results_of(read_records(root))
+            values = {**result.scores.values, "gxlt_f1": score_of(point.method, point.varied)}
+            journal.points.write_result(replace(result, scores=replace(result.scores, values=values)))
+    return analyse(read_records(root))
 
 
 def score(method: str, varied: dict) -> float:
@@ -44,29 +46,29 @@ def score(method: str, varied: dict) -> float:
 
 
 def test_configurations_are_means_over_seeds_best_first(tmp_path):
-    results = with_scores(tmp_path / "runs", score)
-    assert [(each.name, each.mean("gxlt_f1")) for each in results.configurations[:2]] == [
+    analysis = with_scores(tmp_path / "runs", score)
+    assert [(each.name, each.mean("gxlt_f1")) for each in analysis.configurations[:2]] == [
         ("skd budget=all T=4", 36.5),
         ("ce budget=all", 31.5),
     ]
     # Cross-entropy has no temperature: its points are the same for all three, and run once.
-    assert len(results.configurations) == 8
-    assert results.configurations[0].spoken == "skd at budget all, temperature 4"
+    assert len(analysis.configurations) == 8
+    assert spoken(analysis.configurations[0]) == "skd at budget all, temperature 4"
 
 
 def test_a_contender_is_a_method_at_its_best_setting_over_all_budgets(tmp_path):
-    results = with_scores(tmp_path / "runs", score)
-    assert [(each.name, each.style) for each in results.contenders] == [("ce", 0), ("skd, temperature 4", 1)]
-    assert [each.budget for each in results.contenders[1].configurations] == [8, "all"]
-    assert [each.num_items for each in results.contenders[1].configurations] == [8, 256]
-    assert results.contenders[1].best("gxlt_f1").budget == "all"
-    assert results.budgets == [8, "all"]
+    analysis = with_scores(tmp_path / "runs", score)
+    assert [(each.name, each.style) for each in analysis.contenders] == [("ce", 0), ("skd, temperature 4", 1)]
+    assert [each.budget for each in analysis.contenders[1].configurations] == [8, "all"]
+    assert [each.num_items for each in analysis.contenders[1].configurations] == [8, 256]
+    assert analysis.contenders[1].best("gxlt_f1").budget == "all"
+    assert analysis.budgets == [8, "all"]
 
 
 def test_with_one_method_its_settings_compete(tmp_path):
     file = {**FILE, "methods": {"skd": {}}}
-    results = with_scores(tmp_path / "runs", score, file)
-    assert [each.name for each in results.contenders] == ["temperature 4", "temperature 2", "temperature 8"]
+    analysis = with_scores(tmp_path / "runs", score, file)
+    assert [each.name for each in analysis.contenders] == ["temperature 4", "temperature 2", "temperature 8"]
 
 
 def test_a_key_s_effect_is_the_mean_over_what_has_all_its_values(tmp_path):
@@ -77,8 +79,8 @@ def test_a_key_s_effect_is_the_mean_over_what_has_all_its_values(tmp_path):
         key = point.method, varied.get("distillation.temperature"), varied["data.budget"], varied["seed"]
         return "pending" if key in unfinished else "finished"
 
-    results = with_scores(tmp_path / "runs", score, status=status)
-    (figure,) = knobs_section(results).blocks
+    analysis = with_scores(tmp_path / "runs", score, status=status)
+    (figure,) = knobs_section(analysis).blocks
     # Only budget 8 with seed 1 has all three temperatures: 21, 26 and 18.
     assert figure.pictures[0].alt.endswith("by temperature: best at 4, 8.0 above the worst.")
     assert figure.numbers[0] == Table(
@@ -93,9 +95,9 @@ def test_a_key_that_was_drawn_shows_every_point(tmp_path):
     space = {"training.learning_rate": {"log_uniform": [1e-5, 1e-2]}}
     file = {**FILE, "methods": {}, "search": {"algorithm": "random", "num_points": 15, "space": space}}
     file["data"] = {**DATA, "budget": 8}
-    results = with_scores(tmp_path / "runs", lambda method, varied: varied["training.learning_rate"] * 1000, file)
-    (figure,) = knobs_section(results).blocks
-    highest = max(point.varied["training.learning_rate"] for point in results.records.points)
+    analysis = with_scores(tmp_path / "runs", lambda method, varied: varied["training.learning_rate"] * 1000, file)
+    (figure,) = knobs_section(analysis).blocks
+    highest = max(point.description.varied["training.learning_rate"] for point in analysis.records.points)
     assert figure.numbers[0].rows[0][:2] == ("learning_rate", f"{highest:g}")
 
 
@@ -105,6 +107,6 @@ def test_without_a_searched_key_there_are_no_knobs(tmp_path):
 
 
 def test_an_interval_ends_where_percents_do(tmp_path):
-    results = with_scores(tmp_path / "runs", lambda method, varied: 1.0 if varied["seed"] == 1 else 99.0)
-    found = results.interval(results.configurations[0])
+    analysis = with_scores(tmp_path / "runs", lambda method, varied: 1.0 if varied["seed"] == 1 else 99.0)
+    found = analysis.interval(analysis.configurations[0])
     assert (found.mean, found.low, found.high) == (pytest.approx(50.0), 0.0, 100.0)
