@@ -38,6 +38,7 @@ test-cluster: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check raykd tests
 	$(BIN)/ruff format --check raykd tests
+	$(BIN)/mypy raykd
 
 docs: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python tests/support/reference_pages.py

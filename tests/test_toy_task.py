@@ -21,7 +21,7 @@ from raykd.plan.file import load_sweep
 from raykd.tasks import TASKS
 from raykd.tasks.form import cut
 from raykd.tasks.info import Info, Words
-from raykd.tasks.outcomes import Scored, record_outcomes
+from raykd.tasks.outcomes import Scored, Scores, record_outcomes
 from raykd.tasks.plain import PlainForm, PlainLearning, PlainModel
 from raykd.tasks.predictor import Said, TaskPredictor
 from raykd.tasks.readers import PlainReader
@@ -112,8 +112,8 @@ class ToyLearning(PlainLearning):
         hits = [100.0 * (label == scored.labels[row]) for row, label in sorted(predictions)]
         texts, unit = {"en": (scored.ids, hits)}, "text"
         outcomes = record_outcomes(texts, statistic="mean", unit=unit, scores={"accuracy": ["en"]})
-        mean, named = {"accuracy": float(np.mean(hits))}, {"main": "accuracy", "metric": "accuracy"}
-        return Scored({**named, "columns": {"accuracy": "%"}, "cells": {"en": mean}, **mean}, outcomes)
+        mean = {"accuracy": float(np.mean(hits))}
+        return Scored(Scores("accuracy", {"accuracy": "%"}, mean, {"en": mean}, metric="accuracy"), outcomes)
 
 
 class ToyForm(PlainForm):

@@ -55,13 +55,15 @@ def _sweep(options: argparse.Namespace) -> int:
 
     started = time.time()
     shown = display(root, as_json=options.json, quiet=options.quiet, verbose=options.verbose)
+    # A `raykd.Progress` in all but name: its base class would import Ray for every command.
+    watcher: Any = shown
     with shown:
         shown.begin(sweep.name, len(plan.points), root)
         outcome = run_sweep(
             plan,
             root=root,
             folder=options.file.parent,
-            progress=shown,
+            progress=watcher,
             data=data,
             fail_fast=options.fail_fast,
             retry_failed=options.retry_failed,

@@ -83,3 +83,9 @@ class Source(Config):
         if self.num_items and not self.builtin:
             raise ValueError("num_items goes with builtin; use max_items or budget to limit other data")
         return self
+
+    @property
+    def builtin_items(self) -> int:
+        """How many items the built-in data has; asked where it is built in."""
+        assert self.num_items is not None
+        return self.num_items

@@ -72,7 +72,7 @@ def check(
         return model.model_validate_json(json.dumps(raw), strict=True), []
     except ValidationError as error:
         found = _problems(model, raw, error.errors(include_url=False))
-        said = {tuple(key.split(".")): text for key, text in (foreign or {}).items()}
+        said: dict[Path, str] = {tuple(key.split(".")): text for key, text in (foreign or {}).items()}
         return None, [Problem(each.path, said[each.path]) if each.path in said else each for each in found]
 
 

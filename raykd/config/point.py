@@ -86,7 +86,7 @@ class LineageConfig(Config):
 
 
 def _teaches(point: Any) -> bool:
-    return point.distillation.uses_teacher
+    return bool(point.distillation.uses_teacher)
 
 
 class DistillationConfig(Config):

@@ -14,8 +14,8 @@ _TAG = "tag:yaml.org,2002:"
 class _Loader(yaml.SafeLoader):
     """YAML with the scalars of version 1.2: `no` is text, `1e-4` a number, and a key stands in a section once."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-    yaml_constructors: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # the stubs have it per instance
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {}
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -40,10 +40,15 @@ class _Loader(yaml.SafeLoader):
 def _joined(node: yaml.ScalarNode) -> str:
     """Text of a file in which JSON's pairs of surrogates are the characters that they stand for."""
     try:
-        return node.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        text: str = node.value
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError as error:
         line = node.start_mark.line + 1
         raise ValueError(f"line {line}: half a character (a lone surrogate); write all of it") from error
+
+
+def _list(loader: _Loader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node, deep=True)
 
 
 _SCALARS: dict[str, tuple[str, list[str], Callable[..., Any]]] = {
@@ -61,9 +66,9 @@ for _name, (_pattern, _first, _construct) in _SCALARS.items():
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})$"), _first)
     _Loader.add_constructor(_TAG + _name, _construct)
 _Loader.add_implicit_resolver(f"{_TAG}merge", re.compile("<<$"), ["<"])
-_Loader.add_constructor(None, yaml.SafeLoader.construct_undefined)
-_Loader.add_constructor(f"{_TAG}seq", lambda loader, node: loader.construct_sequence(node, deep=True))
-_Loader.add_constructor(f"{_TAG}map", lambda loader, node: loader.construct_mapping(node))
+_Loader.add_constructor(None, _Loader.construct_undefined)  # type: ignore[type-var]  # the stubs fit no subclass
+_Loader.add_constructor(f"{_TAG}seq", _list)
+_Loader.add_constructor(f"{_TAG}map", _Loader.construct_mapping)
 
 
 def as_yaml(raw: Mapping[str, Any]) -> str:

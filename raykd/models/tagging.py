@@ -187,6 +187,18 @@ def load_head(folder: str) -> TagHead | None:
         raise DataError(f"{path}: not a tagging head ({error}); make the folder again") from error
 
 
+def head_of(folder: str) -> TagHead:
+    """The head of a tagging model's folder.
+
+    Raises:
+        DataError: if there is none, or it cannot be read.
+    """
+    found = load_head(folder)
+    if found is None:
+        raise DataError(f"{Path(folder) / HEAD_CONFIG}: missing; not a tagging model of raykd")
+    return found
+
+
 def load_tag_model(
     model: str, *, head: TagHead | None = None, dropout: float | None = None, freeze_encoder: bool | None = None
 ) -> TagModel:

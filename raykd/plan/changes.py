@@ -25,8 +25,8 @@ def refuse_changed(plan: Plan, journal: Journal) -> None:
     found: dict[tuple[str, str, str], int] = {}
     for before, now in _pairs(plan, journal):
         for key, old, new in differences(before, now):
-            change = key, *("absent" if value is ABSENT else show(value) for value in (old, new))
-            found[change] = found.get(change, 0) + 1
+            was, is_now = ("absent" if value is ABSENT else show(value) for value in (old, new))
+            found[key, was, is_now] = found.get((key, was, is_now), 0) + 1
     if found:
         lines = [f"{key}: was {old} and is now {new} ({count} points)" for (key, old, new), count in found.items()]
         raise ConfigError(
@@ -46,7 +46,7 @@ def _pairs(plan: Plan, journal: Journal) -> Iterator[tuple[dict[str, Any], dict[
         before = {point.method: point for point in typical_points(recorded)}
         for point in typical_points(plan.sweep):
             if point.method in before:
-                yield tuple(_without(each.recipe, searched) for each in (before[point.method], point))
+                yield _without(before[point.method].recipe, searched), _without(point.recipe, searched)
         return
     known: dict[str, list[str]] = {}
     for point_id in journal.points.ids():

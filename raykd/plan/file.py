@@ -73,8 +73,8 @@ def _checked(raw: dict[str, Any], *, where: str) -> SweepConfig:
     """
     task, problems = _task_of(raw)
     preset = raw.get("preset")
-    known = isinstance(preset, str) and preset in task.presets
-    raw = without_shorthand(merged(task.presets[preset] if known else {}, raw))
+    defaults = task.presets.get(preset, {}) if isinstance(preset, str) else {}
+    raw = without_shorthand(merged(defaults, raw))
     shape = [*problems, *_preset_problems(task, preset), *shape_problems(raw, task)]
     keys, found = check(SweepKeys, {key: value for key, value in raw.items() if key in SweepKeys.model_fields})
     point, wrong = check_point(task, {key: value for key, value in raw.items() if key not in SweepKeys.model_fields})

@@ -3,7 +3,7 @@
 import json
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -161,16 +161,16 @@ def _money(part: Cost | None, unit: str, price: float | None) -> float | None:
 
 
 def _sizes(plan: Plan, found: Inspection, folder: Path) -> Sizes:
-    known = {"total_items": min(found.items, default=None), "texts": found.texts, "num_labelled": found.num_labelled}
+    known = Sizes(total_items=min(found.items, default=None), texts=found.texts, num_labelled=found.num_labelled)
     if found.problems:
-        return Sizes(**known)
+        return known
     config = next((each.config for each in plan.points if each.config.distillation.uses_teacher), plan.points[0].config)
     student, teacher = config.base.model, config.given_teacher
-    known["num_parameters"] = count_parameters(student, folder=folder)
-    if teacher is not None:
-        known["teacher_parameters"] = count_parameters(teacher, folder=folder)
-        known["widths"] = _width(teacher, folder=folder), _width(student, folder=folder)
-    return Sizes(**known)
+    known = replace(known, num_parameters=count_parameters(student, folder=folder))
+    if teacher is None:
+        return known
+    widths = _width(teacher, folder=folder), _width(student, folder=folder)
+    return replace(known, teacher_parameters=count_parameters(teacher, folder=folder), widths=widths)
 
 
 def count_parameters(model: str, *, folder: Path) -> int | None:

@@ -109,7 +109,7 @@ def point_problems(raw: Mapping[str, Any], task: Task, ignored: set[Path]) -> li
     }
     own, problems = problems_of(base)
     known = {name: set(problems) for name in changes or ("",)}
-    configs = dict.fromkeys(known, own)
+    configs: dict[str, PointBase | None] = dict.fromkeys(known, own)
     for name, change in changes.items():
         configs[name], found = problems_of(merged(base, change))
         problems += [p.under("methods", name) for p in found if p not in known[name] or _sets(change, p.path)]
@@ -117,7 +117,8 @@ def point_problems(raw: Mapping[str, Any], task: Task, ignored: set[Path]) -> li
     if is_drawn:
         problems += _several_executors({name: config for name, config in configs.items() if config is not None})
     for key, value in _values(raw, ignored):
-        path, where = tuple(key.split(".")), {}
+        path = tuple(key.split("."))
+        where: dict[str, list[str]] = {}
         varied = [name for name in known if not _sets(changes.get(name, {}), path)]
         for name in varied:
             config, found = problems_of(merged(with_path(base, path, value), changes.get(name, {})))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raykd.errors import DataError
 from raykd.models.accelerator import settle_accelerator
@@ -11,6 +11,9 @@ from raykd.results.models import fetch_model
 from raykd.tasks import TASKS
 from raykd.tasks.predictor import TaskPredictor
 from raykd.tasks.task import Task
+
+if TYPE_CHECKING:
+    from raykd.tasks.outcomes import Scores
 
 _ORIGINS = ("raykd.json", "record.json")
 """Which hold a point's configuration: of an exported folder, and of an artifact."""
@@ -42,7 +45,7 @@ class Predictor:
         return task.load_predictor(task.model, place, point)
 
 
-def evaluate(model: str, **options: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def evaluate(model: str, **options: Any) -> "tuple[Scores, list[dict[str, Any]]]":
     """Scores of a model on a data set, as a sweep's result holds them, and its answers.
 
     Args:

@@ -21,7 +21,14 @@ def cost_section(analysis: Analysis) -> Section | None:
     if not ran:
         return None
     unit, total = device_of(analysis), device_seconds(analysis)
-    headings = ("configuration", "time a point", "of it training", f"{unit}-seconds a point", "examples/s", "points")
+    headings: tuple[str, ...] = (
+        "configuration",
+        "time a point",
+        "of it training",
+        f"{unit}-seconds a point",
+        "examples/s",
+        "points",
+    )
     rows = tuple(map(_cost_row, ran))
     if total is None:
         headings, rows = _without(headings, 3), tuple(_without(row, 3) for row in rows)
@@ -32,9 +39,9 @@ def cost_section(analysis: Analysis) -> Section | None:
     blocks: list[Block] = [Text(text)]
     lines = []
     for each in analysis.contenders:
-        known = [c for c in each.configurations if c.finished and c.mean(analysis.main) is not None]
-        seconds = [c.mean_seconds for c in known]
-        lines.append(Curve(each.name, each.style, seconds, [c.mean(analysis.main) for c in known]))
+        known = [(c.mean_seconds, c.mean(analysis.main)) for c in each.configurations if c.finished]
+        scored = [(seconds, mean) for seconds, mean in known if seconds is not None and mean is not None]
+        lines.append(Curve(each.name, each.style, [at for at, _ in scored], [mean for _, mean in scored]))
     if sum(len(line.x) for line in lines) > 1:
         picture = curves(
             lines,
@@ -61,9 +68,9 @@ def trouble_section(analysis: Analysis) -> Section | None:
             Table(("point", "attempts", "reason"), rows, counted(len(failed), "point") + " failed", 1, prose=True)
         )
     if others:
-        rows = tuple((p.label, p.state.status, _progress(p), p.state.error or MISSING) for p in others)
+        states = tuple((p.label, p.state.status, _progress(p), p.state.error or MISSING) for p in others)
         caption = f"{counted(len(others), 'point')} without a result"
-        blocks.append(Table(("point", "state", "epochs", "reason"), rows, caption, 2, prose=True))
+        blocks.append(Table(("point", "state", "epochs", "reason"), states, caption, 2, prose=True))
     if not blocks:
         return None
     blocks.append(Text("The same `raykd sweep` command goes on with them; add `--retry-failed` for those given up."))

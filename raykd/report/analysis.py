@@ -1,7 +1,7 @@
 """A sweep, analysed: configurations and contenders, what tables and figures are drawn from."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
@@ -79,7 +79,9 @@ class Analysis:
     def interval(self, configuration: Configuration) -> Interval:
         """The main score over seeds; its interval ends where the percents do."""
         found = confidence_interval(configuration.values(self.main))
-        return found if found.low is None else replace(found, low=max(found.low, 0.0), high=min(found.high, 100.0))
+        if found.low is None or found.high is None:
+            return found
+        return replace(found, low=max(found.low, 0.0), high=min(found.high, 100.0))
 
     @property
     def budgets(self) -> list[Any]:
@@ -166,10 +168,13 @@ def spoken(configuration: Configuration) -> str:
 
 def _best_of_each(settings: Mapping[tuple[str, str], list[Configuration]], main: str) -> list[list[Configuration]]:
     """The setting of each method that has most budgets and, among those, the highest mean over them."""
+
+    def rank(group: Sequence[Configuration]) -> tuple[int, float]:
+        return len(group), fmean(mean for each in group if (mean := each.mean(main)) is not None)
+
     best: dict[str, list[Configuration]] = {}
     for (method, _), group in settings.items():
-        key = len(group), fmean(each.mean(main) for each in group)
-        if method not in best or key > (len(best[method]), fmean(each.mean(main) for each in best[method])):
+        if method not in best or rank(group) > rank(best[method]):
             best[method] = group
     return list(best.values())
 

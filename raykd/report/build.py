@@ -36,7 +36,7 @@ def build(records: SweepRecords) -> Report:
         decision=decision(analysis, comparisons),
         facts=facts(analysis, comparisons),
         sections=tuple(section for section in sections if section is not None),
-        best=best and {"name": best.name, "score": analysis.main, "mean": best.mean(analysis.main)},
+        best=None if best is None else {"name": best.name, "score": analysis.main, "mean": best.mean(analysis.main)},
     )
 
 

@@ -136,7 +136,9 @@ def _gain(analysis: Analysis, best: Configuration) -> float | None:
 
 def _against_rivals(best: Configuration, comparisons: Sequence[Comparison]) -> list[str]:
     """How the best one stands beside those that it was compared with, generation 0 left out."""
-    beaten, alike, shared = [], [], set(best.varied)
+    beaten: list[str] = []
+    alike: list[str] = []
+    shared = set(best.varied)
     for each in comparisons:
         if each.reason is not None or each.second == GENERATION_ZERO or not _is_about(each, best):
             continue
@@ -210,7 +212,7 @@ def _forests(made: Sequence[Comparison]) -> list[Picture]:
         groups.setdefault(f"Against {GENERATION_ZERO}" if is_base else _setting(each), []).append(each)
     pictures = []
     for title, members in list(groups.items())[:MOST_PICTURES]:
-        shown = sorted(members, key=lambda each: -each.difference)[:MOST_BARS]
+        shown = sorted(members, key=_size)[:MOST_BARS]
         is_base = shown[0].second == GENERATION_ZERO
         names = [f"{each.first}, {_setting(each)}" if is_base and each.varied else _pair(each) for each in shown]
         places = range(len(shown))
@@ -233,12 +235,15 @@ def _forests(made: Sequence[Comparison]) -> list[Picture]:
     return pictures
 
 
+def _size(each: Comparison) -> float:
+    """Sorts large differences first."""
+    return -(each.difference or 0.0)
+
+
 def _in_order(made: Sequence[Comparison]) -> list[Comparison]:
     """Methods before generation 0, each setting by itself, large differences first."""
     settings = list(dict.fromkeys(map(_setting, made)))
-    return sorted(
-        made, key=lambda each: (each.second == GENERATION_ZERO, settings.index(_setting(each)), -each.difference)
-    )
+    return sorted(made, key=lambda each: (each.second == GENERATION_ZERO, settings.index(_setting(each)), _size(each)))
 
 
 def _table(made: Sequence[Comparison]) -> Table:

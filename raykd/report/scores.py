@@ -83,13 +83,16 @@ def _spread(mean: float | None, deviation: float | None) -> str:
 
 
 def _budget_curves(analysis: Analysis, lines: Sequence[Contender], score: str) -> Picture:
-    drawn, ticks = [], {}
+    drawn: list[Curve] = []
+    ticks: dict[float, str] = {}
     for line in lines:
-        known = [each for each in line.configurations if each.num_items is not None and each.values(score)]
-        spread = [each.values(score) for each in known]
-        ticks |= {each.num_items: value(each.budget) for each in known}
-        x = [each.num_items for each in known]
-        drawn.append(Curve(line.name, line.style, x, [*map(np.mean, spread)], [*map(min, spread)], [*map(max, spread)]))
+        known = [
+            (each.num_items, each) for each in line.configurations if each.num_items is not None and each.values(score)
+        ]
+        spread = [each.values(score) for _, each in known]
+        ticks |= {num_items: value(each.budget) for num_items, each in known}
+        x, mean = [num_items for num_items, _ in known], [float(np.mean(values)) for values in spread]
+        drawn.append(Curve(line.name, line.style, x, mean, [*map(min, spread)], [*map(max, spread)]))
     base = analysis.base.final.values.get(score) if analysis.base else None
     heading = analysis.columns[score]
     ends = [

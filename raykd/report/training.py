@@ -141,7 +141,7 @@ def _panel(
 def _draw(example: Configuration, drawn: Sequence[Curve], *, title: str, y_label: str, alt: str) -> Picture:
     last = int(max(max(curve.x) for curve in drawn))
     per_generation = example.points[0].settings.epochs_per_generation
-    ticks = {epoch: str(epoch) for epoch in range(1, last + 1)} if last <= 12 else None
+    ticks: dict[float, str] | None = {epoch: str(epoch) for epoch in range(1, last + 1)} if last <= 12 else None
     return curves(
         drawn,
         title=title,

@@ -33,7 +33,8 @@ def history(journal: Journal) -> History:
     for point_id in journal.points.ids():
         suggested = journal.points.description(point_id).suggested
         last = journal.epochs.find(point_id, journal.epochs.last(point_id))
-        if suggested and last is not None and journal.points.state(point_id).status in ("finished", "stopped"):
+        done = journal.points.state(point_id).status in ("finished", "stopped")
+        if suggested and done and last is not None and last.dev_score is not None:
             tried.append((dict(suggested), last.dev_score))
     return tried
 

@@ -1,7 +1,8 @@
 """What a task is: a description of five parts. Whoever needs a task takes what it asks for from here, and no name.
 
 Importing a task loads neither torch nor transformers: `info`, `point` and `data` read text alone, and the parts that
-compute are imported when they are first asked for.
+compute are imported when they are first asked for. Sections, examples, batches and outputs are a task's own, so what
+passes them on takes them as Any.
 """
 
 import importlib
@@ -11,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from raykd.config.point import DistillationConfig, EvaluationConfig, PointBase
+from raykd.config.point import PointBase
 from raykd.tasks.info import Info
 from raykd.tasks.sizes import Items, TextSizes
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from raykd.tasks.form import Form
-    from raykd.tasks.outcomes import Scored
+    from raykd.tasks.outcomes import Scored, Scores
     from raykd.tasks.predictor import TaskPredictor
     from raykd.tasks.teaching import Teacher, Teaching
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 class Features(Protocol):
     """Windows of tokens: ids, lengths, and batches cut from them. `signal_lengths` are rows of stored signals."""
 
-    ids: tuple[str, ...]
-
+    @property
+    def ids(self) -> tuple[str, ...]: ...
     @property
     def lengths(self) -> "np.ndarray": ...
     @property
@@ -80,27 +81,27 @@ class Places:
 class TaskData(Protocol):
     """From files to what is trained on and scored. What is missing or wrong is a DataError that names all of it."""
 
-    def items(self, config: PointBase, *, folder: Path) -> Items:
+    def items(self, config: Any, *, folder: Path) -> Items:
         """All items that budgets are drawn from."""
 
-    def draw(self, config: PointBase, items: Any) -> None:
+    def draw(self, config: Any, items: Any) -> None:
         """Draw a point's budget, to see whether that can be done."""
 
-    def hash_scored(self, config: PointBase, items: Any, *, folder: Path) -> str:
+    def hash_scored(self, config: Any, items: Any, *, folder: Path) -> str:
         """Hash of what a point is scored on.
 
         Args:
             items: of the training data, None where they cannot be read.
         """
 
-    def check_models(self, configs: Sequence[PointBase], *, locate: Callable[[str], str]) -> None:
+    def check_models(self, configs: Sequence[Any], *, locate: Callable[[str], str]) -> None:
         """Read of the models what says whether the task can use them.
 
         Args:
             locate: the folder of a model by its name, or the name where that is a Hub id.
         """
 
-    def signal_bytes(self, config: PointBase, texts: TextSizes, *, tokens: float, width: int) -> float:
+    def signal_bytes(self, config: Any, texts: TextSizes, *, tokens: float, width: int) -> float:
         """What a teacher's stored signals take for one training example.
 
         Args:
@@ -108,17 +109,17 @@ class TaskData(Protocol):
             width: numbers of the teacher's sentence vector, where it has one.
         """
 
-    def train_set(self, config: PointBase, tokenizer: Any, *, items: Any, places: Places) -> TrainSet:
+    def train_set(self, config: Any, tokenizer: Any, *, items: Any, places: Places) -> TrainSet:
         """The windows of a point's budget."""
 
-    def scored_set(self, config: PointBase, tokenizer: Any, *, places: Places) -> ScoredSet:
+    def scored_set(self, config: Any, tokenizer: Any, *, places: Places) -> ScoredSet:
         """The windows that a point is scored on."""
 
 
 class LabelledData(Protocol):
     """The ability to train the first teachers on labels alone."""
 
-    def count_labelled(self, config: PointBase, items: Any, *, folder: Path) -> tuple[int, str]:
+    def count_labelled(self, config: Any, items: Any, *, folder: Path) -> tuple[int, str]:
         """How many examples the first teachers are trained on, and their hash.
 
         Args:
@@ -126,7 +127,7 @@ class LabelledData(Protocol):
         """
 
     def labelled(
-        self, config: PointBase, tokenizer: Any, model: Any, *, folder: Path, language: str | None
+        self, config: Any, tokenizer: Any, model: Any, *, folder: Path, language: str | None
     ) -> tuple[Features, str]:
         """The windows that a teacher is trained on, of one language or of all, and the hash of their examples."""
 
@@ -137,10 +138,10 @@ class TaskModel(Protocol):
     def build_tiny_tokenizer(self, folder: Path) -> None:
         """Write the tokenizer of `builtin:tiny` into a folder."""
 
-    def tiny(self, config: PointBase, tokenizer: Any, *, items: Any, seed: int) -> Any:
+    def tiny(self, config: Any, tokenizer: Any, *, items: Any, seed: int) -> Any:
         """The model `builtin:tiny`."""
 
-    def given(self, config: PointBase, name: str, *, items: Any) -> tuple[Any, Any]:
+    def given(self, config: Any, name: str, *, items: Any) -> tuple[Any, Any]:
         """The model that `base` names, before any training, and its tokenizer."""
 
     def load(self, folder: str, *, dropout: float | None = None) -> Any:
@@ -152,17 +153,17 @@ class TaskModel(Protocol):
     def check_alike(self, teacher: Path, base: Path) -> None:
         """Refuse a teacher with another label set than the lineage's; ArtifactError names both sides."""
 
-    def to_train(self, model: Any, config: PointBase, *, teacher: Path) -> Any:
+    def to_train(self, model: Any, config: Any, *, teacher: Path) -> Any:
         """What is trained: the student, with the heads that only training needs."""
 
 
 class GivenTeachers(Protocol):
     """The ability to be taught by a model that is not generation 0."""
 
-    def tiny(self, config: PointBase, tokenizer: Any) -> Any:
+    def tiny(self, config: Any, tokenizer: Any) -> Any:
         """The teacher `builtin:tiny`."""
 
-    def given(self, config: PointBase, name: str) -> Any:
+    def given(self, config: Any, name: str) -> Any:
         """The model that the file names."""
 
 
@@ -198,7 +199,7 @@ class TaskLearning(Protocol):
         """The student's outputs over a training batch, of which the teacher said something."""
 
     def terms(
-        self, outputs: Any, batch: "dict[str, Tensor]", said: Any, config: DistillationConfig, *, padding: bool
+        self, outputs: Any, batch: "dict[str, Tensor]", said: Any, config: Any, *, padding: bool
     ) -> "tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, Mapping[str, Tensor]]":
         """Label term, KD term (None without a teacher) and its parts of a batch, [B] each, in nats.
 
@@ -215,12 +216,10 @@ class TaskLearning(Protocol):
     def constants(self, outputs: Any) -> "dict[str, Tensor]":
         """What is stored once a teacher."""
 
-    def predict(
-        self, outputs: Any, batch: "dict[str, Tensor]", indices: "np.ndarray", evaluation: EvaluationConfig
-    ) -> list[Any]:
+    def predict(self, outputs: Any, batch: "dict[str, Tensor]", indices: "np.ndarray", evaluation: Any) -> list[Any]:
         """What is concluded of every window of a batch."""
 
-    def score(self, predictions: Iterable[Any], scored: Any, evaluation: EvaluationConfig) -> "Scored":
+    def score(self, predictions: Iterable[Any], scored: Any, evaluation: Any) -> "Scored":
         """Scores by name, in percent, which is the main one, and the outcome of every example."""
 
     def combine(self, scored: "Mapping[str | None, Scored]") -> "Scored":
@@ -264,7 +263,7 @@ class Task:
     load_form: "Callable[[], Form] | None" = None
     load_predictor: "Callable[[TaskModel, Path, Mapping[str, Any]], TaskPredictor] | None" = None
     load_given_teachers: Callable[[], GivenTeachers] | None = None
-    evaluate: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]] | None = None
+    evaluate: "Callable[..., tuple[Scores, list[dict[str, Any]]]] | None" = None
     labelled: LabelledData | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

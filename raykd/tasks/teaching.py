@@ -8,9 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.config.point import DistillationConfig
-from raykd.tasks.task import Features
-
 
 class Micro(Protocol):
     """A micro-batch: indices of windows; an idle one repeats a window with weight 0."""
@@ -51,14 +48,15 @@ class Teaching:
     """What a teacher is made of: stored readings, or models that read every batch again.
 
     Attributes:
+        distillation: the task's section.
         features: what the teachers read, window for window in place of the student's.
         readings: what each of them said, where that is stored.
         live: the frozen models, where it is not.
         pad_to: width of every batch, where batches are padded to the maximum.
     """
 
-    distillation: DistillationConfig
-    features: Features
+    distillation: Any
+    features: Any
     device: torch.device
     readings: Sequence[Reading] = ()
     live: Sequence[Callable[..., Any]] = ()

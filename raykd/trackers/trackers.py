@@ -2,9 +2,10 @@
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
-from raykd.config.trackers import TrackersConfig
+from raykd.config.trackers import MlflowConfig, TrackersConfig, WandbConfig
 from raykd.errors import ConfigError
 from raykd.plan.sweep import SweepConfig
 from raykd.results.journal import Journal
@@ -31,13 +32,13 @@ def check_trackers(config: TrackersConfig) -> None:
     if problems:
         raise ConfigError(problems)
     if config.mlflow is not None:
-        from raykd.trackers.mlflow import check
+        from raykd.trackers import mlflow
 
-        check(config.mlflow)
+        mlflow.check(config.mlflow)
     if config.wandb is not None:
-        from raykd.trackers.wandb import check
+        from raykd.trackers import wandb
 
-        check(config.wandb)
+        wandb.check(config.wandb)
 
 
 class Trackers:
@@ -92,9 +93,9 @@ class Trackers:
         if config.tensorboard:
             makers["tensorboard"] = self._tensorboard
         if config.mlflow is not None:
-            makers["mlflow"] = self._mlflow
+            makers["mlflow"] = partial(self._mlflow, config.mlflow)
         if config.wandb is not None:
-            makers["wandb"] = self._wandb
+            makers["wandb"] = partial(self._wandb, config.wandb)
         return makers
 
     def _tensorboard(self) -> Tracker:
@@ -102,12 +103,12 @@ class Trackers:
 
         return TensorBoard(self.journal.store)
 
-    def _mlflow(self) -> Tracker:
+    def _mlflow(self, config: MlflowConfig) -> Tracker:
         from raykd.trackers.mlflow import Mlflow
 
-        return Mlflow(self.sweep.trackers.mlflow, group=self.sweep.name)
+        return Mlflow(config, group=self.sweep.name)
 
-    def _wandb(self) -> Tracker:
+    def _wandb(self, config: WandbConfig) -> Tracker:
         from raykd.trackers.wandb import Wandb
 
-        return Wandb(self.sweep.trackers.wandb, self.journal.store, group=self.sweep.name)
+        return Wandb(config, self.journal.store, group=self.sweep.name)

@@ -35,9 +35,10 @@ class Wandb:
             os.environ.setdefault(name, value)
         import wandb
 
-        self.library, self.mode = wandb, _mode(config)
-        self.owner = {"entity": config.entity, "project": config.project or group}
-        self.place = " ".join(filter(None, (self.mode, config.entity, config.project or group)))
+        self.library: Any = wandb
+        self.mode = _mode(config)
+        self.entity, self.project = config.entity, config.project or group
+        self.place = " ".join(filter(None, (self.mode, self.entity, self.project)))
         own = str(store.root) if store.is_local else None
         self.folder = os.environ.get("WANDB_DIR") or own
         self.open: dict[str, Any] = {}
@@ -73,7 +74,8 @@ class Wandb:
 
     def _begin(self, run: TrackedPoint) -> Any:
         return self.library.init(
-            **self.owner,
+            entity=self.entity,
+            project=self.project,
             id=f"{run.sweep}-{run.point}",
             resume="allow",
             # Points run side by side.

@@ -122,10 +122,9 @@ class Engine:
             self._engine.enable_backward_allreduce = False
 
     @property
-    def model(self) -> nn.Module:
-        """The model; under stage 3 its parameters are empty outside of a forward pass."""
-        model: nn.Module = self._engine.module
-        return model
+    def model(self) -> Any:
+        """The task's model; under stage 3 its parameters are empty outside of a forward pass."""
+        return self._engine.module
 
     def train(self) -> None:
         """Dropout on."""

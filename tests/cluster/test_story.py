@@ -43,7 +43,7 @@ def shared(tmp_path_factory) -> Path:
 def weights_of(root: Path, point_id: str) -> str:
     """SHA-256 of the weights that a point delivered."""
     store = Store(root)
-    return store.record(Journal(store).result(point_id)["artifact"])["files"]["model.safetensors"]
+    return store.record(Journal(store).points.result(point_id).artifact).files["model.safetensors"]
 
 
 @pytest.mark.timeout(300)

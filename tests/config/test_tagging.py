@@ -97,9 +97,10 @@ def test_a_sweep_has_one_task(tmp_path, place):
     ]
 
 
-@pytest.mark.parametrize("key", ["head.lstm_size", "data.train.path", "data.columns.tag", "base.train.epochs"])
+@pytest.mark.parametrize("key", ["head.lstm_size", "data.train.num_items", "data.columns.encode", "base.train.epochs"])
 def test_optuna_cannot_choose_what_teachers_depend_on(tmp_path, key):
-    value = {"head.lstm_size": 8, "data.train.path": "x", "data.columns.tag": 1, "base.train.epochs": 2}[key]
+    values = {"head.lstm_size": 8, "data.train.num_items": 5, "data.columns.encode": "iob2", "base.train.epochs": 2}
+    value = values[key]
     search = {"algorithm": "optuna", "num_points": 2, "space": {key: {"choice": [value]}}}
     lines = problems(tmp_path, tag_sweep(search=search))
     assert any(line.startswith(f"search.space.{key}: generation 0 and its scores are made before") for line in lines)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from raykd.config.training import Batching
 from raykd.data.batching import batches_for_inference, order_epoch, split_step, widths
+from raykd.tasks.qa.config import QaTraining
 
 lengths_of_features = st.lists(st.integers(1, 60), min_size=1, max_size=150).map(np.array)
 token_budgets = st.integers(32, 400)
@@ -161,4 +162,4 @@ def test_inference_covers_every_feature_once_and_keeps_the_ranks_in_step(lengths
 def test_a_feature_is_as_wide_as_it_is_long_or_as_all_are_padded_to():
     lengths = np.array([3, 5])
     assert widths(lengths, Batching(), max_length=8).tolist() == [3, 5]
-    assert widths(lengths, Batching(pad_to_max=True), max_length=8).tolist() == [8, 8]
+    assert widths(lengths, QaTraining(pad_to_max=True), max_length=8).tolist() == [8, 8]

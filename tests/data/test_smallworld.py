@@ -143,6 +143,7 @@ def test_another_seed_is_another_world():
 def test_the_hash_seed_of_the_process_changes_nothing(tmp_path):
     script = (
         "import hashlib, pathlib; from raykd.data import smallworld;"
+        "from raykd.data.smallworld_tokenizer import build_tokenizer;"
         "folder = pathlib.Path({folder!r}); build_tokenizer(folder);"
         "texts = repr(smallworld.parallel_items('dev', 20)) + repr(list(smallworld.corpus(num_items=20)));"
         "print(hashlib.sha256(texts.encode()).hexdigest());"

@@ -6,6 +6,7 @@ from multiprocessing.pool import ThreadPool
 import pytest
 from ray.util.queue import Empty
 from support.tiny_sweeps import point
+from support.written_results import report
 
 from raykd.errors import LeaseLostError, ProcessLostError, TrainingError
 from raykd.executors.group import _reports_of
@@ -35,23 +36,23 @@ def test_every_report_comes_also_the_one_that_comes_with_the_end():
 
     def fit() -> None:
         for epoch in range(3):
-            queue.put({"epoch": epoch})
+            queue.put(report(epoch).metrics())
 
     begun = ThreadPool(1).apply_async(fit)
     begun.wait()
-    assert [report["epoch"] for report in _reports_of(begun, queue)] == [0, 1, 2]
+    assert [found.epoch for found in _reports_of(begun, queue)] == [0, 1, 2]
 
 
 def test_the_error_of_a_group_follows_its_last_report():
     queue, found = LocalQueue(), []
 
     def fit() -> None:
-        queue.put({"epoch": 1})
+        queue.put(report(1).metrics())
         raise TrainingError("it failed")
 
     with pytest.raises(TrainingError, match="it failed"):
-        for report in _reports_of(ThreadPool(1).apply_async(fit), queue):
-            found.append(report["epoch"])
+        for each in _reports_of(ThreadPool(1).apply_async(fit), queue):
+            found.append(each.epoch)
     assert found == [1]
 
 
@@ -93,7 +94,7 @@ def test_a_failure_is_told_as_such_where_the_lease_was_lost_meanwhile(job, tmp_p
     with pytest.raises(TrainingError, match="it failed"), recorded(Journal(Store(tmp_path, fence)), job):
         taken.set()
         raise TrainingError("it failed")
-    assert Journal(Store(tmp_path)).state(job.point.id).status == "running"
+    assert Journal(Store(tmp_path)).points.state(job.point.id).status == "running"
 
 
 def test_an_error_of_raykd_is_found_in_what_wraps_it():

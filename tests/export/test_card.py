@@ -43,10 +43,10 @@ def test_a_card_tells_scores_of_every_cell_lineage_data_cost_and_limits(card, sw
     for cell in result.scores.cells.values():
         assert f" {cell['f1']:.1f} " in text
     for generation in result.generations:
-        assert f"`{generation['artifact']}`" in text
-    assert f"`{record.description.base}`" in text and result.data["sha256"] in text
+        assert f"`{generation.artifact}`" in text
+    assert f"`{record.description.base}`" in text and result.data_sha256 in text
     assert "budget 8 parallel questions" in text and "It always answers" in text
-    assert f"{result['train_seconds']:.0f} s of training on 1 worker" in text
+    assert f"{result.train_seconds:.0f} s of training on 1 worker" in text
     assert "of no use beyond trying things out" in text
 
 

@@ -85,7 +85,7 @@ def test_an_artifact_is_committed_read_anywhere_and_its_weights_go(store):
     forget(store)
     folder = store.artifact("a1")
     assert (folder / "sub" / "model.safetensors").read_text() == "hello"
-    assert store.verify("a1")["kind"] == "generation"
+    assert store.verify("a1").kind == "generation"
     store.remove_weights("a1")
     assert not store.has("a1") and not (folder / "sub" / "model.safetensors").exists()
     assert sorted(path.rpartition("/")[2] for path in store.files("artifacts/a1")) == ["config.json", "record.json"]
@@ -116,7 +116,7 @@ def test_a_changed_object_is_refused_and_a_changed_copy_is_fetched_again(store):
     weights.write_text("hellO")
     store.verify("a1")
     assert weights.read_text() == "hello"
-    store.write(f"artifacts/a1/{store.record('a1')['place']}/sub/model.safetensors", b"hellO")
+    store.write(f"artifacts/a1/{store.record('a1').place}/sub/model.safetensors", b"hellO")
     forget(store)
     with pytest.raises(ArtifactError, match=r"sub/model\.safetensors is not what its record says"):
         store.artifact("a1")

@@ -162,7 +162,7 @@ def test_a_dry_run_shows_the_request_and_no_secret(capsys, monkeypatch, token):
 def test_the_submission_id_is_the_sweeps_and_its_storages():
     first = load_sweep(Path("tiny.yaml"))
     assert submission_id(first, "/a") == submission_id(first, "/a")
-    changed = first.model_copy(update={"seed": 2})
+    changed = first.model_copy(update={"point": first.point.model_copy(update={"seed": 2})})
     names = {submission_id(first, "/a"), submission_id(first, "/b"), submission_id(changed, "/a")}
     assert len(names) == 3
     assert all(name.startswith("raykd-tiny-") for name in names)

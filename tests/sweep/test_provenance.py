@@ -2,6 +2,7 @@ import subprocess
 
 import pytest
 
+from raykd.results.sweep import Commit
 from raykd.sweep.provenance import commit
 
 
@@ -23,14 +24,14 @@ def folder(tmp_path):
 
 
 def test_the_commit_is_that_of_the_folder_s_repository(folder):
-    assert commit(folder) == {"commit": git(folder, "rev-parse", "HEAD"), "changed": False}
+    assert commit(folder) == Commit(git(folder, "rev-parse", "HEAD"), changed=False)
 
 
 def test_a_tracked_file_that_differs_is_said_and_an_untracked_one_is_not(folder):
     (folder / "notes").write_text("untracked")
-    assert commit(folder)["changed"] is False
+    assert commit(folder).changed is False
     (folder / "mine.yaml").write_text("name: yours\n")
-    assert commit(folder)["changed"] is True
+    assert commit(folder).changed is True
 
 
 def test_outside_of_a_repository_there_is_no_commit(tmp_path):

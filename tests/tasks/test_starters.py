@@ -91,4 +91,4 @@ def test_a_task_that_there_is_not_is_refused_with_those_that_there_are(here, cap
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
 def test_the_file_is_part_of_the_package(task):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert project["tool"]["setuptools"]["package-data"][task.info.package] == ["starter.yaml"]
+    assert project["tool"]["setuptools"]["package-data"][f"raykd.tasks.{task.name}"] == ["starter.yaml"]

@@ -107,7 +107,7 @@ def test_whatever_happened_a_file_ends_as_if_it_had_been_written_at_once(happene
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         journal, tracker, epochs = fill(root), TensorBoard(Store(root)), 0
-        ledger = Ledger.begin(journal, lambda: None)
+        ledger = Ledger.begin(journal)
         file = root / "tensorboard/skd-seed=1-a1/events.out.tfevents.a1"
 
         def tell() -> None:

@@ -15,6 +15,8 @@ from raykd.cli import main
 from raykd.config.trackers import MlflowConfig, TrackersConfig, WandbConfig
 from raykd.errors import ConfigError, LeaseLostError
 from raykd.plan.file import load_sweep
+from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
 from raykd.trackers import check_trackers, follower
 from raykd.trackers.follower import Follower
 from raykd.trackers.run import Ledger, TrackedSweep
@@ -55,7 +57,7 @@ def follow(memory, journal):
     started = []
 
     def follow(*points: str, guard=lambda: None) -> Follower:
-        begun = Follower("memory", lambda: memory, Ledger.begin(journal, guard), points)
+        begun = Follower("memory", lambda: memory, Ledger.begin(Journal(Store(journal.store.root, guard))), points)
         begun.start()
         started.append(begun)
         return begun

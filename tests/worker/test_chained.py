@@ -89,7 +89,7 @@ def test_a_qa_point_starts_from_the_encoder_of_a_parallel_point(encoder, world, 
         assert {name for name in found if not name.startswith("bert.")} == {"qa_outputs.weight", "qa_outputs.bias"}
         assert {f"bert.{name}" for name in start} == {name for name in found if name.startswith("bert.")}
         assert 0 < largest_difference(found, start) < 1e-4
-    assert store.record(wanted.base)["given"] == Store(encoder).read_json("record.json")["files"]
+    assert store.record(wanted.base).given == Store(encoder).read_json("record.json")["files"]
 
 
 def test_it_ends_as_a_folder_that_transformers_answers_with(answering):

@@ -1,5 +1,6 @@
 """The worker loop on parallel text: the English teacher, later generations, resumed points. Real engines, no Ray."""
 
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from raykd.config.keys import merged
 from raykd.data.batching import order_epoch, split_step
 from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.errors import DataError
+from raykd.models.encoder import SENTENCE_CONFIG
 from raykd.results.journal import Journal
 from raykd.tasks import TASKS
 from raykd.tasks.parallel.data import load_dev
@@ -160,7 +162,7 @@ def test_generation_0_is_the_untrained_student_and_what_is_scored(context):
         texts[language] = [pair.english for pair in pairs], [pair.other for pair in pairs]
         read = [by_transformers(folder, side, pooling="cls") for side in texts[language]]
         vectors[language] = tuple(torch.stack([rows[0] for rows in side.values()]).numpy() for side in read)
-    scores = base_scores(context.store, base, wanted)
+    scores = base_scores(context.store, wanted)
     assert scores.final.cells == retrieval_scores(retrieve(vectors, texts=texts))
     assert scores.epoch.cells["es"]["num_pairs"] == 6
 
@@ -169,7 +171,8 @@ def test_the_english_teacher_is_an_artifact_of_its_own(context):
     wanted = pair_point()
     teacher, base = teacher_of(wanted), wanted.base
     record = context.store.verify(teacher)
-    assert (record.kind, record.config) == ("teacher", {"model": "builtin:tiny", "pooling": "mean"})
+    assert (record.kind, record.model) == ("teacher", "builtin:tiny")
+    assert json.loads((context.store.artifact(teacher) / SENTENCE_CONFIG).read_text()) == {"pooling": "mean"}
     assert not torch.equal(*(weights(context, name)["embeddings.word_embeddings.weight"] for name in (teacher, base)))
 
 
@@ -399,9 +402,8 @@ def test_a_teacher_of_another_width_is_none_of_the_business_of_later_generations
     )
     ready(context, wanted)
     run(context, wanted)
-    assert [epoch.teachers for epoch in epochs(context, wanted)] == (
-        [[teacher_of(wanted)]] * wanted.config.lineage.num_generations
-    )
+    num_generations = wanted.config.lineage.num_generations
+    assert [epoch.teachers for epoch in epochs(context, wanted)] == [(teacher_of(wanted),)] * num_generations
     expected, first = compared_by_hand(context, wanted, teachers["bert"]), losses(context, wanted)[0]
     assert first[SENTENCE].item() == pytest.approx(expected["sentence"], rel=1e-3)
     assert first[STRUCTURE].item() == pytest.approx(expected["structure"], rel=1e-3)

@@ -1,5 +1,6 @@
 """The worker loop on tagging: monolingual teachers, later generations, resumed points. Real engines, no Ray."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,9 +127,9 @@ def test_a_point_ends_with_a_verified_artifact_and_scores_of_every_language(cont
 @pytest.mark.parametrize("teacher", ["snapshot", "ensemble", "fixed"])
 def test_later_generations_learn_from_the_student_and_from_the_first_teachers_where_asked(context, teacher, keep):
     wanted = tag_point(lineage={"teacher": teacher, "keep_first_teachers": keep, "keep": "all"})
-    student, first = run(context, wanted).generations[0].artifact, [*wanted.first_teachers]
-    later = {"snapshot": [student], "ensemble": [*first, student], "fixed": first}[teacher]
-    later += [name for name in first if keep and name not in later]
+    student, first = run(context, wanted).generations[0].artifact, (*wanted.first_teachers,)
+    later = {"snapshot": (student,), "ensemble": (*first, student), "fixed": first}[teacher]
+    later += tuple(name for name in first if keep and name not in later)
     assert [epoch.teachers for epoch in epochs(context, wanted)] == [first, later]
 
 
@@ -288,7 +289,7 @@ def test_a_teacher_with_another_label_set_is_refused_and_both_sides_are_named(co
     folder = context.store.artifact(teacher)
     text = (folder / HEAD_CONFIG).read_text()
     (folder / HEAD_CONFIG).write_text(text.replace("RIVER", "WATER"))
-    Store(folder).write_json("record.json", {**context.store.record(teacher), "files": hash_folder(folder)})
+    Store(folder).write_record("record.json", replace(context.store.record(teacher), files=hash_folder(folder)))
     with pytest.raises(ArtifactError) as caught:
         run(context, wanted)
     (line,) = caught.value.problems

@@ -76,7 +76,7 @@ def load_pairs(source: PairSource, *, languages: Sequence[str], pivot: str, fold
     if source.builtin:
         if pivot != _BUILTIN_PIVOT:
             raise DataError(f"small world: data.pivot: got {pivot!r}; its pairs are with {_BUILTIN_PIVOT}")
-        return PairItems(smallworld_bitext.pairs(split, source.num_items, languages=languages), {})
+        return PairItems(smallworld_bitext.pairs(split, source.builtin_items, languages=languages), {})
     found = read_pairs(_reference(source), languages=languages, folder=folder, codes=source.codes, pivot=pivot)
     pairs = {language: each.pairs for language, each in found.items()}
     return PairItems(pairs, {language: each.to_json() for language, each in found.items()})
@@ -200,7 +200,7 @@ def _labelled(
     source: PairSource, languages: Sequence[str], *, folder: Path, split: str
 ) -> Mapping[str, Sequence[LabelledPair]]:
     if source.builtin:
-        return smallworld_bitext.labelled(split, source.num_items, languages=languages)
+        return smallworld_bitext.labelled(split, source.builtin_items, languages=languages)
     return read_labelled_pairs(_reference(source), languages=languages, folder=folder, codes=source.codes)
 
 

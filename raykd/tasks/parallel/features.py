@@ -115,7 +115,7 @@ class PairFeatures:
         digest = hashlib.sha256(json.dumps([self.ids, self.languages, special, self.english.sha256]).encode())
         arrays = (self.language, self.bounds, self.tokens, self.english_lengths, self.other_lengths)
         for array in (*arrays, self.word_bounds, self.word_starts, self.english_of, self.masking.pieces):
-            digest.update(np.ascontiguousarray(array.astype(np.int64)))
+            digest.update(np.ascontiguousarray(array, np.int64).data)
         return digest.hexdigest()
 
     def at(self, seed: int, epoch: int) -> "PairFeatures":

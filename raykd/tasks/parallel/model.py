@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from raykd.config.base import never_positive
 from raykd.models.encoder import SentenceEncoder, load_sentence_encoder, tiny_sentence_encoder, vector_size
-from raykd.models.multilevel import MultilevelModel, MultilevelOptions
+from raykd.models.multilevel import MultilevelModel, MultilevelOptions, Part
 from raykd.models.qa import load_tokenizer
 from raykd.tasks.parallel.checks import check_sizes
 from raykd.tasks.parallel.config import ParallelPoint
@@ -48,7 +48,9 @@ class ParallelModel(PlainModel):
         """
         multilevel, width = config.distillation.multilevel, vector_size(str(teacher))
         check_sizes(config, teacher=width, student=model.width)
-        parts = config.levels if never_positive(config.distillation.weights[0]) else config.levels | {"tlm"}
+        parts = cast(frozenset[Part], config.levels)
+        if not never_positive(config.distillation.weights[0]):
+            parts |= {"tlm"}
         gather = multilevel.relations == "gathered"
         options = MultilevelOptions(width, parts, multilevel.norm, multilevel.projection_size, gather)
         return MultilevelModel(model, options, seed=config.seed)

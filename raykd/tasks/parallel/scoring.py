@@ -88,13 +88,15 @@ def score_sentences(predictions: Iterable[Prediction], dev: SentenceDevSet) -> S
     what was hit.
     """
     found = {int(dev.rows[index]): vector for index, vector in predictions}
-    pairs = {
-        language: tuple(np.stack([found[row] for row in side]) for side in sides)
-        for language, sides in dev.pairs.items()
-    }
-    texts = {
-        language: tuple([dev.texts[row] for row in side] for side in sides) for language, sides in dev.pairs.items()
-    }
+
+    def vectors(rows: Sequence[int]) -> np.ndarray:
+        return np.stack([found[row] for row in rows])
+
+    def words(rows: Sequence[int]) -> list[str]:
+        return [dev.texts[row] for row in rows]
+
+    pairs = {language: (vectors(english), vectors(other)) for language, (english, other) in dev.pairs.items()}
+    texts = {language: (words(english), words(other)) for language, (english, other) in dev.pairs.items()}
     retrieved = retrieve(pairs, texts=texts)
     distinct = sorted({row for sides in dev.pairs.values() for side in sides for row in side})
     watched = sentence_health(torch.from_numpy(np.stack([found[row] for row in distinct])))

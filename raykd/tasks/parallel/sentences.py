@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from typing import cast
 
 import numpy as np
 import torch
@@ -127,7 +128,8 @@ class EnglishFeatures(SentenceFeatures):
         """The sentences at `indices`, in that order."""
         counts = self.word_counts[indices]
         words = stretches(self.word_bounds[indices], counts)
-        return replace(super().take(indices), word_bounds=bounds_of(counts), first=self.first[words])
+        taken = cast(EnglishFeatures, super().take(indices))
+        return replace(taken, word_bounds=bounds_of(counts), first=self.first[words])
 
     def collate(self, indices: np.ndarray, *, pad_to: int | None = None) -> dict[str, Tensor]:
         """A padded batch of B sentences: L pieces wide, the longest sentence or `pad_to`; W words wide, the most words.
@@ -239,5 +241,5 @@ def _known_pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> I
 def _digest(ids: Sequence[str], arrays: Iterable[np.ndarray]) -> str:
     digest = hashlib.sha256(json.dumps(ids).encode())
     for array in arrays:
-        digest.update(np.ascontiguousarray(array.astype(np.int64)))
+        digest.update(np.ascontiguousarray(array, np.int64).data)
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ def loss_terms(
     weights, parts = config.multilevel, {}
     if outputs.words is not None:
         words = word_contrast(
-            taught.words,
+            cast(Tensor, taught.words),
             outputs.words,
             batch["word_mask"],
             batch["word_masked"],

@@ -52,7 +52,7 @@ class TrainData:
 def load_items(config: QaData, *, folder: Path) -> ParallelQA:
     """All parallel items that a budget is drawn from, in `config.languages`."""
     if config.train.builtin:
-        return smallworld.parallel_items("train", config.train.num_items, languages=config.languages)
+        return smallworld.parallel_items("train", config.train.builtin_items, languages=config.languages)
     return read_parallel(_reference(config.train), languages=config.languages, folder=folder)
 
 
@@ -79,7 +79,7 @@ def load_cells(config: QaEvaluation, *, folder: Path) -> Cells:
     """(question language, context language) -> the fixed sample of that cell, in a fixed order."""
     languages = config.languages
     if config.source.builtin:
-        items = smallworld.parallel_items("dev", config.max_items or config.source.num_items, languages=languages)
+        items = smallworld.parallel_items("dev", config.max_items or config.source.builtin_items, languages=languages)
         return {(q, c): [_across(item, q, c) for item in items.values()] for q in languages for c in languages}
     if config.source.path and "{" not in config.source.path and not config.source.hub:
         return _cells_of_one_file(config, folder=folder)
@@ -95,10 +95,11 @@ def load_cells(config: QaEvaluation, *, folder: Path) -> Cells:
 
 def _cells_of_one_file(config: QaEvaluation, *, folder: Path) -> Cells:
     """The diagonal, from a file of one language, or from TyDiQA-GoldP, whose ids begin with a language's name."""
-    options = {"max_items": config.max_items, "seed": config.seed}
+    most, seed = config.max_items, config.seed
     if len(config.languages) == 1:
         (language,) = config.languages
-        return {(language, language): read_flat(_reference(config.source), language=language, folder=folder, **options)}
+        found = read_flat(_reference(config.source), language=language, folder=folder, max_items=most, seed=seed)
+        return {(language, language): found}
     examples = read_flat(_reference(config.source), language="und", folder=folder)
     cells: Cells = {}
     for language in config.languages:
@@ -110,14 +111,14 @@ def _cells_of_one_file(config: QaEvaluation, *, folder: Path) -> Cells:
         ]
         if not members:
             raise DataError(f"{config.source.path}: no id begins with {name!r}, so there is no {language} in it")
-        cells[language, language] = sample(members, **options)
+        cells[language, language] = sample(members, max_items=most, seed=seed)
     return cells
 
 
 def load_labelled(config: QaLabelTraining, *, folder: Path) -> list[QAExample]:
     """Labelled examples in one language, for generation 0."""
     if config.source.builtin:
-        count = config.max_items or config.source.num_items
+        count = config.max_items or config.source.builtin_items
         return smallworld.monolingual("base", count, language=config.language)
     return read_flat(
         _reference(config.source), language=config.language, folder=folder, max_items=config.max_items, seed=config.seed

@@ -1,7 +1,7 @@
 """Score a question-answering model folder on a data set, without a sweep."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -25,7 +25,7 @@ def evaluate(
     languages: tuple[str, ...],
     diagonal: bool = False,
     max_items: int | None = None,
-    normalization: str = "mlqa",
+    normalization: Literal["squad", "mlqa"] = "mlqa",
     max_length: int = 384,
     stride: int = 128,
     n_best: int = 0,

@@ -62,7 +62,7 @@ class QAFeatures:
         """Hash of all that a model sees of these windows."""
         digest = hashlib.sha256("\n".join(self.ids).encode())
         for array in (self.bounds, self.tokens, self.types, self.context, self.gold):
-            digest.update(np.ascontiguousarray(array.astype(np.int64)))
+            digest.update(np.ascontiguousarray(array, np.int64).data)
         return digest.hexdigest()
 
     def take(self, indices: np.ndarray) -> "QAFeatures":

@@ -41,15 +41,16 @@ class QaLearning(PlainLearning):
 
     def teacher(self, train: TrainSet, teaching: Teaching) -> Teacher:
         """One teacher, or several whose logits are averaged."""
-        config, place = teaching.distillation, {"device": teaching.device, "pad_to": teaching.pad_to}
+        config, device, pad_to = teaching.distillation, teaching.device, teaching.pad_to
         own_view = teaching.features is train.features
         if teaching.live:
             seen = None if own_view else teaching.features
-            return LiveTeacher(_mean_of(teaching.live), train.features, seen, config, **place)
+            forward = _mean_of(teaching.live)
+            return LiveTeacher(forward, train.features, seen, config, device=device, pad_to=pad_to)
         signals = average(teaching.readings)
         if not own_view:
             signals = align_signals(signals, teaching.features, train.features)
-        return StoredTeacher(train.features, signals, config, **place)
+        return StoredTeacher(train.features, signals, config, device=device, pad_to=pad_to)
 
     def signals(self, outputs: Any) -> dict[str, Tensor]:
         """[B, L] each, a logit for every token of a window."""

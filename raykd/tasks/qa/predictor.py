@@ -156,7 +156,8 @@ def _lines(answers: Sequence[Answer], context: str) -> tuple[tuple[tuple[str, st
 
 def _context(ask: Ask) -> str | None:
     """A text that is typed, or read from a file that is named; None at the end of the input."""
-    prompt, lines = "Paste the context, end with an empty line; or a file name: ", []
+    prompt = "Paste the context, end with an empty line; or a file name: "
+    lines: list[str] = []
     while line := ask(prompt):
         if not lines and len(line) < 1000 and Path(line).is_file():
             return Path(line).read_text(encoding="utf-8", errors="replace")

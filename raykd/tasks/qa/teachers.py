@@ -75,9 +75,10 @@ class StoredTeacher:
         for start in range(0, len(order), 1024):
             indices = order[start : start + 1024]
             batch = self.features.collate(indices)
-            logits = [part[:, : batch["input_ids"].shape[1]] for part in self._padded(indices)]
+            width = batch["input_ids"].shape[1]
+            start_logits, end_logits = (part[:, :width] for part in self._padded(indices))
             mask = positions(batch, self.config, padding=False)
-            values[indices] = confidence(*logits, batch["gold"], mask, self.config)
+            values[indices] = confidence(start_logits, end_logits, batch["gold"], mask, self.config)
         return values
 
 

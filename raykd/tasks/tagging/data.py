@@ -69,8 +69,8 @@ def load_sentences(
         DataError: naming file and line, all that is wrong at once.
     """
     if source.builtin:
-        read = smallworld_tags.sentences(split, source.num_items, languages=languages, scheme=columns.encode)
-        return _cut(TagItems({key: list(members) for key, members in read.items()}, columns.encode, {}), source)
+        made = smallworld_tags.sentences(split, source.builtin_items, languages=languages, scheme=columns.encode)
+        return _cut(TagItems({key: list(members) for key, members in made.items()}, columns.encode, {}), source)
     tag_format = TagFormat(
         word_column=columns.word,
         tag_column=columns.tag,
@@ -89,7 +89,8 @@ def load_sentences(
         )
     sentences = {language: list(found.sentences) for language, found in read.items()}
     counts = {language: found.to_json() for language, found in read.items()}
-    return _cut(TagItems(sentences, next(iter(schemes.values())), counts), source)
+    scheme = next(iter(schemes.values()), None) or "none"
+    return _cut(TagItems(sentences, scheme, counts), source)
 
 
 def _cut(items: TagItems, source: TaggingSource) -> TagItems:

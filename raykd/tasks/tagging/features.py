@@ -105,8 +105,8 @@ class TagFeatures:
         """Hash of all that a model sees of these windows, and of what its labels and languages are."""
         digest = hashlib.sha256(json.dumps([self.ids, self.labels, self.languages]).encode())
         for array in (self.bounds, self.tokens, self.types, self.word_bounds, self.first, self.last, self.tags):
-            digest.update(np.ascontiguousarray(array.astype(np.int64)))
-        digest.update(np.ascontiguousarray(self.language.astype(np.int64)))
+            digest.update(np.ascontiguousarray(array, np.int64).data)
+        digest.update(np.ascontiguousarray(self.language, np.int64).data)
         return digest.hexdigest()
 
     def take(self, indices: np.ndarray) -> "TagFeatures":

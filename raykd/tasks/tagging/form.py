@@ -64,8 +64,10 @@ class TaggingForm(PlainForm):
     def batches(self, tokenizer: Any, model: TagModel, config: TaggingPoint) -> list[Batch]:
         found = smallworld_tags.sentences("dev", 3, languages=LANGUAGES)
         sentences = [type(each)(each.id, each.language, each.words) for members in found.values() for each in members]
-        options = {"labels": model.head.labels, "scheme": "none", "max_length": config.data.max_length}
-        return cut(build_tag_features(sentences, tokenizer, languages=LANGUAGES, **options))
+        most, labels = config.data.max_length, model.head.labels
+        return cut(
+            build_tag_features(sentences, tokenizer, languages=LANGUAGES, labels=labels, scheme="none", max_length=most)
+        )
 
     def answers(self, model: TagModel, batch: Batch) -> list[Tensor]:
         return [model(**model_inputs(batch)).emissions]

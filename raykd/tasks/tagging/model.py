@@ -9,7 +9,7 @@ from torch import Tensor
 from raykd.config.explain import show
 from raykd.errors import ArtifactError, DataError
 from raykd.models.qa import load_tokenizer
-from raykd.models.tagging import TagHead, TagModel, load_head, load_tag_model, tiny_tag_model
+from raykd.models.tagging import TagHead, TagModel, head_of, load_tag_model, tiny_tag_model
 from raykd.tasks.plain import PlainModel
 from raykd.tasks.tagging.config import TaggingPoint
 from raykd.tasks.tagging.data import TagItems
@@ -52,7 +52,7 @@ class TaggingModel(PlainModel):
         return model_inputs(batch)
 
     def check_alike(self, teacher: Path, base: Path) -> None:
-        sides = [load_head(str(folder)) for folder in (teacher, base)]
+        sides = [head_of(str(folder)) for folder in (teacher, base)]
         if sides[0].labels != sides[1].labels:
             raise ArtifactError(
                 f"{teacher}: its labels are {', '.join(sides[0].labels)}; those of this lineage ({base}) are "

@@ -9,7 +9,7 @@ import numpy as np
 
 from raykd.data.examples import Sentence
 from raykd.data.tags import Scheme
-from raykd.models.tagging import load_head
+from raykd.models.tagging import head_of
 from raykd.tasks.tagging.config import TaggingPoint
 from raykd.tasks.tagging.data import TagItems, hash_sentences, load_dev, load_train
 from raykd.tasks.tagging.features import TagFeatures
@@ -64,7 +64,7 @@ def train_set(config: TaggingPoint, tokenizer: Any, items: TagItems, *, base: Pa
 
 def dev_set(config: TaggingPoint, tokenizer: Any, *, folder: Path, base: Path) -> TagDevSet:
     """The sentences that a point is scored on, with the labels of the model in folder `base`."""
-    items = load_dev(config.evaluation, config.data.columns, folder=folder, labels=load_head(str(base)).labels)
+    items = load_dev(config.evaluation, config.data.columns, folder=folder, labels=head_of(str(base)).labels)
     sentences, languages = items.all(), config.evaluation.languages
     features = _windows(
         sentences, config, tokenizer, base, languages=languages, scheme=items.scheme, spare_chunks=False
@@ -86,7 +86,7 @@ def _windows(
         sentences,
         tokenizer,
         languages=languages,
-        labels=load_head(str(base)).labels,
+        labels=head_of(str(base)).labels,
         scheme=scheme,
         max_length=config.data.max_length,
         spare_chunks=spare_chunks,

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from raykd.objectives.crf import BestPaths, Transitions, forward_backward, log_partition, viterbi
@@ -64,25 +65,27 @@ def loss_terms(
     if slots is None:
         return label, None
     student = emissions, mask, own, log_z, log_marginals
-    return label, sum(slot.weight * _kd_term(objective, student, slot, config) for slot in slots)
+    said = (slot.weight * _kd_term(objective, student, slot, config) for slot in slots)
+    return label, sum(said, torch.zeros_like(label))
 
 
-def _kd_term(objective: str, student: tuple, slot: TeacherSlot, config: TaggingDistillation) -> Tensor:
+def _kd_term(objective: str, student: tuple[Any, ...], slot: TeacherSlot, config: TaggingDistillation) -> Tensor:
     emissions, mask, own, log_z, log_marginals = student
+    taught, best = cast(Tensor, slot.log_marginals), cast(BestPaths, slot.best)
     soft = {"temperature": config.temperature}
     match objective:
         case "token" | "emission":
             return token_kd(emissions, slot.emissions, mask, **soft)
         case "posterior":
-            return posterior_kd(log_marginals, slot.log_marginals, mask, **soft)
+            return posterior_kd(log_marginals, taught, mask, **soft)
         case "top_k":
-            return top_k_kd(emissions, slot.best, mask, own, log_z=log_z)
+            return top_k_kd(emissions, best, mask, own, log_z=log_z)
         case "top_wk":
-            return top_wk_kd(emissions, slot.best, mask, own, log_z=log_z, **soft)
+            return top_wk_kd(emissions, best, mask, own, log_z=log_z, **soft)
         case "posterior_top_wk":
-            parts = posterior_kd(log_marginals, slot.log_marginals, mask, **soft)
+            parts = posterior_kd(log_marginals, taught, mask, **soft)
             # The temperature is the posterior's: the weights of the paths have none in the paper.
-            parts = parts + top_wk_kd(emissions, slot.best, mask, own, log_z=log_z)
+            parts = parts + top_wk_kd(emissions, best, mask, own, log_z=log_z)
             return parts / 2 if config.combine == "mean" else parts
         case "exact":
             return exact_kd(

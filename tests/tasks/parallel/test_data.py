@@ -82,7 +82,7 @@ def test_all_that_is_wrong_in_all_languages_is_said_at_once(folder):
 
 
 def test_the_builtin_world_has_splits_of_its_own():
-    point = pair_point()
+    point = pair_point().config
     read = load_items(point.data, folder=Path()), load_dev(point.evaluation, pivot="en", folder=Path())
     assert [items.all()[0].id for items in read] == ["sw-train-es-00000", "sw-dev-es-00000"]
     assert not {pair.english for pair in read[0].all()} & {pair.english for pair in read[1].all()}
@@ -93,17 +93,17 @@ def test_the_builtin_world_has_splits_of_its_own():
 
 
 def test_a_budget_is_of_each_language_and_within_larger_ones():
-    point = pair_point()
+    point = pair_point().config
     items = load_items(point.data, folder=Path())
     drawn = []
     for budget in (3, 12, 24):
-        data = pair_point(data={"budget": budget}).data
+        data = pair_point(data={"budget": budget}).config.data
         pairs, budgets = load_train(data, seed=5, items=items)
         assert {language: len(members) for language, members in pairs.items()} == {"es": budget, "zh": budget}
         assert all(set(budgets[language].ids) == set(ids(members)) for language, members in pairs.items())
         drawn.append({pair.id for members in pairs.values() for pair in members})
     assert drawn[0] < drawn[1] < drawn[2]
-    other, _ = load_train(pair_point(data={"budget": 12}).data, seed=6, items=items)
+    other, _ = load_train(pair_point(data={"budget": 12}).config.data, seed=6, items=items)
     assert {pair.id for members in other.values() for pair in members} != drawn[1]
 
 

@@ -150,5 +150,5 @@ def test_a_mean_over_no_cells_is_none():
 
 
 def test_scoring_needs_no_torch():
-    code = "import sys, raykd.tasks.scoring; sys.exit('torch' in sys.modules)"
+    code = "import sys, raykd.tasks.qa.scoring; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -126,7 +126,7 @@ def test_a_tag_that_students_do_not_know_is_refused_with_file_and_line(folder, l
 
 
 def test_the_builtin_world_has_splits_of_its_own():
-    point = tag_point()
+    point = tag_point().config
     items = load_items(point.data, folder=Path())
     dev = load_dev(point.evaluation, point.data.columns, folder=Path())
     base = load_labelled(point.base.train, point.data, languages=("en",), folder=Path())
@@ -142,8 +142,8 @@ def test_the_builtin_world_has_splits_of_its_own():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_budgets_are_nested_in_every_language(seed):
-    items = load_items(tag_point().data, folder=Path())
-    found = [drawn(tag_point(data={"budget": size}), items, seed=seed) for size in (3, 8, 24, "all")]
+    items = load_items(tag_point().config.data, folder=Path())
+    found = [drawn(tag_point(data={"budget": size}).config, items, seed=seed) for size in (3, 8, 24, "all")]
     assert [len(each["es"]) for each in found] == [3, 8, 24, 24]
     for language in ("en", "es"):
         sets = [set(each[language]) for each in found]
@@ -151,7 +151,7 @@ def test_budgets_are_nested_in_every_language(seed):
 
 
 def test_the_draw_follows_the_seed_and_not_the_order_of_languages():
-    point = tag_point(data={"budget": 5})
+    point = tag_point(data={"budget": 5}).config
     items = load_items(point.data, folder=Path())
     turned = TagItems(dict(reversed(items.sentences.items())), items.scheme, items.counts)
     assert drawn(point, items, seed=1) == drawn(point, turned, seed=1)
@@ -159,7 +159,7 @@ def test_the_draw_follows_the_seed_and_not_the_order_of_languages():
 
 
 def test_drawn_sentences_keep_the_order_of_their_file():
-    ids = drawn(tag_point(data={"budget": 8}), load_items(tag_point().data, folder=Path()))["en"]
+    ids = drawn(tag_point(data={"budget": 8}).config, load_items(tag_point().config.data, folder=Path()))["en"]
     assert ids == sorted(ids)
 
 
@@ -177,7 +177,7 @@ def test_a_budget_that_two_languages_cannot_give_is_refused_for_both(folder):
 
 def test_dev_samples_are_fixed_and_nested_and_the_same_for_all_points():
     def ids(**changes) -> dict[str, list[str]]:
-        point = tag_point(**changes)
+        point = tag_point(**changes).config
         dev = load_dev(point.evaluation, point.data.columns, folder=Path())
         return {language: [each.id for each in members] for language, members in dev.sentences.items()}
 

@@ -229,7 +229,7 @@ def test_a_softmax_head_is_compared_word_by_word(features, objective):
 
 
 def test_an_objective_of_another_task_is_refused(features):
-    student, config = Student(features, BATCH), TaggingDistillation(objective="span_kl")
+    student, config = Student(features, BATCH), TaggingDistillation().model_copy(update={"objective": "span_kl"})
     teacher = StoredTeacher(features, READINGS["each its own"], config, device=CPU)
     (slots,) = teacher.for_step(BATCH, [MicroBatch(BATCH, False)])
     with pytest.raises(ValueError, match="objective: got 'span_kl'"):

@@ -100,5 +100,5 @@ def test_hits_are_those_that_comparing_every_stretch_of_words_finds(pairs):
 
 
 def test_scoring_needs_no_torch():
-    code = "import sys, raykd.tasks.tag_scoring; sys.exit('torch' in sys.modules)"
+    code = "import sys, raykd.tasks.tagging.scoring; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
