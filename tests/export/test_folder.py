@@ -55,9 +55,9 @@ def test_a_folder_holds_model_tokenizer_card_and_origin(root, out):
 def test_a_folder_that_is_empty_is_taken_and_one_that_is_not_is_refused(root, out):
     out.mkdir(parents=True)
     export_point(root, out)
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists and is not empty"):
         export_point(root, out)
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists and is not empty"):
         export_point(root, out / "README.md")
 
 
@@ -80,7 +80,7 @@ def test_the_best_finished_point_is_taken_though_others_are_still_to_run(root):
     assert chosen_point(records, LABEL).id == chosen_point(records, first).id == first
     with pytest.raises(DataError, match=r"is finished .*pending"):
         chosen_point(records, waiting)
-    with pytest.raises(DataError, match=r"2 finished points in .* go by 'skd'"):
+    with pytest.raises(DataError, match=r"2 finished points in .* match 'skd'"):
         chosen_point(records, "skd")
     with pytest.raises(DataError, match="has no point 'sdk seed=1'; nearest are 'skd seed=1'"):
         chosen_point(records, "sdk seed=1")

@@ -130,7 +130,7 @@ def test_sentences_that_are_typed_are_labelled_at_once(capsys, models, typed):
         (["nothing"], "no such folder"),
         (["qa", "none.tsv"], "none.tsv: no such file"),
         (["qa", "q.csv"], "unknown suffix"),
-        (["qa", "--n-best", "0"], "--n-best 0: give 1 or more"),
+        (["qa", "--n-best", "0"], "--n-best 0: must be 1 or more"),
         (["tagger", "empty.txt"], "empty.txt: no sentences"),
     ],
 )

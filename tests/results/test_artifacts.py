@@ -103,7 +103,7 @@ def test_a_record_with_other_bytes_is_refused_by_name(tmp_path_factory, value, d
     if changed == written:
         assert store.read_json("state.json") == value
         return
-    with pytest.raises(ArtifactError, match=r"state\.json: damaged, .*; remove it and run again"):
+    with pytest.raises(ArtifactError, match=r"state\.json: damaged: .*; remove it and run again"):
         store.read_json("state.json")
 
 

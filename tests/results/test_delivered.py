@@ -229,7 +229,7 @@ def test_removed_weights_are_said_to_be_removed(results, three):
     assert "the weights of 'all seed=1' (id0) were removed" in line and "lineage.keep: last" in line
     for file in three["all seed=2"].iterdir():
         file.unlink()
-    assert "the weights of 'all seed=2' (id1) are not there" in refused("runs/first#best")
+    assert "the weights of 'all seed=2' (id1) are missing" in refused("runs/first#best")
 
 
 def test_an_artifact_that_is_not_what_its_record_says_is_refused_before_a_start(three):

@@ -67,7 +67,7 @@ def test_a_count_stays_a_whole_number():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": 4}, "written by a newer raykd (version 4 of this record, known up to 3); use that one"),
+        ({"version": 4}, "written by a newer raykd (record version 4, this raykd reads up to 3); use the newer one"),
         ({"version": "3"}, "version: got '3'; it must be a number from 1"),
         ({"extra": 1}, "extra: unknown field, got 1"),
         ({"inner": {"name": "a", "size": 2}}, "inner.size: unknown field, got 2"),

@@ -72,7 +72,7 @@ def test_everything_wrong_with_the_sweep_file_is_said_before_anything_is_sent(ca
 
 def test_results_inside_the_upload_are_refused(capsys):
     (line,) = refused(capsys, "submit", "tiny.yaml", "--dry-run")
-    assert line.startswith("raykd: storage: runs/tiny would be lost")
+    assert line.startswith("raykd: storage: runs/tiny would be deleted with the job's working folder")
     (line,) = refused(capsys, "submit", "tiny.yaml", "--storage", "results", "--dry-run")
     assert "--storage an absolute path" in line
 
@@ -90,7 +90,7 @@ def test_a_sweep_file_outside_the_upload_is_refused(capsys):
     assert line == "raykd: tiny.yaml: not in the uploaded folder inner; set --working-dir to its folder"
     Path(".gitignore").write_text("*.yaml\n")
     (line,) = refused(capsys, *SUBMIT, "--dry-run")
-    assert line.startswith("raykd: tiny.yaml: left out of the upload by .gitignore")
+    assert line.startswith("raykd: tiny.yaml: excluded from the upload by .gitignore")
 
 
 def test_the_upload_is_counted_as_ray_packs_it(tmp_path):
@@ -111,7 +111,7 @@ def test_an_upload_that_is_too_large_names_its_largest_files_and_what_to_leave_o
     large("notes.txt", 30)
     large("model.safetensors", 500)
     size, files, advice = refused(capsys, *SUBMIT, "--dry-run")
-    assert size == "raykd: .: the upload is 120.0 MiB, Ray takes 100.0 MiB"
+    assert size == "raykd: .: the upload is 120.0 MiB, the limit of Ray is 100.0 MiB"
     assert "models/a.bin (70.0 MiB), notes.txt (30.0 MiB), models/b.bin (20.0 MiB), tiny.yaml" in files
     assert "model.safetensors" not in files
     assert "in .rayignore: /models/ (90.0 MiB);" in advice
@@ -271,7 +271,7 @@ class TestAJob:
     def test_that_its_cluster_does_not_know_any_more_is_said_to_be_lost(self):
         with JobsApi() as api:
             followed = cluster.Cluster(api.address, find_token())
-            with pytest.raises(cluster.RaykdError, match="lost job job with its head; submit it again"):
+            with pytest.raises(cluster.RaykdError, match="job job was lost with its head; submit it again"):
                 followed.follow("job", write=lambda text: None)
 
     def test_that_could_not_start_says_why(self):

@@ -179,7 +179,7 @@ def test_nobody_logged_in_is_found_before_anything_starts(tmp_path, monkeypatch)
     check_trackers(offline)
     with pytest.raises(ConfigError, match=r"trackers.wandb: not logged in; run `wandb login`"):
         check_trackers(online)
-    with pytest.raises(ConfigError, match="nobody is logged in"):
+    with pytest.raises(ConfigError, match="not logged in"):
         check_trackers(TrackersConfig(wandb=WandbConfig()))
     (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
     (tmp_path / "netrc").chmod(0o600)

@@ -76,7 +76,7 @@ def test_another_seed_of_a_point_adds_signals_and_no_teacher(context):
     wanted = tag_point(seed=2)
     scores, signals = ready(context, wanted)
     assert scores.startswith("generation 0 scores")
-    assert "signals over" in signals
+    assert "signals of the first teachers are stored" in signals
     assert ready(context, wanted) == [scores]
 
 

@@ -368,7 +368,7 @@ def test_what_cannot_be_read_is_named(student, wordpiece):
         ([one], student, student, {"max_length": 4}, r"^max_length: got 4; tokenizer .* allows 5 to 512$"),
         ([one], student, student, {"max_length": 513}, r"^max_length: got 513; tokenizer"),
         ([one], student, wordpiece, {"teacher_max_length": 129}, r"^max_length: got 129; tokenizer .* 3 to 128$"),
-        ([one, one], student, student, {}, r"^p0: is there twice$"),
+        ([one, one], student, student, {}, r"^p0: occurs twice$"),
         ([], student, student, {}, r"^no sentence pairs: 0 given"),
     ]:
         with pytest.raises(DataError, match=problem) as raised:

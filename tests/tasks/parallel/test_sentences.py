@@ -46,7 +46,7 @@ def test_sentences_are_cut_between_words(wordpiece):
     features = english_features(["answers old"], wordpiece, max_length=3)
     assert pieces(features, 0, wordpiece) == ["[CLS]", "answer", "[SEP]"] and features.first.tolist() == [1]
     assert english_features(TEXTS, wordpiece, max_length=32, num_words=[3, 1, 1]).word_counts.tolist() == [3, 1, 1]
-    with pytest.raises(DataError, match="room for 2 of 3 words of 'the old answers, the city'; allow more"):
+    with pytest.raises(DataError, match="room for 2 of 3 words of 'the old answers, the city'; raise it"):
         english_features(TEXTS, wordpiece, max_length=5, num_words=[3, 1, 1])
     with pytest.raises(ValueError, match="2 sentences, 1 different"):
         english_features(["a", "a"], wordpiece, max_length=5)

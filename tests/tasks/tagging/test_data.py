@@ -110,7 +110,7 @@ def test_all_that_is_wrong_in_all_languages_is_said_at_once(folder):
         load_items(config().data, folder=folder)
     missing, cut = sorted(caught.value.problems, key=lambda line: "es.txt" in line)
     assert "en.txt: not found" in missing
-    assert "es.txt: line 2: 1 columns" in cut and "need 2" in cut
+    assert "es.txt: line 2: 1 space-separated columns" in cut and "need 2" in cut
 
 
 @pytest.mark.parametrize("load", ["dev", "labelled"])

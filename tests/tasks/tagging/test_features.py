@@ -224,7 +224,7 @@ def test_all_that_is_wrong_with_sentences_is_named_at_once(wordpiece):
         build(wrong, wordpiece)
     assert caught.value.problems == (
         f"en-000000: tags S-Z are not among the labels {', '.join(LABELS)}",
-        "en-000000: is there twice",
+        "en-000000: occurs twice",
         "c: language 'fr' is not one of de, en",
     )
     with pytest.raises(DataError, match="no sentences"):
