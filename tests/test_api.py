@@ -136,7 +136,7 @@ def test_the_best_point_and_any_other_by_name(results, tmp_path):
     ):
         results.point("a2")
     with pytest.raises(
-        DataError, match=r"2 finished points in .* go by 'skd': 'skd seed=0' \(a0\), 'skd seed=1' \(a1\)"
+        DataError, match=r"2 finished points in .* match 'skd': 'skd seed=0' \(a0\), 'skd seed=1' \(a1\)"
     ):
         results.point("skd")
     with pytest.raises(ArtifactError, match="skd seed=1: artifact abc has no weights"):

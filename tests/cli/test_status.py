@@ -96,7 +96,7 @@ def test_a_place_without_results_is_refused_in_one_line(capsys, tmp_path, comman
     shown = capsys.readouterr()
     assert shown.out == ""
     (line,) = shown.err.splitlines()
-    assert line.endswith("none: not a results folder; give the folder that `raykd sweep` names")
+    assert line.endswith("none: not a results folder; give the folder that `raykd sweep` names, e.g. runs/NAME")
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
@@ -139,7 +139,7 @@ def test_logs_find_a_point_by_label_id_or_its_beginning_method_or_best(capsys, j
     ("name", "message"),
     [
         ("skd sed=1", "no point 'skd sed=1'; nearest are 'skd seed=1'"),
-        ("ab", "go by 'ab': 'skd seed=1' (abc1), "),
+        ("ab", "match 'ab': 'skd seed=1' (abc1), "),
         ("", "no point ''; nearest are"),
     ],
 )

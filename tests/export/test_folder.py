@@ -80,7 +80,7 @@ def test_the_best_finished_point_is_taken_though_others_are_still_to_run(root):
     assert chosen_point(records, LABEL).id == chosen_point(records, first).id == first
     with pytest.raises(DataError, match=r"is finished .*pending"):
         chosen_point(records, waiting)
-    with pytest.raises(DataError, match=r"2 finished points in .* go by 'skd'"):
+    with pytest.raises(DataError, match=r"2 finished points in .* match 'skd'"):
         chosen_point(records, "skd")
     with pytest.raises(DataError, match="has no point 'sdk seed=1'; nearest are 'skd seed=1'"):
         chosen_point(records, "sdk seed=1")

@@ -41,14 +41,14 @@ def test_an_unfinished_point_is_found_where_it_will_do(wanted, found):
 def test_the_beginning_of_an_id_will_do_where_one_point_has_it():
     points = [POINTS[0], POINTS[2]]
     assert find_point(points, "a", where="runs/tiny").id == "ab1"
-    assert refused("cd").startswith("2 points in runs/tiny go by 'cd': 'ce seed=1' (cd3), 'ce seed=2' (cd4); choose")
+    assert refused("cd").startswith("2 points in runs/tiny match 'cd': 'ce seed=1' (cd3), 'ce seed=2' (cd4); choose")
     # A beginning is no method: that one of these points is finished does not tell them apart.
-    assert refused("ab").startswith("2 points in runs/tiny go by 'ab': ")
+    assert refused("ab").startswith("2 points in runs/tiny match 'ab': ")
     assert find_point(POINTS, "ab", where="runs/tiny", finished=True).id == "ab1"
 
 
 def test_a_method_goes_before_the_beginning_of_an_id():
-    assert refused("ce", finished=True).startswith("2 finished points in runs/tiny go by 'ce': 'ce seed=1' (cd3), ")
+    assert refused("ce", finished=True).startswith("2 finished points in runs/tiny match 'ce': 'ce seed=1' (cd3), ")
 
 
 def test_what_is_not_finished_says_where_it_stands():
