@@ -96,9 +96,7 @@ class ToyReader(PlainReader):
 
 class ToyModel(PlainModel):
     load = staticmethod(lambda folder, dropout=None: AutoModelForSequenceClassification.from_pretrained(folder))
-    tiny = staticmethod(
-        lambda config, tokens, items, seed: BertForSequenceClassification(tiny_config(tokens, width=32))
-    )
+    tiny = staticmethod(lambda config, tokens, items, seed: BertForSequenceClassification(tiny_config(tokens, width=8)))
 
 
 class ToyLearning(PlainLearning):
@@ -110,10 +108,10 @@ class ToyLearning(PlainLearning):
 
     def score(self, predictions, scored, evaluation):
         hits = [100.0 * (label == scored.labels[row]) for row, label in sorted(predictions)]
-        texts, unit = {"en": (scored.ids, hits)}, "text"
-        outcomes = record_outcomes(texts, statistic="mean", unit=unit, scores={"accuracy": ["en"]})
-        mean = {"accuracy": float(np.mean(hits))}
-        return Scored(Scores("accuracy", {"accuracy": "%"}, mean, {"en": mean}, metric="accuracy"), outcomes)
+        texts, mean = {"en": (scored.ids, hits)}, {"accuracy": float(np.mean(hits))}
+        outcomes = record_outcomes(texts, statistic="mean", unit="text", scores={"accuracy": ["en"]})
+        named = {"main": "accuracy", "metric": "accuracy", "columns": {"accuracy": "%"}}
+        return Scored(Scores(**named, values=mean, cells={"en": mean}), outcomes)
 
 
 class ToyForm(PlainForm):

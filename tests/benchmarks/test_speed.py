@@ -329,6 +329,6 @@ def start_up_costs(journal: Journal) -> tuple[dict[str, list[float]], dict[str, 
                 further.append(state.ended - journal.points.state(before).ended - trained)
             starts[executor].append(state.ended - state.started - running)
             for one, following in itertools.pairwise(epochs):
-                gap = following["elapsed_seconds"] - one["elapsed_seconds"] - following["train_seconds"]
+                gap = following.elapsed_seconds - one.elapsed_seconds - following.train_seconds
                 hand_offs[executor].append(gap)
     return overheads, starts, hand_offs

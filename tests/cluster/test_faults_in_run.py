@@ -72,7 +72,7 @@ def config(num_generations: int = 2, **compute) -> Identity:
     )
 
 
-def run(root: Path, wanted: Identity, fence: Fence = no_fence) -> dict:
+def run(root: Path, wanted: Identity, fence: Fence = no_fence) -> PointResult:
     """The result of a point that a worker group ran to its end."""
     context = WorkerContext.open(Store(root), root, alone=True, threads=1)
     list(prepare(context, [wanted]))

@@ -79,7 +79,7 @@ def test_a_submitted_sweep_loses_a_worker_and_ends_as_if_nothing_had_happened(
     assert weights_of(shared, points()["alone"]) == weights_of(tmp_path / "undisturbed", name)
     one, two = (losses(label, str(shared)) for label in LABELS)
     assert (one - two).abs().max() < 1e-4
-    assert results(str(shared))["two-nodes seed=1"]["num_workers"] == 2
+    assert results(str(shared))["two-nodes seed=1"].num_workers == 2
     cluster.until_clean(seconds=90)
 
     assert main(command) == 0

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.written_results import heartbeat, report, result, scores_of
 
@@ -93,6 +93,7 @@ def test_a_field_that_is_missing_is_named():
     assert refused(content) == "points/a/sample.json: score: missing"
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)

@@ -17,6 +17,7 @@ from raykd.errors import ConfigError, LeaseLostError
 from raykd.plan.file import load_sweep
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
+from raykd.storage import no_fence
 from raykd.trackers import check_trackers, follower
 from raykd.trackers.follower import Follower
 from raykd.trackers.run import Ledger, TrackedSweep
@@ -56,8 +57,9 @@ def follow(memory, journal):
     """A follower of that tracker, at work."""
     started = []
 
-    def follow(*points: str, guard=lambda: None) -> Follower:
-        begun = Follower("memory", lambda: memory, Ledger.begin(Journal(Store(journal.store.root, guard))), points)
+    def follow(*points: str, fence=no_fence) -> Follower:
+        fenced = Journal(Store(journal.store.root, fence))
+        begun = Follower("memory", lambda: memory, Ledger.begin(fenced), points)
         begun.start()
         started.append(begun)
         return begun
@@ -168,7 +170,7 @@ def test_a_run_that_lost_its_folder_tells_nothing_more(follow, memory, journal):
     journal.store.write_record("tracked.json", TrackedSweep("tiny-1"))
     journal.epochs.write("a1", report(1))
     journal.epochs.write("b1", report(1))
-    begun = follow("a1", "b1", guard=lost)
+    begun = follow("a1", "b1", fence=lost)
     begun.join(10)
     assert not begun.is_alive()
     assert memory.runs == []

@@ -98,8 +98,8 @@ def _cells_of_one_file(config: QaEvaluation, *, folder: Path) -> Cells:
     most, seed = config.max_items, config.seed
     if len(config.languages) == 1:
         (language,) = config.languages
-        found = read_flat(_reference(config.source), language=language, folder=folder, max_items=most, seed=seed)
-        return {(language, language): found}
+        only = read_flat(_reference(config.source), language=language, folder=folder, max_items=most, seed=seed)
+        return {(language, language): only}
     examples = read_flat(_reference(config.source), language="und", folder=folder)
     cells: Cells = {}
     for language in config.languages:
