@@ -47,5 +47,7 @@ def test_what_cannot_be_done_is_refused_in_a_line(sweep, tmp_path, capsys, optio
 
 def test_a_folder_that_is_taken_and_one_without_a_sweep_are_refused(sweep, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert "is there already" in refused(capsys, sweep("qa"), tmp_path)
+    results = sweep("qa")
+    capsys.readouterr()
+    assert "exists and is not empty" in refused(capsys, results, tmp_path)
     assert "not a results folder" in refused(capsys, tmp_path / "none", tmp_path / "home")
