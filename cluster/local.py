@@ -30,7 +30,13 @@ def main() -> None:
 
     from ray.cluster_utils import Cluster
 
-    dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": options.port}
+    # The agent that starts jobs takes a free port: Ray's default one may belong to another Ray of this machine.
+    dashboard = {
+        "include_dashboard": True,
+        "dashboard_host": "127.0.0.1",
+        "dashboard_port": options.port,
+        "dashboard_agent_listen_port": 0,
+    }
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": options.cpus, **dashboard})
     for number in range(1, options.nodes):
         # Nodes that shared a folder would delete each other's unpacked uploads.

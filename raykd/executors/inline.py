@@ -15,7 +15,6 @@ from raykd.executors.recording import plain_errors, recorded
 from raykd.executors.waiting import STALL_SECONDS
 from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
-from raykd.results.records import read_point
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
 
@@ -71,7 +70,7 @@ class InlineExecutor:
         from raykd.worker.point import PointRun, lineage_of
 
         journal = Journal(self.place.store)
-        if read_point(journal, job.point.id).status == "finished":
+        if journal.points.is_finished(job.point.id):
             # A searcher may draw a point that is the same as an earlier one.
             yield from journal.epochs.of(job.point.id)
             return

@@ -186,6 +186,10 @@ class PointFiles:
         """Where a point stands."""
         return self.store.find_record(self._file(point_id, "state.json"), PointState) or PointState()
 
+    def is_finished(self, point_id: str) -> bool:
+        """Whether it is finished and its result is there; a sweep runs it again where that is gone."""
+        return self.state(point_id).status == "finished" and self.result(point_id) is not None
+
     def start(self, point_id: str, run: int = 0) -> PointState:
         """A trial of a run begins, or goes on with, a point; returns how it stands now."""
         state = self.state(point_id)

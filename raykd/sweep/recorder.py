@@ -128,9 +128,11 @@ class RunRecorder:
             self._count(point, "finished", result.scores.headline if result else "early")
         elif state.status == "failed":
             self._count(point, "failed", state.error or "")
-        else:
+        elif state.status == "running":
             self.journal.points.end(point.id, "stopped", error="stopped early by ASHA")
             self._count(point, "stopped", "early")
+        else:
+            self.failed(point, "its trial ended before the point began")
 
     def failed(self, point: Point, error: str) -> None:
         """A point's trial ended with an error, which the trial recorded unless its process died or the disk is full."""

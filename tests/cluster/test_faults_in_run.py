@@ -148,6 +148,6 @@ def test_a_node_that_goes_after_notice_leaves_a_checkpoint_and_the_point_goes_on
     found = run(tmp_path / "elastic", wanted, slow)
     thief.join(1)
     assert thief.saved
-    assert found["num_workers"] == 1
+    assert found.num_workers == 1
     difference = (losses(tmp_path / "elastic", wanted) - losses(tmp_path / "whole", fixed)).abs().max()
     assert difference < 1e-4

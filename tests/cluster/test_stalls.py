@@ -120,7 +120,7 @@ def test_a_run_that_is_told_to_end_leaves_a_clean_state_within_three_seconds(run
     assert journal.points.state(point).failures == 0
     said = first.communicate(timeout=60)[0]
     assert first.returncode == 130
-    assert "the same command goes on where this one stopped" in said
+    assert "run the same command again to resume" in said
     assert "Traceback" not in said
     assert journal.points.state(point).status == "interrupted"
 
