@@ -3,7 +3,7 @@
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import safetensors.torch
 import torch
@@ -66,7 +66,7 @@ class SpanModel(nn.Module):
         (Path(folder) / SPAN_HEAD_CONFIG).write_text(json.dumps({"head": "span", "outputs": ["start", "end"]}))
 
 
-QAModel = PreTrainedModel | SpanModel
+QAModel: TypeAlias = PreTrainedModel | SpanModel
 
 
 def load_tokenizer(model: str, *, gguf_file: str | None = None) -> PreTrainedTokenizerFast:

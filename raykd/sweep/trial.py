@@ -42,7 +42,7 @@ class Shared:
 class PointTrial(tune.Trainable):
     """One point after another, as far as the executor reuses the process."""
 
-    def setup(self, config: dict[str, Any], *, shared: Shared) -> None:  # type: ignore[override]   # `with_parameters`
+    def setup(self, config: dict[str, Any], *, shared: Shared) -> None:
         self.shared = shared
         self.reset_config(config)
 
