@@ -19,11 +19,14 @@ TASKS = list(QUICKSTARTS)
 SCORED = ["leaderboard", "few-shot", "significance", "languages", "training", "cost"]
 
 
-def report_of(root) -> Report:
-    report = build(read_records(root))
-    # Whatever is said can be rendered.
+def can_be_rendered(report: Report) -> None:
     assert report.title in as_html(report)
     assert as_markdown(report).startswith("# ")
+
+
+def report_of(root) -> Report:
+    report = build(read_records(root))
+    can_be_rendered(report)
     return report
 
 
@@ -49,9 +52,9 @@ def column(table: Table, heading: str) -> list[str]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_finished_sweep_has_all_that_its_task_can_show(tmp_path, task):
-    fabricate(tmp_path / "runs", QUICKSTARTS[task])
-    report = report_of(tmp_path / "runs")
+def test_a_finished_sweep_has_all_that_its_task_can_show(reported, task):
+    report = reported(task).report
+    can_be_rendered(report)
     assert names(report) == [*SCORED, "provenance"]
     assert "scores best" in report.decision[0]
     assert "above generation 0 (significant" in report.decision[1]
@@ -108,9 +111,8 @@ def test_one_budget_and_one_generation_without_a_coefficient_leave_their_figures
     assert "with its one seed so far" in report.decision[0]
 
 
-def test_the_leaderboard_is_sorted_by_the_main_score_with_deviation_and_interval(tmp_path):
-    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
-    (table,) = tables(section(report_of(tmp_path / "runs"), "leaderboard"))
+def test_the_leaderboard_is_sorted_by_the_main_score_with_deviation_and_interval(reported):
+    (table,) = tables(section(reported("qa").report, "leaderboard"))
     means = [float(cell.split(" ")[0]) for cell in column(table, "G-XLT F1")]
     assert means == sorted(means, reverse=True)
     assert len(means) == 7
@@ -122,9 +124,8 @@ def test_the_leaderboard_is_sorted_by_the_main_score_with_deviation_and_interval
     assert best[-2] == "2"
 
 
-def test_cells_are_shown_as_numbers_and_as_differences_to_generation_0(tmp_path):
-    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
-    found = section(report_of(tmp_path / "runs"), "languages")
+def test_cells_are_shown_as_numbers_and_as_differences_to_generation_0(reported):
+    found = section(reported("qa").report, "languages")
     matrices, by_language = found.blocks
     assert len(matrices.pictures) == 9  # generation 0, the best and its gain; each rival, its gain and its distance
     assert [table.caption for table in matrices.numbers] == ["generation 0", "skd-map", "skd", "ce"]
@@ -139,21 +140,17 @@ def test_cells_are_shown_as_numbers_and_as_differences_to_generation_0(tmp_path)
 
 
 @pytest.mark.parametrize("task", ["tagging", "parallel"])
-def test_trained_and_zero_shot_languages_are_apart(tmp_path, task):
-    points = fabricate(tmp_path / "runs", QUICKSTARTS[task])
-    shown = tables(section(report_of(tmp_path / "runs"), "languages"))
-    trained, scored = points[0].config.data.languages, points[0].config.evaluation.languages
+def test_trained_and_zero_shot_languages_are_apart(reported, task):
+    shown, config = tables(section(reported(task).report, "languages")), reported(task).points[0].config
+    trained, scored = config.data.languages, config.evaluation.languages
     assert shown[0].headings == ("method", *(name for name in scored if name in trained))
     assert shown[1].headings == ("method", *(name for name in scored if name not in trained))
     if task == "parallel":
         assert shown[2].caption.startswith("same-subject (accuracy)")
 
 
-def test_parallel_text_shows_signs_of_collapse_and_the_parts_that_were_trained(tmp_path):
-    fabricate(tmp_path / "runs", QUICKSTARTS["parallel"])
-    said = [
-        picture.alt for block in section(report_of(tmp_path / "runs"), "training").blocks for picture in block.pictures
-    ]
+def test_parallel_text_shows_signs_of_collapse_and_the_parts_that_were_trained(reported):
+    said = alts(section(reported("parallel").report, "training"))
     assert any(text.startswith("Effective rank: ") and "from 46.7 to 40.0" in text for text in said)
     losses = [text for text in said if text.startswith("Loss of all")]
     assert "word from 0.500 to 0.500" in losses[0]
@@ -161,18 +158,14 @@ def test_parallel_text_shows_signs_of_collapse_and_the_parts_that_were_trained(t
     assert not any("word" in text for text in said if text.startswith("Loss of tlm-alone"))
 
 
-def test_the_coefficient_is_drawn_for_methods_in_which_it_moves(tmp_path):
-    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
-    said = [
-        picture.alt for block in section(report_of(tmp_path / "runs"), "training").blocks for picture in block.pictures
-    ]
+def test_the_coefficient_is_drawn_for_methods_in_which_it_moves(reported):
+    said = alts(section(reported("qa").report, "training"))
     found = [text for text in said if text.startswith("Coefficient")]
     assert found == [f"Coefficient, budget {budget}: skd-map from 0.133 to 0.200." for budget in (16, 128)]
 
 
-def test_the_cost_counts_the_cpus_that_a_point_held(tmp_path):
-    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
-    found = section(report_of(tmp_path / "runs"), "cost")
+def test_the_cost_counts_the_cpus_that_a_point_held(reported):
+    found = section(reported("qa").report, "cost")
     table = tables(found)[0]
     # 2 workers with 4 threads for 5 seconds.
     assert column(table, "CPU-seconds a point") == ["40"] * 6
@@ -180,9 +173,8 @@ def test_the_cost_counts_the_cpus_that_a_point_held(tmp_path):
     assert "480 CPU-seconds" in found.blocks[0].text
 
 
-def test_what_was_run_names_file_commit_versions_hardware_and_data(tmp_path):
-    fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
-    found = section(report_of(tmp_path / "runs"), "provenance")
+def test_what_was_run_names_file_commit_versions_hardware_and_data(reported):
+    found = section(reported("qa").report, "provenance")
     rows = dict(tables(found)[0].rows)
     assert rows["commit of the file's folder"] == "0123456789abcdef, with changes that are not committed"
     assert rows["2 nodes"] == "8 CPUs, 1 GPU (H100), 64 GiB"

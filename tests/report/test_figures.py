@@ -50,11 +50,17 @@ def test_a_matrix_shows_its_numbers_in_text_that_contrasts():
 
 @pytest.mark.parametrize("name", ["cividis", "PuOr_r"])
 def test_numbers_in_cells_have_a_contrast_of_at_least_4_5_to_1(name):
-    signed = name == "PuOr_r"
-    for place in np.linspace(-1, 1, 101):
-        values = np.array([[place]])
-        svg = heat_map((["a"], ["b"]), values, title="T", labels=("q", "c"), alt="", limits=(-1, 1), signed=signed).svg
-        is_white = 'fill: #ffffff" x' in svg
+    signed, places = name == "PuOr_r", np.linspace(-1, 1, 101)
+    names = (["a"], [f"b{number}" for number in range(101)])
+    # In percent, so that each cell shows another number.
+    svg = heat_map(
+        names, 100 * places[None], title="T", labels=("q", "c"), alt="", limits=(-100, 100), signed=signed
+    ).svg
+    styles = {text: style for style, text in re.findall(r'<text style="([^"]*)"[^>]*>([^<]*)</text>', svg)}
+    for place in places:
+        text = f"{100 * place:{'+' if signed else ''}.0f}".replace("-", "−")
+        style = styles["0" if round(100 * place) == 0 else text]
+        is_white = "fill: #ffffff" in style
         colour = mpl.colormaps[name]((place + 1) / 2)[:3]
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,5 +1,6 @@
 """Rendering: what a sweep's author named is text on the page, and one cell of a table."""
 
+import functools
 import re
 from html.parser import HTMLParser
 
@@ -46,6 +47,7 @@ def report_with(label: str) -> Report:
     return Report(label, label, (label,), (Fact(label, label, label),), (Section("x", "X", "X", blocks),), None)
 
 
+@functools.lru_cache
 def pages(label: str) -> tuple[str, str]:
     report = report_with(label)
     return as_html(report), as_markdown(report)
