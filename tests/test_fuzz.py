@@ -39,6 +39,7 @@ from raykd.worker.timer import no_notice
 
 SWEEPS = {path.name: path.read_text() for path in sorted((Path(__file__).parents[1] / "sweeps").glob("*.yaml"))}
 
+PARSED = {name: yaml.safe_load(text) for name, text in SWEEPS.items()}
 KEYS = tuple(dict.fromkeys(key for task in TASKS.values() for key in leaf_keys(task.point)))
 """Of the points of all tasks: of most files some of them are another task's."""
 
@@ -127,7 +128,7 @@ def changed(draw: st.DrawFn, raw: dict[str, Any]) -> dict[str, Any]:
 @cases(600)
 @given(name=st.sampled_from(sorted(SWEEPS)), data=st.data())
 def test_a_shipped_sweep_file_with_other_values(tmp_path, name, data):
-    raw = data.draw(changed(yaml.safe_load(SWEEPS[name])))
+    raw = data.draw(changed(PARSED[name]))
     is_refused_or_read(tmp_path / "sweep.yaml", yaml.safe_dump(raw, allow_unicode=True).encode(errors="surrogatepass"))
 
 

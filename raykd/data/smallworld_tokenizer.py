@@ -1,7 +1,9 @@
 """The tokenizer of the built-in world."""
 
+import functools
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -12,6 +14,8 @@ from raykd.data.smallworld_names import SPELLING, SYLLABLES
 from raykd.errors import DataError
 
 _SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+_NORMALIZER = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+_PRE_TOKENIZER = pre_tokenizers.BertPreTokenizer()
 
 
 def build_tokenizer(folder: Path, vocab_size: int = 4000) -> None:
@@ -28,15 +32,9 @@ def build_tokenizer(folder: Path, vocab_size: int = 4000) -> None:
     Raises:
         DataError: if `vocab_size` has no room for the entries that come before the words.
     """
-    tokenizer = Tokenizer(models.WordPiece(vocab={"[UNK]": 0}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    words: Counter[str] = Counter()
-    for line in corpus():
-        normalized = tokenizer.normalizer.normalize_str(line)
-        words.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normalized))
-    vocabulary = {token: i for i, token in enumerate(_vocabulary(words, vocab_size))}
-    tokenizer.model = models.WordPiece(vocab=vocabulary, unk_token="[UNK]")
+    vocabulary = {token: i for i, token in enumerate(_vocabulary(_counted_words(), vocab_size))}
+    tokenizer = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = _NORMALIZER, _PRE_TOKENIZER
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -51,7 +49,16 @@ def build_tokenizer(folder: Path, vocab_size: int = 4000) -> None:
     ).save_pretrained(folder)
 
 
-def _vocabulary(words: Counter[str], vocab_size: int) -> list[str]:
+@functools.cache
+def _counted_words() -> Mapping[str, int]:
+    words: Counter[str] = Counter()
+    for line in corpus():
+        normalized = _NORMALIZER.normalize_str(line)
+        words.update(word for word, _ in _PRE_TOKENIZER.pre_tokenize_str(normalized))
+    return words
+
+
+def _vocabulary(words: Mapping[str, int], vocab_size: int) -> list[str]:
     """The entries in their order. Words that the pieces of names and years spell out get none of their own."""
     pieces = {piece for spelling in SPELLING.values() for piece in spelling.values()}
     pieces |= {f"{pair:02d}" for pair in range(100)}

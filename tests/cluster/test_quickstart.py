@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.browser import DESKTOP, PHONE, browser, is_no_wider_than_the_screen, opened
-from support.finished_sweeps import elsewhere
+from support.plain_python import elsewhere
 
 from raykd.cli import main
 from raykd.report.leaderboard import leaderboard

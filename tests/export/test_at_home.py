@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.finished_sweeps import elsewhere, usage_of
+from support.plain_python import elsewhere, usage_of
 from support.tiny_sweeps import pair_point, point, tag_point
 
 from raykd.config.point import PointBase
