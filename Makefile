@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-# What DeepSpeed builds at its first use is built once for all tests.
+# What DeepSpeed builds at its first use, for most of a minute, is built once, while all is installed.
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/$(VENV)/torch_extensions
 # Every process of a cluster would compile raykd for itself.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,6 +22,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) torch setuptools wheel ninja
 	DS_BUILD_OPS=0 $(PIP) --no-build-isolation --editable '.[test]'
 	$(BIN)/python -c 'import raykd.cli, raykd.sweep.trial'
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -c 'from deepspeed.comm.torch import build_shm_op; build_shm_op()' >/dev/null
 	touch $@
 
 demo: $(INSTALLED)

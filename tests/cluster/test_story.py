@@ -30,7 +30,7 @@ LABELS = [f"{method} seed=1" for method in METHODS]
 def cluster() -> Iterator[LocalCluster]:
     # A job's entrypoint is the `python` of PATH.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with LocalCluster(num_nodes=2, environment={"PATH": path}, warm=False) as started:
+    with LocalCluster(num_nodes=2, environment={"PATH": path}) as started:
         yield started
 
 

@@ -74,10 +74,9 @@ class LocalCluster:
     Args:
         num_nodes: nodes beside the head.
         environment: variables for everything that runs in the cluster.
-        warm: fork its workers from a warm process; else Ray starts them, as everywhere else.
     """
 
-    def __init__(self, num_nodes: int = 2, *, environment: Mapping[str, str] | None = None, warm: bool = True) -> None:
+    def __init__(self, num_nodes: int = 2, *, environment: Mapping[str, str] | None = None) -> None:
         # Short: the path of a socket below it has 107 characters at the most.
         self.folder = Path(tempfile.mkdtemp(prefix="rk-", dir="/tmp"))
         self.token = secrets.token_hex(32)
@@ -88,7 +87,7 @@ class LocalCluster:
         self.environment = {
             **inherited,
             **FAST_FAILURE_DETECTION,
-            "PYTHONPATH": WITH_WARM_WORKERS if warm else str(ROOT),
+            "PYTHONPATH": WITH_WARM_WORKERS,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token_file),
             **(environment or {}),

@@ -4,7 +4,7 @@ Importing torch, transformers and DeepSpeed takes seven seconds of a processor, 
 its controller, and in each trial. `sitecustomize` comes in where a raylet starts `setup_worker.py`: it hands command
 line, environment, folder and files to the warm process of that raylet, which forks the worker, and ends. A warm process
 ends with its raylet. Ray itself is left to the worker: it reads the environment when it is imported. What is not plain
-(another interpreter, a container, an uploaded folder) is left to Ray.
+(another interpreter, a container) is left to Ray.
 """
 
 import gc
@@ -14,6 +14,7 @@ import os
 import random
 import runpy
 import select
+import shlex
 import signal
 import socket
 import struct
@@ -40,17 +41,24 @@ def ask(arguments: list[str]) -> None:
     """Have the worker of a command line of `setup_worker.py` forked, and end; returns where Ray is to start it."""
     options = dict(each.split("=", 1) for each in arguments if each.startswith(OF_SETUP))
     context = json.loads(options.get(OF_SETUP[0]) or "{}")
-    is_plain = not (context.get("command_prefix") or context.get("override_worker_entrypoint"))
+    # The words before the worker's own: where a job brought a folder, a step into it.
+    match shlex.split(" ".join(context.get("command_prefix") or [])):
+        case []:
+            folder = os.getcwd()
+        case ["cd", str(folder), "&&"]:
+            pass
+        case _:
+            return
     is_ours = context.get("py_executable", sys.executable) == sys.executable
     command = [each for each in arguments if not each.startswith(OF_SETUP)]
     # Ray's client server begins in this way too.
     is_worker = options.get(OF_SETUP[1]) == "PYTHON" and command[0].endswith("/default_worker.py")
-    if not (is_worker and is_plain and is_ours):
+    if not (is_worker and is_ours) or context.get("override_worker_entrypoint"):
         return
     wanted = {
         "arguments": command,
         "environment": {**os.environ, **(context.get("env_vars") or {})},
-        "folder": os.getcwd(),
+        "folder": folder,
     }
     with _connected(os.getppid()) as connection:
         body = json.dumps(wanted).encode()
