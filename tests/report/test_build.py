@@ -188,7 +188,7 @@ def test_what_was_run_names_file_commit_versions_hardware_and_data(reported):
 
 
 def test_results_of_an_older_description_are_reported_all_the_same(tmp_path):
-    fabricate(tmp_path, QUICKSTARTS["qa"])
+    fabricate(tmp_path, QUICKSTARTS["tagging"])
     journal = Journal.at(tmp_path)
     described = journal.sweep.read()
     config = {**described.config, "no_such_key": 1}

@@ -11,14 +11,14 @@ from raykd.cli import main
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     root = tmp_path_factory.mktemp("sweep") / "results"
-    fabricate(root, QUICKSTARTS["qa"])
+    fabricate(root, QUICKSTARTS["tagging"])
     return root
 
 
 def test_a_report_is_a_page_with_markdown_beside_it_and_the_outcome_on_the_terminal(results, capsys):
     assert main(["report", str(results)]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("skd-map at budget 128 scores best")
+    assert said[0].startswith("posterior at budget 192 scores best")
     assert said[-2:] == [str(results / "report.html"), str(results / "report.md")]
     assert (results / "report.html").read_text().startswith("<!doctype html>")
     assert "## Leaderboard" in (results / "report.md").read_text()
@@ -29,7 +29,7 @@ def test_files_may_be_named_and_the_outcome_said_as_json(results, tmp_path, caps
     assert main(["report", str(results), "--output", str(page), "--markdown", str(beside), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["html"], said["markdown"]) == (str(page), str(beside))
-    assert said["best"]["name"] == "skd-map budget=128"
+    assert said["best"]["name"] == "posterior budget=192"
     assert page.exists()
     assert beside.exists()
 

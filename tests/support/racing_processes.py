@@ -1,12 +1,11 @@
 """Processes of their own that do the same thing at the same time."""
 
-import os
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from raykd.results.artifacts import Store
-from support.forked import CONTEXT
 
 RACERS, ROUNDS = 3, 30
 
@@ -40,10 +39,9 @@ def _fetch(root: str, name: str, wait: Callable[[], Any]) -> tuple[str, int]:
 
 
 def _together(task: Callable[..., Any], *arguments: Any) -> list[Any]:
-    barrier, answers = CONTEXT.Barrier(RACERS), CONTEXT.Queue()
-    racers = [
-        CONTEXT.Process(target=_run, args=(dict(os.environ), task, arguments, barrier, answers)) for _ in range(RACERS)
-    ]
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(RACERS), context.Queue()
+    racers = [context.Process(target=_run, args=(task, arguments, barrier, answers)) for _ in range(RACERS)]
     for racer in racers:
         racer.start()
     found = [answers.get(timeout=60) for _ in racers]
@@ -52,8 +50,5 @@ def _together(task: Callable[..., Any], *arguments: Any) -> list[Any]:
     return found
 
 
-def _run(
-    environment: dict[str, str], task: Callable[..., Any], arguments: tuple[Any, ...], barrier: Any, answers: Any
-) -> None:
-    os.environ.update(environment)
+def _run(task: Callable[..., Any], arguments: tuple[Any, ...], barrier: Any, answers: Any) -> None:
     answers.put(task(*arguments, lambda: barrier.wait(60)))
