@@ -12,7 +12,7 @@ export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/$(VENV)/torch_extensions
 # Every process of a cluster would compile raykd for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test test-cluster lint docs benchmark chaos clean
+.PHONY: install demo test test-without-clusters test-cluster lint docs benchmark chaos clean
 
 install: $(INSTALLED)
 
@@ -30,9 +30,13 @@ demo: $(INSTALLED)
 	$(BIN)/raykd sweep sweeps/quickstart-tagging.yaml
 	$(BIN)/raykd sweep sweeps/quickstart-parallel.yaml
 
-# In the order of their names: the story of a cluster, which mostly waits, comes early and has others beside it.
-test: lint
-	$(PYTEST) -m 'not cluster and not benchmark and not chaos' --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 10
+# What waits, for a cluster above all, has others beside it.
+test: $(INSTALLED)
+	$(MAKE) --jobs 2 lint test-without-clusters
+
+# In the order of their names: the story of a cluster comes early.
+test-without-clusters: $(INSTALLED)
+	$(PYTEST) -m 'not cluster and not benchmark and not chaos' --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10
 
 test-cluster: $(INSTALLED)
 	$(PYTEST) -m cluster --numprocesses 2 --dist loadgroup --durations 10

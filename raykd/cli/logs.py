@@ -2,9 +2,9 @@
 
 import argparse
 import json
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from time import localtime, sleep, strftime
 from typing import TYPE_CHECKING, Any
 
 from raykd.cli.common import add_command
@@ -116,7 +116,7 @@ def _events(reader: "StatusReader", point: "PointStatus", *, follow: bool) -> It
                 yield _Event("epoch", report, (f"{_moment(report.written)}  {epoch_line(report)}",))
         if not (follow and goes_on):
             break
-        time.sleep(FOLLOW_SECONDS)
+        sleep(FOLLOW_SECONDS)
     if not goes_on:
         yield _state(point)
     result = journal.points.result(point.id)
@@ -159,4 +159,4 @@ def _result_lines(result: "PointResult") -> Iterator[str]:
 
 
 def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return strftime("%Y-%m-%d %H:%M:%S", localtime(seconds))

@@ -19,6 +19,7 @@ from raykd.errors import CapacityError, RaykdError
 from raykd.executors.capacity import PROBE_SECONDS, Capacity, check_storage_of_nodes, connect
 from raykd.plan.file import load_sweep
 from raykd.plan.points import make_plan
+from raykd.results.words import counted
 from raykd.storage import Storage
 from raykd.submit import Cluster, cluster_address, find_token
 
@@ -34,7 +35,7 @@ def cluster(address: str | None, file: Path | None, root: Path | str | None) -> 
     """
     if not address:
         here = Capacity(((float(_cpus()), float(_gpus())),))
-        size = f"{here.cpus:g} CPU(s) and {here.gpus:g} GPU(s)"
+        size = f"{counted(here.cpus, 'CPU')} and {counted(here.gpus, 'GPU')}"
         yield Finding("ok", "Ray", f"no RAY_ADDRESS: raykd sweep starts a local Ray, with {size}")
         yield from fit(here, file)
     elif address.startswith(("http://", "https://")):
@@ -71,9 +72,9 @@ def joined(address: str, file: Path | None, root: Path | str | None) -> Iterator
         return
     nodes = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeName"])
     capacity = Capacity.of_cluster()
-    size = f"{len(nodes)} node(s), {sum(node['Resources'].get('CPU', 0) for node in nodes):g} CPU(s)"
-    gpus = sum(node["Resources"].get("GPU", 0) for node in nodes)
-    yield Finding("ok", "Ray", f"{address}: {size}, {gpus:g} GPU(s)")
+    cpus, gpus = (sum(node["Resources"].get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+    size = f"{counted(len(nodes), 'node')}, {counted(cpus, 'CPU')}, {counted(gpus, 'GPU')}"
+    yield Finding("ok", "Ray", f"{address}: {size}")
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token" and _is_remote(address):
         yield _open(address)
     for node in nodes:
@@ -121,7 +122,7 @@ def _node(node: dict[str, Any]) -> Iterator[Finding | Step]:
         first = str(error).strip().splitlines()[-1][:200]
         yield Finding("error", name, f"no process starts on it ({first})", "check the node's logs (ray logs)")
         return
-    size = f"{has.get('CPU', 0):g} CPU(s), {has.get('GPU', 0):g} GPU(s)"
+    size = f"{counted(has.get('CPU', 0.0), 'CPU')}, {counted(has.get('GPU', 0.0), 'GPU')}"
     other = [
         f"{what} {theirs[what] or 'missing'}, here {version}"
         for what, version in ours.items()

@@ -16,6 +16,7 @@ from raykd.config.point import PointBase
 from raykd.data.sources import DATA_VARIABLE
 from raykd.errors import CapacityError
 from raykd.executors.ray_internals import cluster_config
+from raykd.results.words import counted
 from raykd.storage import Storage, read_probe, remove_probe, write_probe
 
 DRIVER_CPUS = 0.01
@@ -113,11 +114,11 @@ class Capacity:
         slots = self.slots(worker)
         workers = max(config.compute.min_workers, min(slots, config.compute.max_workers))
         if slots < workers:
-            each = f"{worker.cpus:g} CPU(s)" + (f" and {worker.gpus:g} GPU(s)" if worker.gpus else "")
+            each = counted(worker.cpus, "CPU") + (f" and {counted(worker.gpus, 'GPU')}" if worker.gpus else "")
+            size = f"{counted(len(self.nodes), 'node')}, {counted(self.cpus, 'CPU')}, {counted(self.gpus, 'GPU')}"
             raise CapacityError(
-                f"compute.num_workers: {workers} worker(s) of {each} do not fit: the cluster's {len(self.nodes)} "
-                f"node(s) with {self.cpus:g} CPU(s) and {self.gpus:g} GPU(s) hold {slots}. Fix: lower it, "
-                "compute.cpus_per_worker or compute.gpus_per_worker, or add nodes"
+                f"compute.num_workers: {counted(workers, 'worker')} of {each} do not fit: the cluster ({size}) has "
+                f"room for {slots}. Fix: lower it, compute.cpus_per_worker or compute.gpus_per_worker, or add nodes"
             )
         return slots // workers
 

@@ -15,6 +15,7 @@ from raykd.executors.recording import plain_errors, recorded
 from raykd.executors.waiting import STALL_SECONDS
 from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.results.words import counted
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Driver
 
@@ -91,6 +92,6 @@ def _as_they_come(lines: Any, worker: WorkerResources) -> Iterator[str]:
             held_since = time.monotonic()
         elif time.monotonic() - held_since > STALL_SECONDS:
             raise StallError(
-                f"nothing starts for {STALL_SECONDS:.0f} s: no node can hold a worker of {worker.cpus:g} CPU(s) and "
-                f"{worker.gpus:g} GPU(s) any more"
+                f"nothing starts for {STALL_SECONDS:.0f} s: no node can hold a worker of "
+                f"{counted(worker.cpus, 'CPU')} and {counted(worker.gpus, 'GPU')} any more"
             )

@@ -19,6 +19,7 @@ from raykd.executors.ray_internals import (
     is_dead,
     reservations,
 )
+from raykd.results.words import counted
 from raykd.waits import seconds
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def _waiting(group: Mapping[str, Any]) -> Waiting:
     each = ", ".join(f"{value:g} {name}" for name, value in sorted(asked[0].items()))
     some = f"{len(asked)} x {each}" if len(asked) > 1 else each
     free, alive = ray.available_resources(), [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    left = f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU are free on {len(alive)} node(s)"
+    left = f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU are free on {counted(len(alive), 'node')}"
     if could_hold(alive, asked):
         return Waiting(f"{some} in use elsewhere; {left}", hopeless=False)
     if cluster_config() is not None:

@@ -13,9 +13,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """Like `1 point` or `3 points`."""
-    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
+def counted(number: float, singular: str, plural: str | None = None) -> str:
+    """Like `1 point`, `3 points` or `0.5 CPUs`."""
+    shown = f"{number:g}" if isinstance(number, float) else number
+    return f"{shown} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def file_name(text: str, *, also: str = "") -> str:

@@ -240,8 +240,8 @@ class _Runner:
         trainable: Any = tune.with_parameters(PointTrial, shared=shared)
         self.recorder.does(doing=None, at_once=concurrent)
         self.progress.line(
-            f"{counted(count, 'point')}, {concurrent} at a time, {worker.cpus:g} CPU(s) and {worker.gpus:g} GPU(s) "
-            "per worker"
+            f"{counted(count, 'point')}, {concurrent} at a time, {counted(worker.cpus, 'CPU')} and "
+            f"{counted(worker.gpus, 'GPU')} per worker"
         )
         needs_metric = self.sweep.search.scheduler is not None or not self.plan.is_exact
         space = {"point": tune.grid_search(list(points))} if points else {}

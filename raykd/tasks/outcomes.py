@@ -84,8 +84,8 @@ class Outcomes:
         statistic: how a cell's score comes out of its examples: the `mean` of numbers, or micro `f1` of counts.
         unit: what an example is called.
         scores: score -> the cells that it is the mean of.
-        items: hash of a cell's items -> their keys in order, between spaces. A key is the same in all cells that ask
-            for the same thing.
+        items: hash of a cell's items -> their keys in order, separated by spaces. A key is the same in all cells that
+            ask for the same thing.
         cells: cell -> its examples.
     """
 

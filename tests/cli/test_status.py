@@ -160,19 +160,19 @@ def test_logs_as_json_hold_all_that_was_recorded(capsys, journal):
 
 
 def test_following_shows_each_epoch_once_and_ends_with_the_point(capsys, monkeypatch, journal, alive):
-    monkeypatch.setattr(logs, "FOLLOW_SECONDS", 0.02)
+    """It goes on whenever the command waits for it."""
+    epochs = iter((2, 3))
 
-    def go_on() -> None:
-        for epoch in (2, 3):
-            time.sleep(0.1)
+    def go_on(seconds: float) -> None:
+        epoch = next(epochs, None)
+        if epoch is not None:
             journal.epochs.write("abd2", report(epoch))
-        journal.points.write_result(result("abd2", 70.0))
-        journal.points.end("abd2", "finished")
+        else:
+            journal.points.write_result(result("abd2", 70.0))
+            journal.points.end("abd2", "finished")
 
-    thread = threading.Thread(target=go_on)
-    thread.start()
+    monkeypatch.setattr(logs, "sleep", go_on)
     events = said(capsys, "logs", str(journal.store.root), "abd2", "--follow", "--json").splitlines()
-    thread.join()
     told = [json.loads(line) for line in events]
     assert [each["event"] for each in told] == ["point", "state", "epoch", "epoch", "epoch", "state", "result"]
     assert [each["epoch"] for each in told if each["event"] == "epoch"] == [1, 2, 3]

@@ -23,7 +23,7 @@ def test_every_node_is_asked_for_its_versions_and_for_the_storage(cluster, tmp_p
     asked, *nodes, stored = found
     assert (asked.what, stored.what) == ("Ray", "storage")
     assert sorted(each.what for each in nodes) == sorted(f"node {name}" for name in cluster.alive())
-    assert "3 node(s), 2 CPU(s), 0 GPU(s)" in asked.found
+    assert "3 nodes, 2 CPUs, 0 GPUs" in asked.found
     assert all("raykd 0." in each.found for each in nodes if each.what != "node head")
     assert "every node can read it" in stored.found
 

@@ -133,7 +133,7 @@ def results_folder_points() -> list[str]:
 def test_more_workers_than_the_cluster_has_are_refused_before_anything_starts(capsys):
     assert main(["sweep", write(sweep(compute={"num_workers": 64}))]) == 2
     said = capsys.readouterr().err
-    assert "compute.num_workers: 64 worker(s) of 1 CPU(s) do not fit" in said
+    assert "compute.num_workers: 64 workers of 1 CPU do not fit" in said
     assert "Traceback" not in said
     assert not Path("runs/tiny/points").exists()
 

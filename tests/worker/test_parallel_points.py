@@ -53,12 +53,6 @@ def prepared(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture
-def context(prepared, tmp_path):
-    """A results folder of the test's own, sharing what points share."""
-    return sharing(prepared, tmp_path)
-
-
 @pytest.fixture(scope="module")
 def teachers(tmp_path_factory) -> dict[str, Path]:
     """Model folders with a WordPiece vocabulary of their own: a BERT of another width than students that drops half of

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.points import killed_after, losses, opened, ready, reports, run, sharing, weights
+from support.points import killed_after, losses, opened, ready, reports, run, weights
 from support.rescored import check_rebuilt
 from support.tiny_sweeps import point
 
@@ -32,12 +32,6 @@ def prepared(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("prepared")
     ready(opened(root), point())
     return root
-
-
-@pytest.fixture
-def context(prepared, tmp_path):
-    """A results folder of the test's own, sharing generation 0."""
-    return sharing(prepared, tmp_path)
 
 
 def progress(context, wanted: Identity) -> ResumeState:

@@ -37,12 +37,6 @@ def prepared(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture
-def context(prepared, tmp_path):
-    """A results folder of the test's own, sharing generation 0."""
-    return sharing(prepared, tmp_path)
-
-
 def teachers_of(wanted: Identity) -> dict[str, str]:
     """Language -> its teacher."""
     return {language: name for name, language in wanted.first_teachers.items()}
