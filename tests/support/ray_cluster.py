@@ -123,7 +123,9 @@ class LocalCluster:
             "--dashboard-host=127.0.0.1", f"--ray-client-server-port={self.client_port}",
             f"--dashboard-agent-listen-port={self.agent_port}",
         ]  # fmt: skip
-        self.head = Node("head", HEAD_IP, options, folder=self.folder, environment=self.environment)
+        # It runs no worker of ours, for which a warm process would pay.
+        environment = {**self.environment, "PYTHONPATH": str(ROOT)}
+        self.head = Node("head", HEAD_IP, options, folder=self.folder, environment=environment)
         self._until_up(self.head, lambda: self._answer("/api/jobs/") is not None)
 
     def add_node(self, *, cpus: int = 1) -> Node:
