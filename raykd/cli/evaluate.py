@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from raykd.cli.common import add_command, silence_libraries
+from raykd.errors import DataError
 
 
 def add(commands: Any) -> None:
@@ -41,17 +43,25 @@ def add(commands: Any) -> None:
         help="rules to compare answers by: of each language, or of English for all (default: mlqa)",
     )
     evaluate.add_argument(
-        "--max-length", type=int, default=384, metavar="TOKENS", help="length of a window (default: 384)"
+        "--max-length",
+        type=int,
+        metavar="TOKENS",
+        help="length of a window (default: that of the sweep that made the model, otherwise 384 or what it can read)",
     )
     evaluate.add_argument(
         "--stride",
         type=int,
-        default=128,
         metavar="TOKENS",
-        help="tokens that neighbouring windows share (default: 128)",
+        help="tokens that neighbouring windows share (default: those of the sweep, otherwise 128 or a third)",
     )
     evaluate.add_argument(
         "--predictions", type=Path, metavar="FILE", help="write the N best answers of every question as JSON"
+    )
+    evaluate.add_argument(
+        "--official-predictions",
+        type=Path,
+        metavar="FOLDER",
+        help="write {id: answer} as the official scripts of SQuAD and MLQA read it, one QUESTION-CONTEXT.json per cell",
     )
     evaluate.add_argument("--n-best", type=int, default=20, metavar="N", help="answers per question (default: 20)")
     evaluate.add_argument("--json", action="store_true", help="print the scores as JSON")
@@ -64,7 +74,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from raykd.report.leaderboard import matrix
 
     languages = tuple(language.strip() for language in options.languages.split(",") if language.strip())
-    scores, answers = evaluate(
+    found = evaluate(
         options.model,
         data=options.data,
         languages=languages,
@@ -74,15 +84,26 @@ def _evaluate(options: argparse.Namespace) -> int:
         max_length=options.max_length,
         stride=options.stride,
         n_best=options.n_best if options.predictions else 0,
+        say=lambda line: print(line, file=sys.stderr),
     )
     if options.predictions:
-        options.predictions.write_text(json.dumps(answers, ensure_ascii=False, indent=1), encoding="utf-8")
+        _write(options.predictions, found.rows)
+    for cell, answers in found.answers.items() if options.official_predictions else ():
+        _write(options.official_predictions / f"{cell}.json", answers)
     if options.json:
-        print(json.dumps(asdict(scores), indent=1))
+        print(json.dumps(asdict(found.scores), indent=1))
         return 0
-    print(matrix(scores))
+    print(matrix(found.scores))
     print()
-    for name, heading in scores.columns.items():
-        if (value := scores.values.get(name)) is not None:
+    for name, heading in found.scores.columns.items():
+        if (value := found.scores.values.get(name)) is not None:
             print(f"{heading}: {value:.2f}")
     return 0
+
+
+def _write(path: Path, content: Any) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error

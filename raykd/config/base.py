@@ -13,7 +13,7 @@ class Config(BaseModel):
 
 
 class Schedule(Config):
-    """A weight that moves with progress in [0, 1] through the whole lineage."""
+    """A weight that moves with progress in [0, 1] through each generation, or through the whole lineage."""
 
     start: float = Field(ge=0)
     """Value at progress 0."""
@@ -25,6 +25,9 @@ class Schedule(Config):
     """Progress at which `end` is reached."""
     num_stairs: int | None = Field(None, ge=1)
     """Move so many times at equal distances, once an epoch, say, and stay in between; null moves all the time."""
+    over: Literal["generation", "lineage"] | None = None
+    """What progress is of; null is the lineage, and in tagging each generation, as structure-level distillation has it:
+    there the weight falls while one student is trained."""
 
     def at(self, progress: float) -> float:
         """The value at a progress in [0, 1]."""
@@ -40,9 +43,11 @@ Weight = Annotated[float, Field(ge=0)] | Schedule
 """A constant, or a schedule over progress."""
 
 
-def weight_at(weight: Weight, progress: float) -> float:
-    """The value of a weight at a progress in [0, 1]."""
-    return weight.at(progress) if isinstance(weight, Schedule) else weight
+def weight_at(weight: Weight, *, lineage: float, generation: float) -> float:
+    """The value of a weight at a progress of the lineage and of its generation, both in [0, 1]."""
+    if not isinstance(weight, Schedule):
+        return weight
+    return weight.at(generation if weight.over == "generation" else lineage)
 
 
 def never_positive(weight: Weight) -> bool:

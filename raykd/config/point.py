@@ -4,7 +4,7 @@ A task extends them by keys of its own, see `raykd.tasks`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -92,6 +92,9 @@ def _teaches(point: Any) -> bool:
 class DistillationConfig(Config):
     """How the teacher's knowledge enters the student's loss."""
 
+    schedules_over: ClassVar[Literal["generation", "lineage"]] = "lineage"
+    """What schedules run over that do not say it."""
+
     label_weight: Annotated[
         Weight,
         Influence(
@@ -121,13 +124,19 @@ class DistillationConfig(Config):
 
     @property
     def weights(self) -> tuple[Weight, Weight]:
-        """Of the label term and of the KD term."""
+        """Of the label term and of the KD term; of schedules it is known what they run over."""
         share = self.kd_share
         if share is None:
-            return self.label_weight, self.kd_weight
+            return self._settled(self.label_weight), self._settled(self.kd_weight)
         if isinstance(share, Schedule):
-            return share.model_copy(update={"start": 1 - share.start, "end": 1 - share.end}), share
+            rest = share.model_copy(update={"start": 1 - share.start, "end": 1 - share.end})
+            return self._settled(rest), self._settled(share)
         return 1 - share, share
+
+    def _settled(self, weight: Weight) -> Weight:
+        if isinstance(weight, Schedule) and weight.over is None:
+            return weight.model_copy(update={"over": self.schedules_over})
+        return weight
 
     @property
     def uses_teacher(self) -> bool:

@@ -90,6 +90,7 @@ def read_cells(
     folder: Path,
     max_items: int | None = None,
     seed: int = 0,
+    diagonal: bool = False,
 ) -> dict[tuple[str, str], list[QAExample]]:
     """The cells of the G-XLT matrix: (question language, context language) -> examples, in file order.
 
@@ -97,11 +98,17 @@ def read_cells(
     parallel data (XQuAD): a cell takes the question from one language, context and answers from the other.
     Of every cell the `max_items` ids with the smallest sha256 of "seed:id" are kept, so that cells with the same ids
     keep the same items; None keeps all. Errors are those of `read_parallel`, or of `read_squad` for all cells.
+
+    Args:
+        diagonal: only cells of one language: nothing else is read, and no item has to be there in several languages.
     """
-    cells = list(product(question_languages, context_languages))
+    cells = [(q, c) for q, c in product(question_languages, context_languages) if q == c or not diagonal]
     if {"question", "context"} <= ref.placeholders():
         with all_at_once() as problems:
             examples = {(q, c): _read_source(ref, folder, (q, c), problems, question=q, context=c) for q, c in cells}
+    elif diagonal:
+        with all_at_once() as problems:
+            examples = {(q, c): _read_source(ref, folder, (q, c), problems, language=c) for q, c in cells}
     else:
         items = read_parallel(ref, languages=[*question_languages, *context_languages], folder=folder)
         examples = {cell: [compose(item, *cell) for item in items.values()] for cell in cells}

@@ -21,7 +21,8 @@ from transformers.utils import ModelOutput
 
 from raykd.errors import DataError
 from raykd.models.files import SENTENCE_CONFIG
-from raykd.models.qa import set_dropout, unreachable
+from raykd.models.loading import load_options, plain_load_errors
+from raykd.models.qa import set_dropout
 from raykd.models.tiny import tiny_config
 
 Pooling = Literal["cls", "mean"]
@@ -113,15 +114,12 @@ def load_sentence_encoder(model: str, *, pooling: str | None = None, dropout: fl
         DataError: if the model cannot be found or read, or weights of its encoder are missing.
     """
     chosen = cast(Pooling, pooling) if pooling is not None else _stored_pooling(model)
-    try:
+    with plain_load_errors("model", model):
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         if dropout is not None:
             set_dropout(config, dropout)
-        options = {"config": config, "dtype": torch.float32, "trust_remote_code": False, "use_safetensors": True}
-        options |= without_pooler(config)
+        options = load_options(config) | without_pooler(config)
         encoder, info = AutoModel.from_pretrained(model, output_loading_info=True, **options)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise unreachable("model", model, error) from error
     if info["missing_keys"]:
         raise DataError(f"{model}: the encoder's weights lack {', '.join(sorted(info['missing_keys'])[:3])}")
     return SentenceEncoder(encoder.float(), chosen)
@@ -142,10 +140,8 @@ def vector_size(model: str) -> int:
     Raises:
         DataError: if the configuration cannot be found or read.
     """
-    try:
+    with plain_load_errors("model", model):
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise unreachable("model", model, error) from error
     return config.get_text_config().hidden_size
 
 

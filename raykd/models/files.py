@@ -1,4 +1,7 @@
-"""Names of the files that our models have beside those of transformers: by them a folder is known. Needs no torch."""
+"""What a model's files say: its task by the names of ours, what it reads by its configuration. Needs no torch."""
+
+from collections.abc import Mapping
+from typing import Any
 
 SPAN_HEAD, SPAN_HEAD_CONFIG = "span_head.safetensors", "span_head.json"
 """Of a question-answering head of ours."""
@@ -8,3 +11,20 @@ HEAD_WEIGHTS, HEAD_CONFIG = "tag_head.safetensors", "tag_head.json"
 
 SENTENCE_CONFIG = "sentence.json"
 """How a sentence encoder makes a vector of its tokens."""
+
+_COUNTED_FROM_PADDING = ("camembert", "data2vec-text", "longformer", "roberta", "roberta-prelayernorm", "xlm-roberta")
+"""Kinds of models whose first position is the one after the padding's: the ones before it are never used."""
+
+
+def usable_positions(config: Mapping[str, Any]) -> int | None:
+    """The longest text that a model reads, in tokens; None where its positions have no end, or nothing is said.
+
+    Args:
+        config: of transformers, as `config.json` holds it.
+    """
+    text = config.get("text_config") or config
+    positions = text.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions < 1:
+        return None
+    is_shifted = str(text.get("model_type", "")).startswith(_COUNTED_FROM_PADDING)
+    return positions - (text.get("pad_token_id") or 0) - 1 if is_shifted else positions

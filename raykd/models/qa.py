@@ -23,6 +23,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_
 
 from raykd.errors import DataError
 from raykd.models.files import SPAN_HEAD, SPAN_HEAD_CONFIG
+from raykd.models.loading import load_options, plain_load_errors
 from raykd.models.tiny import tiny_config
 
 
@@ -76,10 +77,8 @@ def load_tokenizer(model: str, *, gguf_file: str | None = None) -> PreTrainedTok
         DataError: if there is none, only a slow one (it has no character offsets), or one without a vocabulary.
     """
     options = {"gguf_file": gguf_file} if gguf_file else {}
-    try:
+    with plain_load_errors("tokenizer", model):
         tokenizer = AutoTokenizer.from_pretrained(model, **options)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise unreachable("tokenizer", model, error) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise DataError(f"{model}: its tokenizer has no fast version, which raykd needs for offsets; convert it first")
     # Of a folder without its files some tokenizers are made all the same: every word is unknown to them.
@@ -110,16 +109,13 @@ def load_qa_model(
         DataError: if the model cannot be found or read, or is not one that can do this.
     """
     options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
-    try:
+    with plain_load_errors("model", model):
         config = AutoConfig.from_pretrained(model, trust_remote_code=False, **options)
         if bidirectional:
             config = _without_causal_mask(model, config)
         if dropout is not None:
             set_dropout(config, dropout)
-        options |= {"config": config, "dtype": torch.float32, "trust_remote_code": False}
-        if not gguf_file:
-            # Other files of weights are pickles, which run what they like.
-            options["use_safetensors"] = True
+        options |= load_options(config)
         folder = Path(model)
         has_head = (folder / SPAN_HEAD).is_file()
         if has_head:
@@ -131,8 +127,6 @@ def load_qa_model(
             has_head = not info["missing_keys"]
         else:
             loaded = SpanModel(AutoModel.from_pretrained(model, **options))
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
-        raise unreachable("model", model, error) from error
     if needs_head and not has_head:
         raise DataError(
             f"{model}: it has no trained question-answering head; train one (base.train in a sweep file), "
@@ -181,15 +175,6 @@ def shrink(model: QAModel, num_layers: int) -> QAModel:
             if hasattr(module, "layer_idx"):
                 vars(module)["layer_idx"] = index
     return small
-
-
-def unreachable(kind: str, model: str, error: Exception) -> DataError:
-    """The error for a model or tokenizer that did not load: what was asked for, why, what to do."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return DataError(
-        f"{model}: {kind} cannot be loaded ({reason}). Give a folder with config.json, weights and tokenizer, "
-        "or a Hub id while the Hub can be reached"
-    )
 
 
 def _layers(model: QAModel) -> tuple[str, nn.ModuleList]:

@@ -15,7 +15,8 @@ from transformers.utils import ModelOutput
 from raykd.errors import DataError
 from raykd.models.encoder import without_pooler
 from raykd.models.files import HEAD_CONFIG, HEAD_WEIGHTS
-from raykd.models.qa import set_dropout, unreachable
+from raykd.models.loading import load_options, plain_load_errors
+from raykd.models.qa import set_dropout
 from raykd.models.tiny import tiny_config
 
 
@@ -220,20 +221,17 @@ def load_tag_model(
     wanted = stored if head is None else head
     if wanted is None:
         raise DataError(f"{model}: it has no tagging head; train one (base.train in a sweep file)")
-    try:
+    with plain_load_errors("model", model):
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         if dropout is not None:
             set_dropout(config, dropout)
-        options = {"config": config, "dtype": torch.float32, "trust_remote_code": False, "use_safetensors": True}
-        encoder = AutoModel.from_pretrained(model, **options, **without_pooler(config))
+        encoder = AutoModel.from_pretrained(model, **load_options(config), **without_pooler(config))
         loaded = TagModel(encoder, wanted)
         if head is None:
             missing, _ = loaded.load_state_dict(safetensors.torch.load_file(Path(model) / HEAD_WEIGHTS), strict=False)
             lost = [name for name in missing if not name.startswith("encoder.")]
             if lost:
                 raise DataError(f"{model}: {HEAD_WEIGHTS} lacks {', '.join(lost)}; export the model again")
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, safetensors.SafetensorError) as error:
-        raise unreachable("model", model, error) from error
     return loaded.float()
 
 

@@ -11,7 +11,7 @@ from raykd.config.point import PointBase
 from raykd.errors import DataError
 from raykd.plan.points import Plan
 from raykd.results.artifacts import fingerprint, hash_folder
-from raykd.results.models import check_model, locate_model
+from raykd.results.models import check_model, locate_model, positions_of
 from raykd.tasks import task_of
 from raykd.tasks.sizes import TextSizes
 
@@ -79,6 +79,9 @@ def inspect(plan: Plan, folder: Path) -> Inspection:
     for model in models:
         if not model.startswith("builtin:"):
             attempt(check_model, model)
+    read = {(model, config.data.max_length) for config in configs for model in _students(config)}
+    for model, most in sorted(read):
+        attempt(_check_length, model, most)
     attempt(partial(task.data.check_models, configs, locate=partial(locate_model, folder=folder)))
     # Points take this model when they start, which may be days apart; base.model and teacher.model are copied at first.
     for model in dict.fromkeys(config.student.model for config in configs if config.student.model):
@@ -93,6 +96,23 @@ def _label_recipe(config: PointBase) -> Any:
 def _models(config: PointBase) -> list[str]:
     """The models that a point names."""
     return [model for model in (config.base.model, config.student.model, config.given_teacher) if model]
+
+
+def _students(config: PointBase) -> list[str]:
+    """The models that read windows of `data.max_length` tokens."""
+    named = (config.base.model, config.student.model)
+    return [model for model in named if model and not model.startswith("builtin:")]
+
+
+def _check_length(model: str, most: int, *, folder: Path) -> None:
+    """Refuse windows that are longer than what a model reads.
+
+    Raises:
+        DataError: naming both lengths.
+    """
+    positions = positions_of(model, folder=folder)
+    if positions is not None and most > positions:
+        raise DataError(f"data.max_length: got {most}; model {model} reads at most {positions} tokens")
 
 
 def _hash_model(name: str, *, folder: Path) -> str | None:

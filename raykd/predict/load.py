@@ -13,7 +13,7 @@ from raykd.tasks.predictor import TaskPredictor
 from raykd.tasks.task import Task
 
 if TYPE_CHECKING:
-    from raykd.tasks.outcomes import Scores
+    from raykd.tasks.outcomes import Evaluation
 
 _ORIGINS = ("raykd.json", "record.json")
 """Which hold a point's configuration: of an exported folder, and of an artifact."""
@@ -45,7 +45,7 @@ class Predictor:
         return task.load_predictor(task.model, place, point)
 
 
-def evaluate(model: str, **options: Any) -> "tuple[Scores, list[dict[str, Any]]]":
+def evaluate(model: str, **options: Any) -> "Evaluation":
     """Scores of a model on a data set, as a sweep's result holds them, and its answers.
 
     Args:
@@ -59,13 +59,14 @@ def evaluate(model: str, **options: Any) -> "tuple[Scores, list[dict[str, Any]]]
     place = fetch_model(model, folder=Path.cwd())
     able = [each for each in TASKS.values() if each.evaluate is not None]
     # A bare encoder may be meant for any task: the one that scores it says what it lacks.
-    task = _known_task(place, _point_of(place)) or able[0]
+    point = _point_of(place)
+    task = _known_task(place, point) or able[0]
     if task.evaluate is None:
         titles = ", ".join(each.info.title for each in able)
         raise DataError(
             f"model {model}: of task {task.name}, whose models are scored inside their sweeps; this scores {titles}"
         )
-    return task.evaluate(place, **options)
+    return task.evaluate(place, point, **options)
 
 
 def _task_of_folder(folder: Path, point: Mapping[str, Any]) -> Task:

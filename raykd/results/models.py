@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from raykd.data.sources import PROBE_SECONDS, listed, places_of
 from raykd.errors import ArtifactError, DataError
+from raykd.models.files import usable_positions
 from raykd.results.delivered import delivered_by, verify_delivered
 from raykd.results.journal import Journal
 from raykd.storage import location
@@ -16,6 +18,7 @@ from raykd.storage import location
 _POINT_MARK = "#"
 _PACKAGE = "package:"
 _MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+_PICKLES = ("pytorch_model*.bin",)
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -114,6 +117,28 @@ def check_model(name: str, *, folder: Path) -> None:
         raise _not_given(name, error) from error
 
 
+def positions_of(name: str, *, folder: Path) -> int | None:
+    """The longest text that a model reads, in tokens; None where its configuration is not on this machine, or says
+    nothing.
+
+    Raises:
+        DataError: as `locate_model`.
+    """
+    located = Path(locate_model(name, folder=folder)) / "config.json"
+    if not located.is_file():
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(name, "config.json") if _HUB_ID.fullmatch(name) else None
+        if not isinstance(cached, str):
+            return None
+        located = Path(cached)
+    try:
+        return usable_positions(json.loads(located.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError):
+        # Whoever loads the model says what is wrong with the file.
+        return None
+
+
 def fetch_model(name: str, *, folder: Path) -> Path:
     """The local folder of a model named as for `locate_model`; what the Hub has is downloaded, weights and all.
 
@@ -127,7 +152,10 @@ def fetch_model(name: str, *, folder: Path) -> Path:
     from huggingface_hub.errors import HTTPError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
+        place = Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
+        if not any(place.glob("*.safetensors")):
+            place = Path(snapshot_download(name, allow_patterns=[*_MODEL_FILES, *_PICKLES]))
+        return place
     except (HTTPError, OSError, ValueError) as error:
         raise _not_given(name, error) from error
 

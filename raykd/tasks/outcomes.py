@@ -97,6 +97,20 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """A model's scores on data that no sweep chose, and what it said.
+
+    Attributes:
+        rows: of every example its best answers with their scores, where they were asked for.
+        answers: cell -> id -> the best answer, which was scored.
+    """
+
+    scores: Scores
+    rows: Sequence[Mapping[str, Any]]
+    answers: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
 class Scored:
     """A model's scores, and the outcomes of single examples that they come from."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raykd.data.batching import batches_for_inference
 from raykd.errors import DataError
+from raykd.models.files import usable_positions
 from raykd.models.qa import load_tokenizer
 from raykd.tasks.task import TaskModel
 
@@ -36,9 +37,15 @@ class Said:
     lines: tuple[tuple[tuple[str, str], ...], ...]
 
 
+def most_tokens(model: Any, tokenizer: Any) -> int:
+    """The longest window that a model reads, in tokens: what its positions and its tokenizer allow."""
+    most = tokenizer.model_max_length
+    return min(most, usable_positions(model.config.to_dict()) or most)
+
+
 @dataclass(frozen=True)
 class Reading:
-    """How texts are cut, in tokens; `raykd evaluate` has the same values where a model says nothing.
+    """How texts are cut, in tokens.
 
     Attributes:
         max_length: of a window.
@@ -88,9 +95,7 @@ class TaskPredictor(ABC):
         self._models = models
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model, self._tokenizer = self._load(place).eval().to(self._device), load_tokenizer(str(place))
-        positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        most = self._tokenizer.model_max_length
-        self.reading = Reading.of(point, limit=min(most, positions or most))
+        self.reading = Reading.of(point, limit=most_tokens(self._model, self._tokenizer))
 
     def _load(self, place: Path) -> Any:
         return self._models.load(str(place))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from raykd.tasks.form import Form
-    from raykd.tasks.outcomes import Scored, Scores
+    from raykd.tasks.outcomes import Evaluation, Scored
     from raykd.tasks.predictor import TaskPredictor
     from raykd.tasks.teaching import Teacher, Teaching
 
@@ -263,7 +263,7 @@ class Task:
     load_form: "Callable[[], Form] | None" = None
     load_predictor: "Callable[[TaskModel, Path, Mapping[str, Any]], TaskPredictor] | None" = None
     load_given_teachers: Callable[[], GivenTeachers] | None = None
-    evaluate: "Callable[..., tuple[Scores, list[dict[str, Any]]]] | None" = None
+    evaluate: "Callable[..., Evaluation] | None" = None
     labelled: LabelledData | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

@@ -50,17 +50,17 @@ class EpochPlan:
 
     def timeline(self, epoch: int) -> Timeline:
         """Where an epoch lies. A student that goes on through generations has one schedule, others one each."""
-        counts = [len(steps) for steps in self.steps]
-        schedule = range(len(counts))
-        if self.lineage.student_init != "previous":
-            per_generation = self.lineage.epochs_per_generation
-            first = epoch // per_generation * per_generation
-            schedule = range(first, first + per_generation)
+        counts, per_generation = [len(steps) for steps in self.steps], self.lineage.epochs_per_generation
+        first = epoch // per_generation * per_generation
+        start, steps = sum(counts[:first]), sum(counts[first : first + per_generation])
+        goes_on = self.lineage.student_init == "previous"
         return Timeline(
             first_step=sum(counts[:epoch]),
             total_steps=sum(counts),
-            schedule_start=sum(counts[: schedule.start]),
-            schedule_steps=sum(counts[schedule.start : schedule.stop]),
+            schedule_start=0 if goes_on else start,
+            schedule_steps=sum(counts) if goes_on else steps,
+            generation_start=start,
+            generation_steps=steps,
         )
 
     def refuse_nan(self, losses: Sequence[Sequence[float]], at: Position) -> None:

@@ -136,9 +136,12 @@ class WeightedLoss:
     kd_weight: Weight = 0.0
     parts: tuple[str, ...] = ()
 
-    def weights_at(self, progress: float) -> tuple[float, float]:
-        """The weights of the label and of the KD term at a progress in [0, 1]."""
-        return weight_at(self.label_weight, progress), weight_at(self.kd_weight, progress)
+    def weights_at(self, *, lineage: float, generation: float) -> tuple[float, float]:
+        """The weights of the label and of the KD term at a progress of the lineage and of the generation, in [0, 1]."""
+        label, kd = (
+            weight_at(each, lineage=lineage, generation=generation) for each in (self.label_weight, self.kd_weight)
+        )
+        return label, kd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,18 +149,26 @@ class Timeline:
     """Where an epoch lies in its lineage; all of it is counted in steps.
 
     Attributes:
-        first_step, total_steps: of the epoch, and of the lineage; weights are functions of `step / total_steps`.
+        first_step, total_steps: of the epoch, and of the lineage; weights are functions of the share that is done.
         schedule_start, schedule_steps: the first step of the learning rate's schedule, and its number of steps.
+        generation_start, generation_steps: the first step of the generation, and its number of steps; None: it is the
+            whole lineage.
     """
 
     first_step: int
     total_steps: int
     schedule_start: int
     schedule_steps: int
+    generation_start: int = 0
+    generation_steps: int | None = None
 
-    def progress(self, step: int) -> float:
-        """Share of the lineage that is done before a step; 1 for its last one."""
-        return step / max(self.total_steps - 1, 1)
+    def progress(self, step: int) -> dict[str, float]:
+        """Shares of the lineage and of the generation that are done before a step; 1 for the last one."""
+        of_generation = self.generation_steps if self.generation_steps is not None else self.total_steps
+        return {
+            "lineage": step / max(self.total_steps - 1, 1),
+            "generation": (step - self.generation_start) / max(of_generation - 1, 1),
+        }
 
     def learning_rate(self, config: Batching, step: int) -> float:
         """The learning rate of a step."""
@@ -191,7 +202,7 @@ def train_epoch(
     tally = _Tally(engine, begun, len(steps), 3 + len(loss.parts))
     for number in range(len(begun.losses), len(steps)):
         step, position = steps[number], timeline.first_step + number
-        weights = loss.weights_at(timeline.progress(position))
+        weights = loss.weights_at(**timeline.progress(position))
         _seed_step(seed, position, engine.rank)
         micros = split_step(step, data.lengths, batching, rank=engine.rank, world_size=engine.world_size)
         signals = teacher.for_step(step, micros) if teacher is not None and weights[1] else [None] * len(micros)

@@ -44,7 +44,10 @@ class Reporter:
             dev_score, watched: what was scored after it, as the report holds it.
         """
         label_loss, kd_loss, *parts = np.mean([row[1:] for row in stats.losses], axis=0).tolist()
-        label_weight, kd_weight = loss.weights_at((at.epochs - 0.5) / self.num_epochs)
+        label_weight, kd_weight = loss.weights_at(
+            lineage=(at.epochs - 0.5) / self.num_epochs,
+            generation=(at.generation_epochs - 0.5) / self.job.point.config.lineage.epochs_per_generation,
+        )
         self.reported += 1
         elapsed = self.seconds
         report = EpochReport(

@@ -44,7 +44,7 @@ NUM_SENTENCES = 200
 BATCHING = Batching(tokens_per_step=2000)
 OBJECTIVES = {
     "posterior": (TaggingDistillation(objective="posterior", temperature=4), 1.35),
-    "top_wk, k = 10": (TaggingDistillation(objective="top_wk", k=10, temperature=1), 1.5),
+    "top_wk, k = 10": (TaggingDistillation(objective="top_wk", k=10), 1.5),
     "posterior_top_wk, k = 10": (TaggingDistillation(objective="posterior_top_wk", k=10, temperature=4), None),
     "exact": (TaggingDistillation(objective="exact", temperature=1), None),
 }

@@ -234,7 +234,8 @@ def test_evaluate_scores_a_model_folder(capsys, tmp_path):
     assert "XLT F1" in said
     assert "off-diagonal" not in said
 
-    assert main([*command, "--predictions", "answers.json", "--n-best", "3"]) == 0
+    official = ["--official-predictions", "official"]
+    assert main([*command, "--predictions", "answers.json", "--n-best", "3", *official]) == 0
     rows = json.loads(Path("answers.json").read_text())
     assert [(row["question_language"], row["context_language"]) for row in rows] == [
         ("en", "en"), ("en", "de"), ("de", "en"), ("de", "de")
@@ -242,6 +243,43 @@ def test_evaluate_scores_a_model_folder(capsys, tmp_path):
     scores = [answer["score"] for answer in rows[0]["answers"]]
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
+    files = sorted(Path("official").iterdir())
+    assert [file.name for file in files] == ["de-de.json", "de-en.json", "en-de.json", "en-en.json"]
+    assert json.loads(files[-1].read_text()) == {rows[0]["id"]: rows[0]["answers"][0]["text"]}
+
+
+def test_evaluate_refuses_windows_that_the_model_cannot_read(capsys, tmp_path):
+    build_tokenizer(tmp_path / "model")
+    tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).save_pretrained(tmp_path / "model")
+    squad_file(tmp_path / "data/x.en.json", "Ada wrote in 1843.", "1843", 13)
+    command = ["evaluate", "model", "--data", "data/x.en.json"]
+    assert main([*command, "--max-length", "384"]) == 2
+    assert "--max-length 384: the model reads at most 256 tokens" in capsys.readouterr().err
+    assert main([*command, "--max-length", "64", "--stride", "60"]) == 2
+    assert "it leaves no room for the context in windows" in capsys.readouterr().err
+    assert main(command) == 0
+
+
+def test_windows_longer_than_the_model_reads_are_found_out_before_the_start(capsys, tmp_path):
+    build_tokenizer(tmp_path / "model")
+    tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).save_pretrained(tmp_path / "model")
+    file = write(sweep(base={"model": "model"}, data={"max_length": 257}))
+    assert main(["plan", file]) == 2
+    assert "data.max_length: got 257; model model reads at most 256 tokens" in capsys.readouterr().err
+
+
+def test_a_diagonal_needs_no_parallel_ids_and_no_other_file(capsys, tmp_path):
+    build_tokenizer(tmp_path / "model")
+    tiny_qa_model(load_tokenizer(str(tmp_path / "model")), seed=1).save_pretrained(tmp_path / "model")
+    for language in ("en", "de"):
+        squad_file(tmp_path / f"own/x.{language}.json", "Ada wrote in 1843.", "1843", 13, number=f"q-{language}")
+        squad_file(tmp_path / f"cells/{language}-{language}.json", "Ada wrote in 1843.", "1843", 13)
+    for data in ("own/x.{language}.json", "cells/{context}-{question}.json"):
+        command = ["evaluate", "model", "--data", data, "--languages", "en,de"]
+        assert main([*command, "--diagonal", "--json"]) == 0
+        assert set(json.loads(capsys.readouterr().out)["cells"]) == {"en-en", "de-de"}
+        assert main(command) == 2
+        capsys.readouterr()
 
 
 def test_evaluate_refuses_a_model_whose_head_was_never_trained(capsys, tmp_path):

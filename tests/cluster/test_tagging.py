@@ -40,7 +40,7 @@ def test_a_sweep_of_methods_shares_teachers_and_ends_in_a_leaderboard(capsys):
         methods={
             "crf": {"distillation": {"kd_weight": 0}},
             "posterior": {},
-            "top-wk": {"distillation": {"objective": "top_wk", "k": 3, "temperature": 1}},
+            "top-wk": {"distillation": {"objective": "top_wk", "k": 3}},
             "softmax": {"head": {"kind": "softmax"}, "distillation": {"objective": "token"}},
         },
         seeds=[1, 2],

@@ -123,7 +123,7 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
             "distillation.kd_weight.end: missing; this key is required",
             (
                 "distillation.label_weight: got 'x'; "
-                "must be a number or a section with keys among start, end, shape, until, num_stairs"
+                "must be a number or a section with keys among start, end, shape, until, num_stairs, over"
             ),
             "compute.num_workers: got '2'; must be a whole number or a list",
             "evaluation: missing; this key is required",

@@ -159,7 +159,15 @@ def test_a_searched_objective_is_checked_against_each_methods_head(tmp_path):
 
 def weights(progress: float, **distillation) -> tuple[float, float]:
     label, kd = tag_point(distillation=distillation).config.distillation.weights
-    return weight_at(label, progress), weight_at(kd, progress)
+    # Each generation has its own schedule: where the lineage stands has no say.
+    label_now, kd_now = (weight_at(weight, lineage=0.9, generation=progress) for weight in (label, kd))
+    return label_now, kd_now
+
+
+def test_a_schedule_may_run_over_the_lineage():
+    share = {"start": 1, "end": 0, "over": "lineage"}
+    label, kd = tag_point(distillation={"kd_share": share}).config.distillation.weights
+    assert (weight_at(label, lineage=0.25, generation=0.5), weight_at(kd, lineage=0.25, generation=0.5)) == (0.25, 0.75)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +215,10 @@ def test_a_share_of_nothing_is_the_baseline(share, uses):
         ({}, {"distillation": {"k": 3, "combine": "sum", "exact_temperature": "global"}}),
         ({"objective": "emission"}, {"distillation": {"k": 3, "combine": "sum"}}),
         ({"objective": "top_k"}, {"distillation": {"temperature": 7, "combine": "sum"}}),
-        ({"objective": "top_wk"}, {"distillation": {"combine": "sum", "exact_temperature": "global"}}),
+        (
+            {"objective": "top_wk"},
+            {"distillation": {"temperature": 7, "combine": "sum", "exact_temperature": "global"}},
+        ),
         ({"objective": "posterior_top_wk"}, {"distillation": {"exact_temperature": "global"}}),
         ({"objective": "exact"}, {"distillation": {"k": 3, "combine": "sum"}}),
         ({"kd_share": 0.5}, {"distillation": {"kd_weight": 3, "label_weight": 2}}),
@@ -223,7 +234,7 @@ def test_a_key_without_influence_leaves_the_id(context, change):
     ("context", "change"),
     [
         ({"objective": "top_k"}, {"distillation": {"k": 3}}),
-        ({"objective": "top_wk"}, {"distillation": {"temperature": 3}}),
+        ({"objective": "top_wk"}, {"distillation": {"path_temperature": 3}}),
         ({"objective": "posterior_top_wk"}, {"distillation": {"combine": "sum"}}),
         ({"objective": "exact"}, {"distillation": {"exact_temperature": "global"}}),
         ({}, {"distillation": {"temperature": 3}}),

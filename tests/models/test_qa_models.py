@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -353,9 +354,30 @@ def test_a_gguf_file_gives_the_weights_that_were_written(tmp_path):
 # Trust ------------------------------------------------------------------------------------------------------------
 
 
-def test_weights_in_a_pickle_are_refused(tmp_path):
+def test_of_weights_in_a_pickle_the_tensors_are_read(tmp_path):
     model = bert()
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(DataError, match="safetensors"):
+    found = load_qa_model(str(tmp_path)).state_dict()
+    assert found.keys() == model.state_dict().keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items())
+
+
+class Trap:
+    """Runs code when a pickle that holds it is read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_a_pickle_that_holds_code_is_refused_and_does_not_run(tmp_path):
+    model, sprung = bert(), tmp_path / "sprung"
+    model.config.save_pretrained(tmp_path)
+    torch.save({**model.state_dict(), "trap": Trap(sprung)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(DataError, match="a pickle that holds more than tensors") as refused:
         load_qa_model(str(tmp_path))
+    assert len(refused.value.problems) == 1
+    assert not sprung.exists()

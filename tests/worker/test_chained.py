@@ -179,7 +179,9 @@ def test_a_point_is_evaluated_by_its_name(here, answering, tmp_path):
     data.write_text(json.dumps(document))
     with pytest.raises(DataError, match="of task parallel, whose models are scored inside their sweeps"):
         evaluate(NAME, data=str(data), languages=("en",))
+    # The model reads 256 tokens, in windows of its sweep.
     by_name = evaluate("runs/qa#best", data=str(data), languages=("en",), n_best=2)
+    assert by_name.answers["en-en"].keys() == {"q"}
     folder = locate_model(f"{answering}#qa", folder=here)
     assert by_name == evaluate(folder, data=str(data), languages=("en",), n_best=2)
 

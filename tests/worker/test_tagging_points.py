@@ -194,6 +194,8 @@ def test_a_killed_point_goes_on_and_ends_with_the_same_bits(context, prepared, t
     ready(context, wanted)
     others = [sharing(context.store.root, tmp_path_factory.mktemp("killed")) for _ in range(3)]
     undisturbed = run(context, wanted)
+    # Of two generations of two epochs each: the schedule begins anew.
+    assert [report.kd_weight for report in epochs(context, wanted)] == [0.75, 0.25, 0.75, 0.25]
     for num_epochs, other in enumerate(others, 1):
         killed_after(other, wanted, num_epochs)
         assert [report.epoch for report in reports(other, wanted)] == list(range(num_epochs + 1, 5))

@@ -30,11 +30,13 @@ def score_predictions(predictions: Iterable[Prediction], dev: DevSet, *, normali
     """`COLUMNS` and the G-XLT matrix, in percent; F1 of every question."""
     answers = best_answers(dev.features, dev.examples, predictions)
     questions = score_answers(dev.cells, answers, dev.examples, normalization=normalization)
+    return Scored(scores_of(questions), _outcomes(questions))
+
+
+def scores_of(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) -> Scores:
+    """`COLUMNS` and the G-XLT matrix of the scores of all questions, by cell and id."""
     cells = {cell: score_cell(of_cell.values()) for cell, of_cell in questions.items()}
-    scores = Scores(
-        main="gxlt_f1", columns=COLUMNS, values=summarize(cells), cells=cells_to_json(cells), is_matrix=True
-    )
-    return Scored(scores, _outcomes(questions))
+    return Scores(main="gxlt_f1", columns=COLUMNS, values=summarize(cells), cells=cells_to_json(cells), is_matrix=True)
 
 
 def _outcomes(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) -> Outcomes:

@@ -100,7 +100,8 @@ class QaDistillation(DistillationConfig):
     direction: Annotated[Literal["forward_kl", "reverse_kl", "symmetric_kl"], Influence(when=_teaches)] = "forward_kl"
     """KL(teacher || student), KL(student || teacher), or their sum."""
     coefficient: Annotated[Literal["constant", "map_at_k", "reciprocal_rank"], Influence(when=_teaches)] = "constant"
-    """What multiplies the KD term: 1, the teacher's average precision at k, or 1 / rank of its first hit."""
+    """What multiplies the KD term: 1, 1 / rank of the teacher's first hit, or its average precision at k, which is
+    small even for a teacher that is right."""
     k: Annotated[int, Influence(when=_weighs)] = Field(10, ge=1)
     """Rank cutoff of the coefficient."""
     window: Annotated[

@@ -75,12 +75,17 @@ def load_train(config: QaData, items: ParallelQA, *, seed: int) -> TrainData:
     return TrainData(examples, views, budget, hash_examples(examples))
 
 
-def load_cells(config: QaEvaluation, *, folder: Path) -> Cells:
-    """(question language, context language) -> the fixed sample of that cell, in a fixed order."""
+def load_cells(config: QaEvaluation, *, folder: Path, diagonal: bool = False) -> Cells:
+    """(question language, context language) -> the fixed sample of that cell, in a fixed order.
+
+    Args:
+        diagonal: only cells of one language, which then need not be parallel.
+    """
     languages = config.languages
     if config.source.builtin:
         items = smallworld.parallel_items("dev", config.max_items or config.source.builtin_items, languages=languages)
-        return {(q, c): [_across(item, q, c) for item in items.values()] for q in languages for c in languages}
+        pairs = [(q, c) for q in languages for c in languages if q == c or not diagonal]
+        return {(q, c): [_across(item, q, c) for item in items.values()] for q, c in pairs}
     if config.source.path and "{" not in config.source.path and not config.source.hub:
         return _cells_of_one_file(config, folder=folder)
     return read_cells(
@@ -90,6 +95,7 @@ def load_cells(config: QaEvaluation, *, folder: Path) -> Cells:
         folder=folder,
         max_items=config.max_items,
         seed=config.seed,
+        diagonal=diagonal,
     )
 
 

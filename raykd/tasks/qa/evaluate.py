@@ -1,5 +1,7 @@
 """Score a question-answering model folder on a data set, without a sweep."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,63 +9,113 @@ import torch
 
 from raykd.config.base import Source
 from raykd.data.batching import batches_for_inference
+from raykd.errors import DataError
 from raykd.models.qa import load_qa_model, load_tokenizer
 from raykd.tasks.form import plain_inputs
-from raykd.tasks.outcomes import Scores
-from raykd.tasks.qa.answers import answer_rows, collect_ranked, score_predictions, spans_of
+from raykd.tasks.outcomes import Evaluation
+from raykd.tasks.predictor import Reading, most_tokens
+from raykd.tasks.qa.answers import (
+    Prediction,
+    answer_rows,
+    best_answers,
+    collect_ranked,
+    score_answers,
+    scores_of,
+    spans_of,
+)
 from raykd.tasks.qa.config import QaEvaluation
 from raykd.tasks.qa.data import load_cells
-from raykd.tasks.qa.sets import dev_set
-
-MAX_QUESTION_LENGTH = 64
+from raykd.tasks.qa.scoring import QuestionScore, score_cell
+from raykd.tasks.qa.sets import DevSet, dev_set
 
 
 def evaluate(
     model: Path,
+    point: Mapping[str, Any],
     *,
     data: str,
     languages: tuple[str, ...],
     diagonal: bool = False,
     max_items: int | None = None,
     normalization: Literal["squad", "mlqa"] = "mlqa",
-    max_length: int = 384,
-    stride: int = 128,
+    max_length: int | None = None,
+    stride: int | None = None,
     n_best: int = 0,
-) -> tuple[Scores, list[dict[str, Any]]]:
+    say: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
     """Scores of a model on the cells of a data set, and its answers.
 
     Args:
         model: its folder.
+        point: the configuration of the model's point, which says how texts are cut; empty where nobody knows it.
         data: a path in SQuAD format, with `{language}`, with `{question}` and `{context}`, or a single file.
-        diagonal: only cells whose question and context have the same language.
+        diagonal: only cells whose question and context have the same language; others need not be there.
+        max_length, stride: tokens of a window, and those that neighbouring windows share; None: as the point has it.
         n_best: answers to keep for each question, best first; 0 keeps none.
-
-    Returns:
-        Scores, and for each question of each cell its id, languages, question and answers with scores.
+        say: told a line for each cell that is scored.
 
     Raises:
-        DataError: if model or data cannot be found or read.
+        DataError: if model or data cannot be found or read, or the model cannot read such windows.
     """
     here, name = Path.cwd(), str(model)
     config = QaEvaluation(
         source=Source(path=data), languages=languages, max_items=max_items, normalization=normalization
     )
-    cells = load_cells(config, folder=here)
-    if diagonal:
-        cells = {cell: examples for cell, examples in cells.items() if cell[0] == cell[1]}
+    cells = load_cells(config, folder=here, diagonal=diagonal)
     tokenizer, loaded = load_tokenizer(name), load_qa_model(name, needs_head=True).eval()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded.to(device)
-    dev = dev_set(cells, tokenizer, max_length=max_length, stride=stride, max_question_length=MAX_QUESTION_LENGTH)
-    predictions: list[Any] = []
+    reading = _reading(point, most_tokens(loaded, tokenizer), max_length=max_length, stride=stride)
+    questions: dict[tuple[str, str], dict[str, QuestionScore]] = {}
+    answers: dict[str, dict[str, str]] = {}
+    rows: list[dict[str, Any]] = []
+    # Windows take a hundred times the memory of their texts: those of one cell at a time.
+    for cell, examples in cells.items():
+        dev = dev_set(
+            {cell: examples},
+            tokenizer,
+            max_length=reading.max_length,
+            stride=reading.stride,
+            max_question_length=reading.max_question_length,
+        )
+        predictions, ranked = _predict(loaded, dev, device, tokens=config.batch_tokens, reading=reading, n_best=n_best)
+        best = best_answers(dev.features, dev.examples, predictions)
+        scored = score_answers(dev.cells, best, dev.examples, normalization=normalization)
+        questions |= scored
+        answers["-".join(cell)] = {example.id: best.get(number, "") for number, example in enumerate(dev.examples)}
+        rows += answer_rows(dev, ranked, n_best=n_best)
+        say(f"{'-'.join(cell)}: F1 {score_cell(scored[cell].values()).f1:.1f}, questions: {len(examples)}")
+    return Evaluation(scores_of(questions), rows, answers)
+
+
+@torch.no_grad()
+def _predict(
+    model: Any, dev: DevSet, device: torch.device, *, tokens: int, reading: Reading, n_best: int
+) -> tuple[list[Prediction], dict[int, dict[str, float]]]:
+    """The best span of every window, and the `n_best` answers of every question."""
+    predictions: list[Prediction] = []
     ranked: dict[int, dict[str, float]] = {}
-    with torch.no_grad():
-        for micro in batches_for_inference(dev.features.lengths, tokens=config.batch_tokens, rank=0, world_size=1):
-            batch = {key: tensor.to(device) for key, tensor in dev.features.collate(micro.indices).items()}
-            outputs = loaded(**plain_inputs(batch))
-            predictions += spans_of(outputs, batch, micro.indices, max_answer_tokens=config.max_answer_tokens)
-            if n_best:
-                options = {"n_best": n_best, "max_answer_tokens": config.max_answer_tokens}
-                collect_ranked(ranked, outputs, batch, micro.indices, dev=dev, **options)
-    scored = score_predictions(predictions, dev, normalization=normalization)
-    return scored.scores, answer_rows(dev, ranked, n_best=n_best)
+    most = reading.max_answer_tokens
+    for micro in batches_for_inference(dev.features.lengths, tokens=tokens, rank=0, world_size=1):
+        batch = {key: tensor.to(device) for key, tensor in dev.features.collate(micro.indices).items()}
+        outputs = model(**plain_inputs(batch))
+        predictions += spans_of(outputs, batch, micro.indices, max_answer_tokens=most)
+        if n_best:
+            collect_ranked(ranked, outputs, batch, micro.indices, dev=dev, n_best=n_best, max_answer_tokens=most)
+    return predictions, ranked
+
+
+def _reading(point: Mapping[str, Any], limit: int, *, max_length: int | None, stride: int | None) -> Reading:
+    """How texts are cut: as asked for, or as the sweep that made the model had it, within what the model reads."""
+    if max_length is not None and max_length > limit:
+        raise DataError(f"--max-length {max_length}: the model reads at most {limit} tokens")
+    usual = Reading.of(point, limit=limit)
+    length = usual.max_length if max_length is None else max_length
+    shared = min(usual.stride, length // 3) if stride is None else stride
+    asked = min(usual.max_question_length, length // 4) if max_length is not None else usual.max_question_length
+    if shared + asked + 8 >= length:
+        raise DataError(
+            f"--stride {shared}: with questions of up to {asked} tokens it leaves no room for the context in windows "
+            f"of {length}; lower it, or raise --max-length"
+        )
+    return replace(usual, max_length=length, stride=shared, max_question_length=asked)

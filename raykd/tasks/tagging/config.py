@@ -118,12 +118,16 @@ class TaggingData(DataConfig):
 class TaggingDistillation(DistillationConfig):
     """How the teacher's knowledge enters the student's loss."""
 
+    schedules_over = "generation"
+
     objective: Annotated[Objective, Influence(when=_teaches)] = "posterior"
     """What the KD term compares."""
-    temperature: Annotated[
-        float, _if_objective("token", "emission", "top_wk", "posterior", "posterior_top_wk", "exact")
-    ] = Field(2.0, gt=0)
+    temperature: Annotated[float, _if_objective("token", "emission", "posterior", "posterior_top_wk", "exact")] = Field(
+        2.0, gt=0
+    )
     """Softmax temperature T of teacher and student. The KD term is scaled by T**2."""
+    path_temperature: Annotated[float, _if_objective("top_wk", "posterior_top_wk")] = Field(1.0, gt=0)
+    """Softmax temperature of the weights of the teacher's paths; the paper has none, which is 1."""
     k: Annotated[int, _if_objective("top_k", "top_wk", "posterior_top_wk")] = Field(10, ge=1)
     """top_k and top_wk: the number of teacher paths."""
     combine: Annotated[Literal["mean", "sum"], _if_objective("posterior_top_wk")] = "mean"

@@ -81,11 +81,10 @@ def _kd_term(objective: str, student: tuple[Any, ...], slot: TeacherSlot, config
         case "top_k":
             return top_k_kd(emissions, best, mask, own, log_z=log_z)
         case "top_wk":
-            return top_wk_kd(emissions, best, mask, own, log_z=log_z, **soft)
+            return top_wk_kd(emissions, best, mask, own, log_z=log_z, temperature=config.path_temperature)
         case "posterior_top_wk":
             parts = posterior_kd(log_marginals, taught, mask, **soft)
-            # The temperature is the posterior's: the weights of the paths have none in the paper.
-            parts = parts + top_wk_kd(emissions, best, mask, own, log_z=log_z)
+            parts = parts + top_wk_kd(emissions, best, mask, own, log_z=log_z, temperature=config.path_temperature)
             return parts / 2 if config.combine == "mean" else parts
         case "exact":
             return exact_kd(

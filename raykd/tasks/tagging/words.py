@@ -10,7 +10,8 @@ from raykd.tasks.tagging.config import TaggingPoint
 def _teaching(config: TaggingPoint) -> str:
     distillation = config.distillation
     paths = f", {distillation.k} paths" if "top" in distillation.objective else ""
-    return f"objective {distillation.objective}{paths}, temperature {distillation.temperature:g}"
+    temperature = "" if distillation.objective in ("top_k", "top_wk") else f", temperature {distillation.temperature:g}"
+    return f"objective {distillation.objective}{paths}{temperature}"
 
 
 def _limits(config: TaggingPoint) -> Iterator[str]:

@@ -33,10 +33,10 @@ OBJECTIVES = [
     {"objective": "posterior", "temperature": 2.5},
     {"objective": "top_k", "k": 3},
     {"objective": "top_k", "k": 50},
-    {"objective": "top_wk", "k": 3, "temperature": 1.0},
-    {"objective": "top_wk", "k": 5, "temperature": 2.5},
+    {"objective": "top_wk", "k": 3},
+    {"objective": "top_wk", "k": 5, "path_temperature": 2.5},
     {"objective": "posterior_top_wk", "k": 3, "temperature": 2.5},
-    {"objective": "posterior_top_wk", "k": 3, "temperature": 2.5, "combine": "sum"},
+    {"objective": "posterior_top_wk", "k": 3, "temperature": 2.5, "path_temperature": 2.0, "combine": "sum"},
     {"objective": "exact", "temperature": 1.0},
     {"objective": "exact", "temperature": 2.5},
     {"objective": "exact", "temperature": 2.5, "exact_temperature": "global"},
@@ -148,9 +148,9 @@ def by_enumeration(student: Case, teacher: Case, config: TaggingDistillation) ->
         case "top_k":
             return paths_term(student, teacher, config.k, None)
         case "top_wk":
-            return paths_term(student, teacher, config.k, temperature)
+            return paths_term(student, teacher, config.k, config.path_temperature)
         case "posterior_top_wk":
-            total = posterior + paths_term(student, teacher, config.k, 1.0)
+            total = posterior + paths_term(student, teacher, config.k, config.path_temperature)
             return total / 2 if config.combine == "mean" else total
         case "exact" if config.exact_temperature == "global" or temperature == 1:
             return softened_kl(all_scores(teacher, 0), all_scores(student, 0), temperature)
