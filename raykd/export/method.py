@@ -58,5 +58,6 @@ def knobs(config: PointBase) -> Iterator[str]:
 
 def _weight(weight: Weight) -> str:
     if isinstance(weight, Schedule):
-        return f"{weight.start:g} to {weight.end:g} ({weight.shape}, until {weight.until:g} of the lineage)"
+        over = "each generation" if weight.over == "generation" else "the lineage"
+        return f"{weight.start:g} to {weight.end:g} ({weight.shape}, until {weight.until:g} of {over})"
     return f"{weight:g}"

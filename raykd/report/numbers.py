@@ -53,13 +53,19 @@ def value(found: Any) -> str:
 
 
 def _schedule(
-    start: float, end: float, shape: str = "linear", until: float = 1.0, num_stairs: int | None = None
+    start: float,
+    end: float,
+    shape: str = "linear",
+    until: float = 1.0,
+    num_stairs: int | None = None,
+    over: str | None = None,
 ) -> str:
     """A schedule over progress; what is at its default goes without saying."""
     said = [f"{start:g} to {end:g}"]
     said += [shape] if shape != "linear" else []
     said += [f"until {until:g}"] if until != 1 else []
     said += [f"in {words.counted(num_stairs, 'stair')}"] if num_stairs else []
+    said += [f"over each {over}" if over == "generation" else f"over the {over}"] if over else []
     return " ".join(said)
 
 

@@ -5,6 +5,7 @@ from support.fabricated_results import FAILED, FINAL, QUICKSTARTS, RUNNING, fabr
 
 from raykd.report.build import build
 from raykd.report.document import Code, Figure, Report, Section, Table
+from raykd.report.numbers import value
 from raykd.report.page import as_html, as_markdown
 from raykd.results.journal import Journal
 from raykd.results.records import read_records
@@ -28,6 +29,12 @@ def report_of(root) -> Report:
     report = build(read_records(root))
     can_be_rendered(report)
     return report
+
+
+def test_a_schedule_is_said_in_words():
+    assert value({"start": 1.0, "end": 0.0, "over": "generation"}) == "1 to 0 over each generation"
+    stairs = {"start": 1.0, "end": 0.25, "shape": "cosine", "until": 1.0, "num_stairs": 3, "over": None}
+    assert value(stairs) == "1 to 0.25 cosine in 3 stairs"
 
 
 def names(report: Report) -> list[str]:
