@@ -21,6 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch setuptools wheel ninja
 	DS_BUILD_OPS=0 $(PIP) --no-build-isolation --editable '.[test]'
+	# A few packages bring templates that are no Python: what cannot be compiled is said and left.
 	-$(BIN)/python -m compileall -q -j 0 $(VENV)/lib raykd
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -c 'from deepspeed.comm.torch import build_shm_op; build_shm_op()' >/dev/null
 	touch $@

@@ -23,6 +23,7 @@ from raykd.results.artifacts import ArtifactRecord, Store
 from raykd.results.records import PointRecord, SweepRecords, read_records
 from raykd.storage import give_rights_of_folder
 from raykd.tasks import point_from_record, task_of
+from raykd.tasks.predictor import most_tokens
 from raykd.tasks.word_pieces import needs_spaces
 
 ORIGIN = "raykd.json"
@@ -119,9 +120,7 @@ def _origin(records: SweepRecords, point: PointRecord, config: PointBase, record
 
 def _limit(tokenizer: Any, model: Any) -> None:
     """Let the tokenizer cut where the model's positions end, for those who do not know the model."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if positions:
-        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+    tokenizer.model_max_length = most_tokens(model, tokenizer)
 
 
 def _named(point: PointRecord, make: Any) -> Any:

@@ -67,5 +67,6 @@ def opened(started: Any, file: Path, size: tuple[int, int]) -> Iterator[Any]:
 
 def is_no_wider_than_the_screen(page: Any) -> bool:
     """Whether a page needs no scrolling to the side, with everything unfolded."""
-    page.evaluate("document.querySelectorAll('details').forEach(folded => { folded.open = true; })")
+    for summary in page.locator("summary").all():
+        summary.click()
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
