@@ -140,7 +140,7 @@ def test_help_answers_at_once():
         subprocess.run([sys.executable, "-m", "raykd", "--help"], check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(seconds) < 0.5
+    assert min(seconds) < 0.25
 
 
 def printed_schema(capsys) -> jsonschema.Draft202012Validator:

@@ -95,7 +95,7 @@ def test_a_bad_file_of_sentences_is_named(tmp_path, name, text):
     problems(read_sentences, write(tmp_path, name, text))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=1000)
 @given(
     name=st.sampled_from(["a.json", "a.jsonl", "a.tsv", "a.txt", "a.conll"]),
     content=st.binary() | st.text(alphabet='{}[]":,\t\n abO1#-').map(str.encode),
