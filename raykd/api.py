@@ -69,7 +69,8 @@ class FinishedPoint:
         store, artifact = Store(self.root), self.result.artifact
         if not store.has(artifact, strict=True):
             raise ArtifactError(
-                f"{self.label}: artifact {artifact} has no weights; lineage.keep: last keeps those of the final model"
+                f"{self.label}: artifact {artifact} has no weights; lineage.keep: delivered keeps those of the final "
+                "model"
             )
         return store.artifact(artifact)
 
@@ -178,8 +179,8 @@ class Results:
 
     @property
     def best(self) -> FinishedPoint | None:
-        """The finished point with the best main score; None before there is one."""
-        best = best_point(self.records.points, lambda point: point.main_score)
+        """The best seed of the configuration with the best mean on the selection set; None before there is one."""
+        best = best_point(self.records.points, Named.of)
         return self._finished(best.id) if best is not None else None
 
     def point(self, name: str) -> FinishedPoint:

@@ -10,7 +10,7 @@ from raykd.errors import RaykdError
 
 DISK_FULL = "the disk is full: free space, or set lineage.keep: none; then run the same command again"
 OUT_OF_MEMORY = (
-    "out of memory: lower training.micro_batch_tokens, or evaluation.batch_tokens if it was scored, or share the model "
+    "out of memory: lower training.micro_batch_tokens, or selection.batch_tokens if it was scored, or share the model "
     "with compute.zero_stage 1 to 3, more workers and compute.offload: cpu; then run the same command again"
 )
 _SIGNS_OF_OUT_OF_MEMORY = re.compile(

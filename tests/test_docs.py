@@ -77,8 +77,8 @@ def test_every_key_has_a_row_that_names_the_tasks_that_have_it():
     found = {key: list(TASKS) if tasks == "all" else tasks.split(", ") for key, tasks in keys_of_page().items()}
     assert {key: tasks for key, tasks in found.items() if ".NAME" not in key} == expected
     assert len(expected) > 150
-    of_names = {key for key in found if key.startswith("evaluation.zero_shot.NAME.")}
-    assert of_names == {f"evaluation.zero_shot.NAME.{key}" for key in point_keys(ZeroShotConfig)}
+    of_names = {key for key in found if key.startswith("selection.zero_shot.NAME.")}
+    assert of_names == {f"selection.zero_shot.NAME.{key}" for key in point_keys(ZeroShotConfig)}
 
 
 @pytest.mark.parametrize("page", DOCS, ids=name_of)
@@ -144,7 +144,7 @@ def finished(tmp_path_factory) -> Path:
         "methods": {"ce": {"distillation": {"kd_weight": 0}}},
         "search": {"space": {"data.budget": {"grid": [16]}}},
     }
-    keys = sweep(name="quickstart", lineage={"num_generations": 1}, evaluation={"max_items": 2}, **changed)
+    keys = sweep(name="quickstart", lineage={"num_generations": 1}, selection={"max_items": 2}, **changed)
     run_inline(keys, folder / "runs" / "quickstart")
     # What the sweep file of the README leaves behind.
     (folder / "runs" / "qa").symlink_to("quickstart")

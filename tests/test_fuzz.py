@@ -34,6 +34,7 @@ from raykd.tasks.outcomes import CellOutcomes, Outcomes
 from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
 from raykd.worker.loop import Begun
+from raykd.worker.lineage import Lineage
 from raykd.worker.resuming import load_resume_state
 from raykd.worker.timer import no_notice
 
@@ -307,7 +308,7 @@ def test_a_checkpoint_with_a_damaged_file(begun, data):
         root = Path(shutil.copytree(begun, folder, dirs_exist_ok=True))
         damage(root / "points" / "a1", data)
         checkpoints, student = checkpoints_below(root), Student()
-        progress = load_resume_state(checkpoints, LineageConfig(num_generations=3))
+        progress = load_resume_state(checkpoints, Lineage(LineageConfig(num_generations=3), "base"))
         assert progress.records in ([], [GenerationRecord(1, "g1", 20.5)])
         if progress.saved is not None:
             checkpoints.load(student, progress.saved)

@@ -25,14 +25,14 @@ from raykd.tasks.outcomes import Scored, Scores, record_outcomes
 from raykd.tasks.plain import PlainForm, PlainLearning, PlainModel
 from raykd.tasks.predictor import Said, TaskPredictor
 from raykd.tasks.readers import PlainReader
-from raykd.tasks.sizes import Items
+from raykd.tasks.sizes import Content, Items
 from raykd.tasks.task import Task
 
 STARTER = """name: NAME
 task: toy
 seeds: [1, 2]
 data: {train: {builtin: small-world, num_items: 48}, languages: [en], max_length: 16}
-evaluation: {source: {builtin: small-world, num_items: 24}, languages: [en]}
+selection: {source: {builtin: small-world, num_items: 24}, languages: [en]}
 lineage: {num_generations: 2, student_init: base}
 methods: {ce: {distillation: {kd_weight: 0}}, kd: {}}
 training: {learning_rate: 3e-3, tokens_per_step: 128}
@@ -80,8 +80,8 @@ def drawn(split: str, count: int) -> dict[str, str]:
 
 class ToyReader(PlainReader):
     signal_bytes = staticmethod(lambda config, texts, tokens, width: 2 * 4)
-    hash_scored = staticmethod(lambda config, items, folder: digest(drawn("dev", 24)))
-    scored_set = staticmethod(lambda config, tokenizer, places: texts(drawn("dev", 24), tokenizer))
+    content = staticmethod(lambda config, scored, items, folder: Content(24, digest(drawn("dev", 24))))
+    scored_set = staticmethod(lambda config, scored, tokenizer, places: texts(drawn("dev", 24), tokenizer))
 
     def items(self, config, *, folder):
         found = drawn("train", config.data.train.num_items)
@@ -106,7 +106,7 @@ class ToyLearning(PlainLearning):
         kd = None if said is None else forward_kl(outputs.logits, said, temperature=2.0)
         return cross_entropy(outputs.logits, batch["gold"], reduction="none"), kd
 
-    def score(self, predictions, scored, evaluation):
+    def score(self, predictions, scored, section):
         hits = [100.0 * (label == scored.labels[row]) for row, label in sorted(predictions)]
         texts, mean = {"en": (scored.ids, hits)}, {"accuracy": float(np.mean(hits))}
         outcomes = record_outcomes(texts, statistic="mean", unit="text", scores={"accuracy": ["en"]})

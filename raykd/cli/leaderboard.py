@@ -71,7 +71,8 @@ def print_board(root: Path | str, style: str | None = None) -> None:
     if style == "table":
         _print_table(board, failed)
     else:
-        print(render(board, style), *failed, sep="\n")
+        note = [] if style == "csv" else ["", board.note]
+        print(render(board, style), *failed, *note, sep="\n")
 
 
 def _print_table(board: "Leaderboard", failed: Sequence[str]) -> None:
@@ -91,20 +92,20 @@ def _print_table(board: "Leaderboard", failed: Sequence[str]) -> None:
         drawn.add_row(*map(escape, row))
     console = Console(highlight=False)
     console.print(drawn)
-    for line in failed:
+    for line in (*failed, board.note):
         console.print(line, markup=False)
 
 
 def _best(root: Path | str) -> "PointRecord":
-    """The finished point with the highest main score.
+    """The best seed of the best configuration.
 
     Raises:
         ConfigError: if no point is finished.
     """
-    from raykd.results.find import best_point
+    from raykd.results.find import Named, best_point
     from raykd.results.records import read_records
 
-    best = best_point(read_records(root, whole=False).points, lambda point: point.main_score)
+    best = best_point(read_records(root, whole=False).points, Named.of)
     if best is None:
         raise ConfigError(f"{root}: no point is finished yet")
     return best

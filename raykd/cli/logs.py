@@ -62,13 +62,9 @@ def _named(points: tuple["PointStatus", ...], wanted: str, root: str) -> "PointS
     Raises:
         DataError: if there is none, or there are several.
     """
-    from raykd.results.find import Named, find_point
+    from raykd.results.find import find_point
 
-    names = [
-        Named(each.id, each.label, each.method, each.state, each.error, each.state == "finished", each.score)
-        for each in points
-    ]
-    found = find_point(names, wanted, where=root)
+    found = find_point([each.named for each in points], wanted, where=root)
     return next(point for point in points if point.id == found.id)
 
 

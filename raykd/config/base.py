@@ -55,6 +55,9 @@ def never_positive(weight: Weight) -> bool:
     return weight.start == weight.end == 0 if isinstance(weight, Schedule) else weight == 0
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Source(Config):
     """Where a data set is: a local path (tried first), a Hub id, or both.
 
@@ -74,6 +77,11 @@ class Source(Config):
     """The data that raykd generates itself."""
     num_items: int | None = Field(None, ge=1)
     """How many items the built-in data has."""
+    share: tuple[Share, Share] | None = None
+    """Only the items in this part of a random order, like [0, 0.5] and [0.5, 1] for two halves. Parallel items lie in
+    the same part in every language."""
+    share_seed: int = 0
+    """Seed of that order."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -87,6 +95,8 @@ class Source(Config):
             raise ValueError("builtin needs num_items")
         if self.num_items and not self.builtin:
             raise ValueError("num_items needs builtin; use max_items or budget to limit other data")
+        if self.share and self.share[0] >= self.share[1]:
+            raise ValueError(f"share is {list(self.share)}; the first bound must be below the second")
         return self
 
     @property

@@ -48,8 +48,17 @@ class Identity:
     @cached_property
     def scores(self) -> PurePosixPath:
         """Name of the scores of generation 0, in the folder of results."""
-        found = {"teachers": list(self.generation_zero), **self.config.score_recipe()}
+        found = {"teachers": list(self.generation_zero), **self.config.score_recipe(self.config.selection_set)}
         return PurePosixPath("scores", f"{digest(found)}.json")
+
+    def test_digest(self, name: str) -> str:
+        """Says what a test set holds and how it is read: a score that has another one is of another set."""
+        return digest(self.config.score_recipe(self.config.test_sets[name]))
+
+    def test_scores(self, name: str) -> PurePosixPath:
+        """Name of the scores of generation 0 on a test set, in the folder of results."""
+        found = {"teachers": list(self.generation_zero), **self.config.score_recipe(self.config.test_sets[name])}
+        return PurePosixPath("test-scores", f"{digest(found)}.json")
 
     @cached_property
     def signals(self) -> str:

@@ -35,7 +35,9 @@ def section_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseMo
             annotation = field.annotation if field else None
         else:
             # A section of sections with names of the file's own.
-            annotation = next((get_args(arm)[1] for arm in arms(annotation) if get_origin(arm) is dict), None)
+            annotation = next(
+                (get_args(arm)[1] for arm in arms(annotation) if get_origin(arm) in (dict, Mapping)), None
+            )
     return next(filter(is_model, arms(annotation)), None)
 
 

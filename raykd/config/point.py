@@ -3,8 +3,9 @@
 A task extends them by keys of its own, see `raykd.tasks`.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -79,8 +80,11 @@ class LineageConfig(Config):
     """Gate: a student becomes teacher only if its score rose by so many points; null always promotes."""
     patience: Annotated[int, Influence(when=lambda point: point.lineage.min_delta is not None)] = Field(1, ge=1)
     """With min_delta: stop the lineage after so many generations in a row without promotion."""
-    keep: Annotated[Literal["none", "last", "all"], NO_INFLUENCE] = "last"
-    """Generations whose weights stay on disk when the lineage has ended."""
+    deliver: Annotated[Literal["best", "last"] | None, Influence(value=lambda point: point.delivers)] = None
+    """What the lineage delivers: the student after its best epoch on the selection set (of equal ones the first), or
+    after the last epoch. Null is best where epochs are scored."""
+    keep: Annotated[Literal["none", "delivered", "all"], NO_INFLUENCE] = "delivered"
+    """Weights that stay on disk when the lineage has ended: none, what it delivered, or every generation's too."""
     keep_first_teachers: bool = False
     """Generation 0's teachers also teach later students, together with the one that `teacher` names."""
 
@@ -149,23 +153,46 @@ class DistillationConfig(Config):
         return False
 
 
-class EvaluationConfig(Config):
-    """What models are scored on."""
+class ScoredConfig(Config):
+    """A set of items that models are scored on."""
 
     source: Source
     """The items that are scored."""
-    selection: Source | None = None
-    """Items that are scored after every epoch, to choose epochs by; null: a part of `source`."""
     languages: Languages = ("en", "es", "de", "ar", "vi", "hi", "zh")
     """Languages that are scored; those that are not trained on are zero-shot."""
     max_items: int | None = Field(None, ge=1)
     """Score a fixed sample of so many items per cell or language; null: all."""
-    epoch_max_items: int | None = Field(None, ge=0)
-    """Items per cell or language that are scored after every epoch; 0: none, null: as many as at the end."""
     batch_tokens: Annotated[int, NO_INFLUENCE] = Field(16384, ge=32)
     """Tokens, with padding, of one forward pass without gradients; also used for teacher signals."""
     seed: int = 0
     """Seed of the samples. Independent of the point's seed: all points are scored on the same items."""
+
+
+class SelectionConfig(ScoredConfig):
+    """The selection set: epochs, generations, points and configurations are chosen by their scores on it."""
+
+    split: float | None = Field(None, gt=0, lt=1)
+    """Choose by this share of the items; the rest is the test set `held_out`. `seed` draws them."""
+    epoch_max_items: int | None = Field(None, ge=0)
+    """Items per cell or language that are scored after every epoch; 0: none, null: as many as at the end."""
+
+    @model_validator(mode="after")
+    def _one_share(self) -> Self:
+        if self.split is not None and self.source.share:
+            raise ValueError("split and source.share exclude each other; remove one")
+        return self
+
+    @property
+    def chosen_by(self) -> "SelectionConfig":
+        """This section as it is read: of a set that is split, the first part."""
+        if self.split is None:
+            return self
+        part = {"share": (0.0, self.split), "share_seed": self.seed}
+        return self.model_copy(update={"source": self.source.model_copy(update=part), "split": None})
+
+
+HELD_OUT = "held_out"
+"""The test set that `selection.split` makes."""
 
 
 class ComputeConfig(Config):
@@ -235,18 +262,35 @@ class PointBase(Config):
     lineage: LineageConfig = LineageConfig()
     distillation: DistillationConfig = DistillationConfig()
     training: Batching = Batching()
-    evaluation: EvaluationConfig
+    selection: SelectionConfig
+    tests: Annotated[Mapping[str, ScoredConfig], NO_INFLUENCE] = Field(default_factory=dict)
+    """Name -> a test set: what a point delivers is scored on it once. Nothing is ever chosen by it."""
     compute: ComputeConfig = ComputeConfig()
     seed: int = Field(0, ge=0)
     """Seed of the point: of its data draws, of the order of its data, and of dropout."""
 
     @model_validator(mode="after")
     def _lineage_fits(self) -> Self:
-        needs_dev = self.lineage.teacher == "best" or self.lineage.min_delta is not None
-        if needs_dev and self.evaluation.epoch_max_items == 0:
+        lineage, train = self.lineage, self.label_training
+        needs = {
+            "lineage.teacher best": lineage.teacher == "best",
+            "lineage.deliver best": lineage.deliver == "best",
+            "lineage.min_delta": lineage.min_delta is not None,
+            "training.patience": self.training.patience is not None,
+            "base.train.deliver best": train is not None and train.deliver == "best",
+            "base.train.patience": train is not None and train.patience is not None,
+        }
+        asking = [name for name, asks in needs.items() if asks]
+        if asking and self.selection.epoch_max_items == 0:
             raise ValueError(
-                "lineage.teacher best and lineage.min_delta need a score after every epoch: set "
-                "evaluation.epoch_max_items above 0"
+                f"{' and '.join(asking)} need{'s' if len(asking) == 1 else ''} a score after every epoch: set "
+                "selection.epoch_max_items above 0"
+            )
+        if self.selection.split is not None and HELD_OUT in self.tests:
+            raise ValueError(f"tests.{HELD_OUT}: selection.split makes a test set of this name; choose another name")
+        if wrong := [name for name in self.tests if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)]:
+            raise ValueError(
+                f"tests.{wrong[0]}: a name is letters, digits, '.', '_' and '-', a letter or a digit first"
             )
         if self.student.model and self.lineage.student_init == "teacher":
             raise ValueError("student.model cannot start from its teacher: use lineage.student_init previous or base")
@@ -256,6 +300,26 @@ class PointBase(Config):
     def data_seed(self) -> int:
         """Seed of budget and language draws."""
         return self.seed if self.data.seed is None else self.data.seed
+
+    @property
+    def delivers(self) -> Literal["best", "last"]:
+        """Which student the lineage delivers."""
+        return self.lineage.deliver or ("last" if self.selection.epoch_max_items == 0 else "best")
+
+    @property
+    def chooses_teacher_epochs(self) -> bool:
+        """Whether the first teachers are scored after each epoch of their training, to take the best or end early."""
+        train = self.label_training
+        if train is None or train.epochs == 1 or self.selection.epoch_max_items == 0:
+            return False
+        return train.deliver != "last" or train.patience is not None
+
+    def teacher_choice_recipe(self) -> dict[str, Any]:
+        """What the choice of the first teachers' epochs depends on; nothing where none is chosen."""
+        if not self.chooses_teacher_epochs:
+            return {}
+        chosen = self.selection_set
+        return {"selection": {**self.score_recipe(chosen), "epoch_max_items": chosen.epoch_max_items}}
 
     @property
     def num_epochs(self) -> int:
@@ -331,10 +395,26 @@ class PointBase(Config):
         """What identifies signals beside their teacher and their data: how windows are cut."""
         return dict(self.window_options)
 
-    def score_recipe(self) -> dict[str, Any]:
-        """What the scores of a model depend on beside the model."""
+    @property
+    def selection_set(self) -> SelectionConfig:
+        """The section of the set that everything is chosen by, as it is read: of a set that is split its first part."""
+        return self.selection.chosen_by
+
+    @property
+    def test_sets(self) -> dict[str, ScoredConfig]:
+        """Name -> test set, with the one that `selection.split` makes."""
+        split, chosen = self.selection.split, self.selection
+        if split is None:
+            return dict(self.tests)
+        kind = get_args(type(self).model_fields["tests"].annotation)[1]
+        rest = chosen.source.model_copy(update={"share": (split, 1.0), "share_seed": chosen.seed})
+        keys = {name: getattr(chosen, name) for name in kind.model_fields}
+        return {HELD_OUT: kind(**{**keys, "source": rest}), **self.tests}
+
+    def score_recipe(self, scored: ScoredConfig) -> dict[str, Any]:
+        """What the scores of a model on a set depend on beside the model."""
         return {
-            "evaluation": self.evaluation.model_dump(mode="json", exclude={"batch_tokens"}),
+            "scored": scored.model_dump(mode="json", exclude={"batch_tokens"}),
             "languages": self.scored_languages,
             "windows": self.window_options,
             "precision": self.compute.precision,
@@ -342,7 +422,7 @@ class PointBase(Config):
 
     @property
     def scored_languages(self) -> list[str] | None:
-        """The languages that scores depend on beside those of the evaluation: those of training, which are not
+        """The languages that scores depend on beside those of the set: those of training, which are not
         zero-shot; None where there are none.
         """
         return None

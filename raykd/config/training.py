@@ -1,5 +1,6 @@
 """The sections that say how a model is trained: batches, optimiser, and labels alone."""
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -34,12 +35,21 @@ class Batching(Config):
     """Dropout of the student; null keeps the model's own."""
     freeze_embeddings: bool = False
     """Leave the input embeddings as they are."""
+    patience: int | None = Field(None, ge=1)
+    """End training after so many epochs in a row without a better score on the selection set; null: never. A student
+    that goes on through generations ends its lineage with it, any other one its generation."""
 
     @model_validator(mode="after")
     def _one_batch_size(self) -> Self:
         if (self.tokens_per_step is None) == (self.examples_per_step is None):
             raise ValueError("set one of tokens_per_step and examples_per_step, and the other to null")
         return self
+
+    def is_out_of_patience(self, scores: Sequence[float]) -> bool:
+        """Whether training ends, given the scores after its epochs so far."""
+        if self.patience is None or not scores:
+            return False
+        return len(scores) - 1 - scores.index(max(scores)) >= self.patience
 
     @property
     def pads_to_max(self) -> bool:
@@ -61,5 +71,8 @@ class LabelTraining(Batching):
     """A fixed sample of so many items, or items of each language; null takes all."""
     epochs: int = Field(2, ge=1)
     """Passes over the data."""
+    deliver: Literal["best", "last"] | None = None
+    """The teacher after its best epoch on the selection set (of equal ones the first), or after the last epoch. Null is
+    best where epochs are scored."""
     seed: int = 42
     """Seed of this training. It is not the point's seed: all points share this teacher."""

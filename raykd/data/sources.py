@@ -4,11 +4,15 @@ import functools
 import logging
 import os
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from raykd.data.shares import Part, in_part
 from raykd.errors import DataError
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ class SourceRef:
         hub: id of a data set on the Hub, such as `google/xquad`.
         hub_config: template of its configuration name, such as `xquad.{language}`.
         split: its split; needed with `hub`.
+        share: only the items of this part, see `raykd.data.shares`; readers keep to it.
 
     Raises:
         ValueError: if neither `path` nor `hub` is given, or `hub` without `split`.
@@ -41,12 +46,26 @@ class SourceRef:
     hub: str | None = None
     hub_config: str | None = None
     split: str | None = None
+    share: Part | None = None
+    share_seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.path and not self.hub:
             raise ValueError("a source needs a path or a hub id")
         if self.hub and not self.split:
             raise ValueError(f"hub {self.hub}: a split is needed")
+
+    def kept(self, items: Iterable[T], key: Callable[[T], str]) -> list[T]:
+        """The items of the part that is asked for.
+
+        Raises:
+            DataError: if it holds none of them.
+        """
+        every = list(items)
+        kept = in_part(every, self.share, seed=self.share_seed, key=key)
+        if every and not kept:
+            raise DataError(f"{self.path or self.hub}: share {list(self.share or ())} holds none of {len(every)} items")
+        return kept
 
     def placeholders(self) -> frozenset[str]:
         """The names between braces that `path` and `hub_config` share; those of the one where only one is there.

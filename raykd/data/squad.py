@@ -133,8 +133,10 @@ def _read_source(
 ) -> list[QAExample]:
     try:
         if path := locate(ref, folder=folder, **names):
-            return _read_file(path, languages, problems)
-        return _read_rows(load_hub(ref, folder=folder, **names), languages, ref.describe(**names), problems)
+            found = _read_file(path, languages, problems)
+        else:
+            found = _read_rows(load_hub(ref, folder=folder, **names), languages, ref.describe(**names), problems)
+        return ref.kept(found, lambda example: example.id)
     except NotFoundError as error:
         add_missing(problems, error, ref.describe(**names))
         return []

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import ray
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raykd.config.identity import Identity
 from raykd.config.point import PointBase
@@ -117,8 +118,11 @@ def _actors(job: PointJob, place: Place) -> Iterator[tuple[Any, Queue]]:
     """The driver of a point's lineage, and the queue through which reports come."""
     from raykd.worker.point import lineage_of
 
-    driver: Any = ray.remote(num_cpus=0)(Driver).remote(lineage_of(job, place.store))
-    queue = Queue(1, actor_options={"num_cpus": 0})
+    # They live and die with the trial: on a node that is taken away they would end it with them.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": here}
+    driver: Any = ray.remote(**options)(Driver).remote(lineage_of(job, place.store))
+    queue = Queue(1, actor_options=options)
     try:
         yield driver, queue
     finally:

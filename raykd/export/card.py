@@ -1,7 +1,7 @@
 """The model card of an exported point, out of its records."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from raykd import __version__
 from raykd.config.base import Source
-from raykd.config.point import PointBase
+from raykd.config.point import PointBase, ScoredConfig
 from raykd.export.lineage import lineage_table
 from raykd.export.method import knobs, method
 from raykd.report.leaderboard import matrix
 from raykd.results.artifacts import ArtifactRecord
 from raykd.results.points import PointResult
 from raykd.results.records import PointRecord, SweepRecords
+from raykd.results.tests import PointTest
 from raykd.results.words import counted
 from raykd.tasks import task_of
 from raykd.tasks.info import Words
@@ -62,6 +63,16 @@ class Subject:
         return self.result.scores
 
     @property
+    def base(self) -> str:
+        """Fingerprint of its generation 0."""
+        return self.point.description.base
+
+    @property
+    def tests(self) -> Mapping[str, PointTest]:
+        """Test set -> its scores there."""
+        return self.point.tests
+
+    @property
     def trained(self) -> tuple[str, ...]:
         """Languages of its training."""
         return tuple(dict.fromkeys(self.config.trained_languages))
@@ -69,7 +80,7 @@ class Subject:
     @property
     def zero_shot(self) -> tuple[str, ...]:
         """Languages that it was only scored on."""
-        return tuple(each for each in self.config.evaluation.languages if each not in self.trained)
+        return tuple(each for each in self.config.selection.languages if each not in self.trained)
 
 
 def model_card(subject: Subject) -> str:
@@ -79,31 +90,39 @@ def model_card(subject: Subject) -> str:
 
 
 def _front_matter(subject: Subject) -> ModelCardData:
-    config, scores = subject.config, subject.scores
-    task, data = subject.words.pipeline, _source(config.evaluation.source)
+    config, tests = subject.config, subject.config.test_sets
     results = [
-        EvalResult(
-            task_type=task,
-            dataset_type=config.evaluation.source.hub or "other",
-            dataset_name=data,
-            metric_type=_metric(name),
-            metric_name=heading,
-            metric_value=round(value, 2),
-        )
-        for name, heading in scores.columns.items()
-        if (value := scores.values.get(name)) is not None and name not in _NO_SCORES
+        result
+        for name, test in subject.tests.items()
+        for result in _results(subject, test.scores, tests.get(name), f"test set {name}")
     ]
+    results = results or list(_results(subject, subject.scores, config.selection, "selection set"))
     base = config.base.model
     return ModelCardData(
         language=list(subject.trained),
         library_name="transformers",
-        pipeline_tag=task,
+        pipeline_tag=subject.words.pipeline,
         tags=["raykd", "knowledge-distillation", "multilingual", subject.point.method],
         base_model=base if _is_hub_id(base) else None,
         metrics=sorted({result.metric_type for result in results}),
         model_name=subject.title,
         eval_results=results,
     )
+
+
+def _results(subject: Subject, scores: Scores, scored: ScoredConfig | None, called: str) -> Iterator[EvalResult]:
+    source = _source(scored.source) if scored is not None else ""
+    for name, heading in scores.columns.items():
+        value = scores.values.get(name)
+        if value is not None and name not in _NO_SCORES:
+            yield EvalResult(
+                task_type=subject.words.pipeline,
+                dataset_type=(scored.source.hub if scored is not None else None) or "other",
+                dataset_name=" ".join(filter(None, (source, f"({called})"))),
+                metric_type=_metric(name),
+                metric_name=heading,
+                metric_value=round(value, 2),
+            )
 
 
 def _sections(subject: Subject) -> Iterator[str]:
@@ -133,16 +152,21 @@ def _sections(subject: Subject) -> Iterator[str]:
 
 
 def _scores(subject: Subject) -> Iterator[str]:
-    scores, first = subject.scores, _generation_zero(subject)
-    heads = ["", "this model", *(["generation 0"] if first else [])]
-    lines = ["## Scores", "", _row(heads), _row(["---"] * len(heads))]
-    for name, heading in scores.columns.items():
-        sides = [scores, *([first] if first else [])]
-        lines.append(_row([heading, *(_percent(side.values.get(name)) for side in sides)]))
-    yield "\n".join(lines)
-    evaluation = subject.config.evaluation
-    sample = f"a fixed sample of {evaluation.max_items} {subject.words.scored}" if evaluation.max_items else "all"
-    yield f"In percent, on {sample} of {_source(evaluation.source)}."
+    yield "## Scores"
+    for name, test in subject.tests.items():
+        base = (each.scores for each in subject.records.base_tests if each.name == name and each.base == subject.base)
+        section = subject.config.test_sets.get(name)
+        what = f": {_sample(subject, section)}" if section is not None else ""
+        yield f"### Test set {name}\n\nIn percent{what}. Nothing was chosen by it."
+        yield _table(test.scores, next(base, None))
+        if test.scores.is_matrix:
+            yield f"F1 by languages of question and context:\n\n{matrix(test.scores)}"
+    scores = subject.scores
+    if subject.tests:
+        yield "### Selection set"
+    yield _table(scores, _generation_zero(subject))
+    how = "the model was chosen by them, too, so they are a little too high"
+    yield f"In percent, on the selection set ({_sample(subject, subject.config.selection)}): {how}."
     if scores.is_matrix:
         yield f"F1 by languages of question and context:\n\n{matrix(scores)}"
     yield from subject.words.score_notes(subject.config, scores)
@@ -178,8 +202,23 @@ def _limits(subject: Subject) -> Iterator[str]:
     config = subject.config
     yield from subject.words.limits(config)
     yield "The scores are those of one seed on a fixed sample; other texts, and other languages, were not tried."
-    if any(source.builtin for source in (config.data.train, config.evaluation.source)):
+    if any(source.builtin for source in (config.data.train, config.selection.source)):
         yield "It was trained on sentences that raykd generates: for trials only."
+
+
+def _table(scores: Scores, first: Scores | None) -> str:
+    """Scores beside those of generation 0, where that was scored."""
+    sides = [scores, *([first] if first else [])]
+    heads = ["", "this model", *(["generation 0"] if first else [])]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for name, heading in scores.columns.items():
+        lines.append(_row([heading, *(_percent(side.values.get(name)) for side in sides)]))
+    return "\n".join(lines)
+
+
+def _sample(subject: Subject, scored: ScoredConfig) -> str:
+    sample = f"a fixed sample of {scored.max_items} {subject.words.scored}" if scored.max_items else "all"
+    return f"{sample} of {_source(scored.source)}"
 
 
 def _generation_zero(subject: Subject) -> Scores | None:

@@ -11,8 +11,8 @@ def chosen_point(records: SweepRecords, wanted: str | None) -> PointRecord:
     """The point to export; it is finished, and its weights are there.
 
     Args:
-        wanted: its name, as `find_point` takes it; None or `best` is the one with the highest main score so far, among
-            those that are finished and whose weights are kept.
+        wanted: its name, as `find_point` takes it; None or `best` is the best seed of the configuration with the best
+            mean on the selection set so far, among the points that are finished and whose weights are kept.
 
     Raises:
         DataError: if there is none, it is not finished, or its weights are gone; the line says what to do.
@@ -39,6 +39,6 @@ def _kept(records: SweepRecords, store: Store) -> list[PointRecord]:
     if not kept:
         raise DataError(
             f"{records.root}: the weights of all {len(finished)} finished points were removed (lineage.keep: none); "
-            "run the sweep with lineage.keep: last in another storage"
+            "run the sweep with lineage.keep: delivered in another storage"
         )
     return kept

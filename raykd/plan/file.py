@@ -28,7 +28,7 @@ def _read(path: Path) -> dict[str, Any]:
     except ConfigError as error:
         raise ConfigError(f"{path}: {problem}" for problem in error.problems) from error
     if raw is None:
-        raise ConfigError(f"{path}: empty; a sweep file needs at least name, data.train and evaluation.source")
+        raise ConfigError(f"{path}: empty; a sweep file needs at least name, data.train and selection.source")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: got {show(raw)}; a sweep file is a mapping of keys to values, like `name: first`")
     return raw

@@ -1,6 +1,6 @@
 """Finds and reads everything that the points of a plan name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ from raykd.plan.points import Plan
 from raykd.results.artifacts import fingerprint, hash_folder
 from raykd.results.models import check_model, locate_model, positions_of
 from raykd.tasks import task_of
-from raykd.tasks.sizes import TextSizes
+from raykd.tasks.sizes import Content, Items, TextSizes, shared
+from raykd.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -44,49 +45,104 @@ def check_data(plan: Plan, *, folder: Path) -> dict[str, str]:
 
 def inspect(plan: Plan, folder: Path) -> Inspection:
     """Read and find everything that the points name."""
-    hashes: dict[str, str] = {}
-    problems: dict[str, None] = {}
-    sizes: list[int] = []
-    texts = TextSizes()
-    labelled: list[int] = []
+    configs = [point.config for point in plan.points]
+    inspector = _Inspector(task_of(configs[0]), folder)
+    for key, group in _grouped(configs, PointBase.items_recipe):
+        inspector.read_data(key, group)
+    inspector.find_models(configs)
+    return inspector.found()
 
-    def attempt(check: Callable[..., Any], *arguments: Any) -> Any:
+
+class _Inspector:
+    """Reads and finds, and goes on where something is wrong."""
+
+    def __init__(self, task: Task, folder: Path) -> None:
+        self.task, self.folder = task, folder
+        self.hashes: dict[str, str] = {}
+        self.problems: dict[str, None] = {}
+        self.sizes: list[int] = []
+        self.labelled: list[int] = []
+        self.texts = TextSizes()
+
+    def found(self) -> Inspection:
+        """All of it."""
+        problems, labelled = tuple(self.problems), max(self.labelled, default=None)
+        return Inspection(tuple(self.sizes), self.hashes, problems, self.texts, labelled)
+
+    def read_data(self, key: str, group: Sequence[PointBase]) -> None:
+        """The data of points that draw from the same items, which `key` names."""
+        read = self._attempt(self.task.data.items, group[0])
+        items = read.all if read else None
+        used: dict[str, Items | Content] = {}
+        if read:
+            self.sizes.append(read.count)
+            self.texts = read.texts
+            self.hashes[f"data {key}"] = read.sha256
+            used["data.train"] = read
+            for _, same in _grouped(group, lambda config: config.data.budget):
+                self._attempt(partial(self.task.data.draw, same[0], items))
+        for inner, same in _grouped((config for config in group if config.label_training), _label_recipe):
+            assert self.task.labelled is not None, "a point that trains on labels is of a task that can"
+            if content := self._read(f"base.train {inner}", self.task.labelled.labelled_content, same[0], items):
+                self.labelled.append(content.count)
+                used["base.train"] = content
+        for inner, same in _grouped(group, lambda config: config.score_recipe(config.selection_set)):
+            section = same[0].selection_set
+            if content := self._read(f"selection {inner}", self.task.data.content, same[0], section, items):
+                used["selection"] = content
+        tests = [(name, config, test) for config in group for name, test in config.test_sets.items()]
+        recipes = {f"tests.{name} {config.score_recipe(test)}": (name, config, test) for name, config, test in tests}
+        for inner, (name, config, test) in recipes.items():
+            if content := self._read(inner, self.task.data.content, config, test, items):
+                self.problems |= dict.fromkeys(_overlaps(f"tests.{name}", content, used))
+
+    def find_models(self, configs: Sequence[PointBase]) -> None:
+        """The models that points name."""
+        for model in dict.fromkeys(model for config in configs for model in _models(config)):
+            if not model.startswith("builtin:"):
+                self._attempt(check_model, model)
+        read = {(model, config.data.max_length) for config in configs for model in _students(config)}
+        for model, most in sorted(read):
+            self._attempt(_check_length, model, most)
+        locate = partial(locate_model, folder=self.folder)
+        self._attempt(partial(self.task.data.check_models, configs, locate=locate))
+        # Points take this model when they start, which may be days apart; base.model and teacher.model are copied at
+        # first.
+        for model in dict.fromkeys(config.student.model for config in configs if config.student.model):
+            digest = self._attempt(_hash_model, model)
+            if digest is not None:
+                self.hashes[f"student.model {model}"] = digest
+
+    def _read(self, name: str, read: Callable[..., Content], *arguments: Any) -> Content | None:
+        content: Content | None = self._attempt(read, *arguments)
+        if content is not None:
+            self.hashes[name] = content.sha256
+        return content
+
+    def _attempt(self, check: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return check() if isinstance(check, partial) else check(*arguments, folder=folder)
+            return check() if isinstance(check, partial) else check(*arguments, folder=self.folder)
         except DataError as error:
-            problems.update(dict.fromkeys(error.problems))
+            self.problems.update(dict.fromkeys(error.problems))
             return None
 
-    configs = [point.config for point in plan.points]
-    task = task_of(configs[0])
-    for key, group in _grouped(configs, PointBase.items_recipe):
-        read = attempt(task.data.items, group[0])
-        items = read.all if read else None
-        if read:
-            sizes.append(read.count)
-            texts = read.texts
-            hashes[f"data {key}"] = read.sha256
-            for _, same in _grouped(group, lambda config: config.data.budget):
-                attempt(partial(task.data.draw, same[0], items))
-        for inner, same in _grouped(group, PointBase.score_recipe):
-            hashes |= _named(f"evaluation {inner}", attempt(task.data.hash_scored, same[0], items))
-        for inner, same in _grouped((config for config in group if config.label_training), _label_recipe):
-            assert task.labelled is not None, "a point that trains on labels is of a task that can"
-            if counted := attempt(task.labelled.count_labelled, same[0], items):
-                labelled.append(counted[0])
-                hashes[f"base.train {inner}"] = counted[1]
-    models = dict.fromkeys(model for config in configs for model in _models(config))
-    for model in models:
-        if not model.startswith("builtin:"):
-            attempt(check_model, model)
-    read = {(model, config.data.max_length) for config in configs for model in _students(config)}
-    for model, most in sorted(read):
-        attempt(_check_length, model, most)
-    attempt(partial(task.data.check_models, configs, locate=partial(locate_model, folder=folder)))
-    # Points take this model when they start, which may be days apart; base.model and teacher.model are copied at first.
-    for model in dict.fromkeys(config.student.model for config in configs if config.student.model):
-        hashes |= _named(f"student.model {model}", attempt(_hash_model, model))
-    return Inspection(tuple(sizes), hashes, tuple(problems), texts, max(labelled, default=None))
+
+def _overlaps(test: str, content: Content, used: Mapping[str, Items | Content]) -> Iterable[str]:
+    """A line for each set that shares items with a test set.
+
+    Args:
+        test: key of the test set.
+        used: key of each set that is trained on, or chosen by -> what it holds.
+    """
+    keys = content.keys()
+    for where, other in used.items():
+        if both := shared(keys, other.keys()):
+            some = ", ".join(sorted(both)[:3]) + (", ..." if len(both) > 3 else "")
+            yield (
+                f"{test}: {len(both)} of its {len(keys)} items are in {where} too, in whichever language ({some}); "
+                "nothing may be trained on, or chosen by, what it is tested on: set `share` of the one source to "
+                "[0, 0.5] and of the other to [0.5, 1], or take another set"
+            )
 
 
 def _label_recipe(config: PointBase) -> Any:
@@ -119,10 +175,6 @@ def _hash_model(name: str, *, folder: Path) -> str | None:
     """Hash of all files of a model folder; None for a Hub id."""
     located = Path(locate_model(name, folder=folder))
     return fingerprint(hash_folder(located)) if located.is_dir() else None
-
-
-def _named(name: str, value: str | None) -> dict[str, str]:
-    return {} if value is None else {name: value}
 
 
 def _grouped(configs: Iterable[PointBase], key: Callable[[PointBase], Any]) -> Iterable[tuple[str, list[PointBase]]]:

@@ -44,9 +44,22 @@ def _foreign_keys(task: Task) -> dict[str, str]:
     return dict.fromkeys(others - set(point_keys(task.point)), f"task {task.name} does not have this key; remove it")
 
 
+RENAMED = {
+    "evaluation": "it is called selection, for it is what everything is chosen by; put sets that nothing is chosen by "
+    "under tests",
+    "selection.selection": "the selection section is what epochs are chosen by: put this source into selection.source, "
+    "and what else is scored under tests",
+}
+"""Keys of earlier versions -> what to write in their place."""
+
+
 def check_point(task: Task, raw: Mapping[str, Any]) -> tuple[PointBase | None, list[Problem]]:
     """Validate the keys of a point: the point and no problems, or None and all of them."""
-    return check(task.point, raw, foreign=_foreign_keys(task))
+    point, problems = check(task.point, raw, foreign=_foreign_keys(task) | RENAMED)
+    if "evaluation" in raw:
+        # What it held is not missing.
+        problems = [problem for problem in problems if problem.path != ("selection",)]
+    return point, problems
 
 
 def shape_problems(raw: Mapping[str, Any], task: Task) -> list[Problem]:
@@ -142,7 +155,7 @@ def _watcher(raw: Mapping[str, Any]) -> str | None:
 
 def _problems_of(task: Task, watcher: str | None, point: Mapping[str, Any]) -> tuple[PointBase | None, list[Problem]]:
     config, problems = check_point(task, point)
-    dev = ("evaluation", "epoch_max_items")
+    dev = ("selection", "epoch_max_items")
     if watcher and at_path(point, dev) == 0:
         text = f"search.{watcher} compares points after every epoch: set it above 0, or remove it"
         problems.append(Problem(dev, text, "0"))

@@ -11,7 +11,7 @@ from raykd.plan.points import DEFAULT_METHOD
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import value
 from raykd.report.statistics import Interval, confidence_interval
-from raykd.results.configurations import BUDGET, Configuration, by_configuration
+from raykd.results.configurations import BUDGET, Configuration, by_configuration, ranked
 from raykd.results.records import SweepRecords
 from raykd.results.sweep import BaseScores
 
@@ -143,8 +143,7 @@ class Analysis:
 def analyse(records: SweepRecords) -> Analysis:
     """The points of a sweep by configuration."""
     scored, main = records.scored, records.main or ""
-    found = by_configuration(records.points)
-    found.sort(key=lambda each: (-rank(each.mean(main)), each.name))
+    found = ranked(by_configuration(records.points), main)
     metric, is_matrix = (scored[0].metric, scored[0].is_matrix) if scored else ("f1", False)
     return Analysis(records, main, records.columns, metric, is_matrix, tuple(found))
 

@@ -3,14 +3,15 @@
 import csv
 import io
 import json
+import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from raykd.errors import ArtifactError
-from raykd.results.configurations import Configuration, by_configuration, mean_of
+from raykd.results.configurations import Configuration, by_configuration, mean_of, ranked
 from raykd.results.records import SweepRecords, read_records
 from raykd.tasks.outcomes import Scores
 
@@ -28,6 +29,7 @@ class Row:
         mean, deviation: of each score, in percent; the deviation is the sample one, None below two seeds.
         seconds: mean time of a point.
         unfinished: status -> count of points that have no result.
+        tests: test set -> mean and deviation of its main score over seeds. Rows are not sorted by them.
     """
 
     method: str
@@ -37,6 +39,7 @@ class Row:
     deviation: Mapping[str, float | None]
     seconds: float | None
     unfinished: Mapping[str, int]
+    tests: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,24 @@ class Leaderboard:
     """A sweep's results.
 
     Attributes:
-        main: the score that rows are sorted by.
-        columns: score -> its heading.
+        main: the score on the selection set that rows are sorted by.
+        columns: score on the selection set -> its heading.
+        tests: test set -> heading of its main score.
     """
 
     main: str | None
     columns: Mapping[str, str]
     rows: list[Row]
+    tests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str:
+        """What the rows were sorted by, and what that means for their scores."""
+        return chosen_by(self.tests)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return asdict(self)
+        return {**asdict(self), "note": self.note}
 
 
 def leaderboard(root: Path | str) -> Leaderboard:
@@ -69,10 +79,25 @@ def leaderboard(root: Path | str) -> Leaderboard:
 def leaderboard_of(records: SweepRecords) -> Leaderboard:
     """Rows of a sweep's results, best mean of the main score first, configurations without a result last."""
     main, columns = records.main, records.columns
-    rows = [_row(each, columns) for each in by_configuration(records.points)]
-    rows += _generation_zero(records)
-    rows.sort(key=lambda row: (_main(row, main) is None, -(_main(row, main) or 0), row.method, str(row.varied)))
-    return Leaderboard(main, columns, rows)
+    tests = records.test_sets
+    rows = [_row(each, columns, tests) for each in ranked(by_configuration(records.points), main)]
+    for row in _generation_zero(records):
+        # Among the configurations, which keep their order.
+        mean = _main(row, main)
+        above = (number for number, other in enumerate(rows) if (_main(other, main) or -math.inf) < (mean or 0))
+        rows.insert(len(rows) if mean is None else next(above, len(rows)), row)
+    return Leaderboard(main, columns, rows, tests)
+
+
+def chosen_by(tests: Collection[str]) -> str:
+    """What stands beside every table of scores: what was chosen by them."""
+    if not tests:
+        return (
+            "Chosen and scored on the same questions: the best scores are a little too high. A test set of its own "
+            "(`tests` in the sweep file, or `raykd test`) says how high."
+        )
+    names = ", ".join(tests)
+    return f"Sorted, and everything chosen, by the scores on the selection set; nothing was chosen by {names}."
 
 
 def failures(records: SweepRecords) -> list[str]:
@@ -83,7 +108,7 @@ def failures(records: SweepRecords) -> list[str]:
 def render(board: Leaderboard, style: str) -> str:
     """The leaderboard as `markdown` or `csv`."""
     if style == "csv":
-        return _csv(board.rows, *_varied(board), list(board.columns))
+        return _csv(board, *_varied(board))
     heads, *rows = table(board)
     lines = ["| " + " | ".join(heads) + " |", "|" + "|".join("---" for _ in heads) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
@@ -92,8 +117,9 @@ def render(board: Leaderboard, style: str) -> str:
 def table(board: Leaderboard) -> list[list[str]]:
     """The leaderboard as text in cells, the headings first."""
     keys, names = _varied(board)
-    heads = ["method", *names, *board.columns.values(), "seeds", "s/point"]
-    return [heads, *(_cells(row, keys, board.columns) for row in board.rows)]
+    tests = [f"{name}: {heading}" for name, heading in board.tests.items()]
+    heads = ["method", *names, *board.columns.values(), *tests, "seeds", "s/point"]
+    return [heads, *(_cells(row, keys, board) for row in board.rows)]
 
 
 def _varied(board: Leaderboard) -> tuple[list[str], list[str]]:
@@ -109,17 +135,23 @@ def _main(row: Row, main: str | None) -> float | None:
     return row.mean.get(main) if main else None
 
 
-def _row(configuration: Configuration, scores: Iterable[str]) -> Row:
+def _row(configuration: Configuration, scores: Iterable[str], tests: Iterable[str]) -> Row:
     values = {score: configuration.values(score) for score in scores}
+    tested = {name: configuration.test_values(name) for name in tests}
     return Row(
         method=configuration.method,
         varied=configuration.varied,
         num_seeds=len(configuration.finished),
         mean={score: mean_of(found) for score, found in values.items()},
-        deviation={score: statistics.stdev(found) if len(found) > 1 else None for score, found in values.items()},
+        deviation={score: _deviation(found) for score, found in values.items()},
         seconds=configuration.mean_seconds,
         unfinished=configuration.unfinished,
+        tests={name: (mean_of(found), _deviation(found)) for name, found in tested.items()},
     )
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def _generation_zero(records: SweepRecords) -> Iterator[Row]:
@@ -127,14 +159,17 @@ def _generation_zero(records: SweepRecords) -> Iterator[Row]:
     for base in records.bases:
         name = GENERATION_ZERO if len(models) == 1 else f"{GENERATION_ZERO} of {models[base.base]}"
         mean = {score: base.final.values.get(score) for score in records.columns}
-        yield Row(name, {}, 1, mean, dict.fromkeys(records.columns), None, {})
+        found = {test.name: test.scores.main_value for test in records.base_tests if test.base == base.base}
+        tests = {test: (found.get(test), None) for test in records.test_sets}
+        yield Row(name, {}, 1, mean, dict.fromkeys(records.columns), None, {}, tests)
 
 
-def _cells(row: Row, keys: Iterable[str], columns: Iterable[str]) -> list[str]:
+def _cells(row: Row, keys: Iterable[str], board: Leaderboard) -> list[str]:
     seeds = str(row.num_seeds) if not row.method.startswith(GENERATION_ZERO) else "-"
     if row.unfinished:
         seeds += " (" + ", ".join(f"{count} {status}" for status, count in sorted(row.unfinished.items())) + ")"
-    scores = [_score(row.mean[score], row.deviation[score]) for score in columns]
+    scores = [_score(row.mean[score], row.deviation[score]) for score in board.columns]
+    scores += [_score(*row.tests.get(name, (None, None))) for name in board.tests]
     seconds = f"{row.seconds:.0f}" if row.seconds is not None else "-"
     return [row.method, *(_value(row.varied.get(key)) for key in keys), *scores, seeds, seconds]
 
@@ -153,20 +188,15 @@ def _score(mean: float | None, deviation: float | None) -> str:
     return f"{mean:.1f}" if deviation is None else f"{mean:.1f} ± {deviation:.1f}"
 
 
-def _csv(rows: Sequence[Row], keys: Sequence[str], names: Sequence[str], columns: Sequence[str]) -> str:
+def _csv(board: Leaderboard, keys: Sequence[str], names: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "method",
-            *names,
-            *(f"{score}_{part}" for score in columns for part in ("mean", "std")),
-            "num_seeds",
-            "seconds",
-        ]
-    )
-    for row in rows:
-        scores = [part for score in columns for part in (row.mean[score], row.deviation[score])]
+    columns = [*board.columns, *(f"tests.{name}" for name in board.tests)]
+    heads = [f"{score}_{part}" for score in columns for part in ("mean", "std")]
+    writer.writerow(["method", *names, *heads, "num_seeds", "seconds"])
+    for row in board.rows:
+        scores = [part for score in board.columns for part in (row.mean[score], row.deviation[score])]
+        scores += [part for name in board.tests for part in row.tests.get(name, (None, None))]
         writer.writerow([row.method, *(row.varied.get(key) for key in keys), *scores, row.num_seeds, row.seconds])
     return text.getvalue().rstrip("\n")
 

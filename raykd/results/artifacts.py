@@ -278,7 +278,7 @@ class Store(Storage):
         """
         record, where = self.record(name), self.describe(_ARTIFACTS / name)
         if record.weights_removed:
-            raise ArtifactError(f"{where}: its weights were removed when its lineage ended (lineage.keep: last)")
+            raise ArtifactError(f"{where}: its weights were removed when its lineage ended (lineage.keep: delivered)")
         wrong = _difference(self.artifact(name), record.files)
         if wrong and not self.is_local:
             # It may be this machine's copy alone.

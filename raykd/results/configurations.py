@@ -1,7 +1,6 @@
 """Configurations: the points that differ in nothing but the seed."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 from raykd.results.records import PointRecord
 
 BUDGET = "data.budget"
+DONE = ("finished", "failed")
+"""States of a point whose seed counts as done."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Configuration:
         return [point for point in self.points if point.result is not None]
 
     @property
+    def num_over(self) -> int:
+        """Points that were run to their end, or failed."""
+        return sum(point.status in DONE for point in self.points)
+
+    @property
     def unfinished(self) -> dict[str, int]:
         """Status -> how many of the points that have no result."""
         found: dict[str, int] = {}
@@ -42,6 +48,11 @@ class Configuration:
     def values(self, score: str | None) -> list[float]:
         """A score of every seed that has it, in the order of the points."""
         found = [point.scores.values.get(score) for point in self.points if point.scores is not None and score]
+        return [value for value in found if value is not None]
+
+    def test_values(self, name: str) -> list[float]:
+        """The main score on a test set of every seed that was scored on it, in the order of the points."""
+        found = [point.tests[name].scores.main_value for point in self.points if name in point.tests]
         return [value for value in found if value is not None]
 
     def mean(self, score: str | None) -> float | None:
@@ -77,11 +88,37 @@ class Configuration:
 
 def by_configuration(points: Iterable[PointRecord]) -> list[Configuration]:
     """Points by configuration, each in the place of its first point."""
-    groups: dict[tuple[str, str], list[PointRecord]] = {}
+    groups: dict[str, list[PointRecord]] = {}
     for point in points:
-        key = point.method, json.dumps(point.description.varied_but_seed, sort_keys=True)
-        groups.setdefault(key, []).append(point)
+        groups.setdefault(point.description.configuration, []).append(point)
     return [_configuration(members) for members in groups.values()]
+
+
+def ranked(configurations: Iterable[Configuration], main: str | None) -> list[Configuration]:
+    """Configurations by the mean of a score over seeds, the best first; then those with fewer seeds than may count.
+
+    Those without a score come last, and equal ones by name.
+    """
+    every = list(configurations)
+    counts = compared([(each.num_over, len(each.points)) for each in every])
+
+    def key(each: tuple[Configuration, bool]) -> tuple[bool, bool, float, str]:
+        mean = each[0].mean(main)
+        return mean is None, not each[1], -(mean or 0.0), each[0].name
+
+    return [each for each, _ in sorted(zip(every, counts, strict=True), key=key)]
+
+
+def compared(seeds: Sequence[tuple[int, int]]) -> list[bool]:
+    """Which configurations may be compared by their means: those with as many seeds done as any, or all of their own.
+
+    One that was given up after its first seeds, or has yet to run the others, does not win by a lucky seed.
+
+    Args:
+        seeds: of each configuration, how many are done and how many there are.
+    """
+    most = max((done for done, _ in seeds), default=0)
+    return [done >= min(most, num) for done, num in seeds]
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:

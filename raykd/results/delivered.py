@@ -18,8 +18,8 @@ def delivered_by(results: Path | str, wanted: str) -> Path:
 
     Args:
         results: the sweep's results, a folder or a URL.
-        wanted: the point, as `find_point` takes it; `best` or nothing is the point with the highest main score, once
-            none is left to run.
+        wanted: the point, as `find_point` takes it; `best` or nothing is the best seed of the configuration with the
+            best mean on the selection set, once none is left to run.
 
     Raises:
         DataError: if there is no such point, there are several, it is not finished, or its weights are gone.
@@ -49,7 +49,8 @@ def delivered_artifact(store: Store, point: PointRecord) -> str:
         if store.has_record(artifact):
             why = "were removed when its lineage ended (lineage.keep: none)"
         raise DataError(
-            f"the weights of {Named.of(point).shown} {why}; run its sweep with lineage.keep: last in another storage"
+            f"the weights of {Named.of(point).shown} {why}; run its sweep with lineage.keep: delivered in another "
+            "storage"
         )
     return artifact
 

@@ -3,9 +3,11 @@
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TypeVar
 
 from raykd.errors import DataError
+from raykd.results.configurations import DONE, compared
 from raykd.results.points import Status
 from raykd.results.records import PointRecord
 
@@ -23,6 +25,7 @@ class Named:
 
     Attributes:
         is_finished: it ended with a result, of which `score` is the main one.
+        configuration: the same for points that differ in the seed alone.
     """
 
     id: str
@@ -32,6 +35,7 @@ class Named:
     error: str | None = None
     is_finished: bool = False
     score: float | None = None
+    configuration: str = ""
 
     @classmethod
     def of(cls, point: PointRecord) -> "Named":
@@ -44,6 +48,7 @@ class Named:
             error=point.state.error,
             is_finished=point.status == "finished",
             score=point.main_score if point.status == "finished" else None,
+            configuration=point.description.configuration,
         )
 
     @property
@@ -52,10 +57,23 @@ class Named:
         return f"{self.label!r} ({self.id})"
 
 
-def best_point(points: Iterable[PointT], score: Callable[[PointT], float | None]) -> PointT | None:
-    """The point with the highest main score, the first of those that are equal; None where none has one."""
-    scored = [(value, point) for point in points if (value := score(point)) is not None]
-    return max(scored, key=lambda each: each[0])[1] if scored else None
+def best_point(points: Iterable[PointT], named: Callable[[PointT], Named]) -> PointT | None:
+    """Of the configuration with the highest mean main score over seeds the point with the highest one.
+
+    Scores are those on the selection set. Of equal ones it is the first; None where no point has one.
+    """
+    groups: dict[str, list[tuple[Named, PointT]]] = {}
+    for point in points:
+        name = named(point)
+        groups.setdefault(name.configuration, []).append((name, point))
+    counts = compared([(sum(name.status in DONE for name, _ in each), len(each)) for each in groups.values()])
+    scored = [
+        [(name.score, point) for name, point in group if name.score is not None]
+        for group, counts_too in zip(groups.values(), counts, strict=True)
+        if counts_too
+    ]
+    best = max(filter(None, scored), key=lambda group: fmean(score for score, _ in group), default=None)
+    return max(best, key=lambda each: each[0])[1] if best else None
 
 
 def find_point(points: Sequence[Named], wanted: str, *, where: str, finished: bool = False) -> Named:
@@ -64,7 +82,7 @@ def find_point(points: Sequence[Named], wanted: str, *, where: str, finished: bo
     Args:
         points: those to look among.
         wanted: a label, an id or its beginning, a method of which one point is finished (or which has one point), or
-            `best`: the finished point with the highest main score.
+            `best`, see `best_point`.
         where: the place of the results, for the error.
         finished: only a point that has a result will do.
 
@@ -72,7 +90,7 @@ def find_point(points: Sequence[Named], wanted: str, *, where: str, finished: bo
         DataError: if there is no such point, there are several, or it is not finished; the line says what to do.
     """
     if wanted == BEST:
-        best = best_point(points, lambda point: point.score)
+        best = best_point(points, lambda point: point)
         if best is None:
             raise DataError(f"no point in {where} has a main score ({states(points) or 'there are none'})")
         return best

@@ -55,7 +55,7 @@ class _Point:
     def keeps(self, artifact: str) -> bool:
         """Whether a finished point's lineage keeps these weights."""
         keep = self.keep
-        return keep == "all" or (keep == "last" and self.result is not None and artifact == self.result.artifact)
+        return keep == "all" or (keep == "delivered" and self.result is not None and artifact == self.result.artifact)
 
 
 def collect(store: Store, *, delete: bool, say: Callable[[str], None] = lambda text: None) -> list[Waste]:

@@ -8,6 +8,7 @@ from raykd.results.epochs import EpochFiles
 from raykd.results.heartbeat import HeartbeatFiles
 from raykd.results.points import PointFiles
 from raykd.results.sweep import SweepFiles
+from raykd.results.tests import FilesOfTests
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Journal:
     def heartbeats(self) -> HeartbeatFiles:
         """The last heartbeats of points."""
         return HeartbeatFiles(self.store)
+
+    @property
+    def tests(self) -> FilesOfTests:
+        """The scores on test sets."""
+        return FilesOfTests(self.store)
 
     def current_point_ids(self) -> list[str]:
         """The points of the sweep as it was run last; all that were ever added where a searcher chooses them."""

@@ -1,5 +1,6 @@
 """The points of a sweep: what each of them is, how far it is, and how it ended."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from raykd.results import version_1
 from raykd.results.artifacts import Store
 from raykd.results.heartbeat import HeartbeatFiles
-from raykd.results.record import Record
+from raykd.results.record import VERSION, Record
 from raykd.results.settings import Settings
 from raykd.tasks.outcomes import Outcomes, Scores
 
@@ -41,6 +42,11 @@ class PointDescription(Record, version=1):
     def settings(self) -> Settings:
         """What readers need of the configuration."""
         return Settings(self.config)
+
+    @property
+    def configuration(self) -> str:
+        """Names the points that differ from this one in nothing but the seed."""
+        return json.dumps([self.method, self.varied_but_seed], sort_keys=True)
 
     @property
     def varied_but_seed(self) -> dict[str, Any]:
@@ -78,8 +84,12 @@ class GenerationRecord:
     Attributes:
         index: from 1.
         artifact: fingerprint of the student at the end of the generation.
-        dev_score: its score on the epoch sample of the dev set; None where none was taken.
-        best_artifact, best_score: the student after its best epoch, where the lineage asked for it.
+        dev_score: its score on the part of the selection set that is scored after every epoch; None where none was
+            taken.
+        best_artifact, best_score: the student after its best epoch, where the lineage asked for it and no earlier
+            generation had one as good.
+        epoch_scores: scores after each of its epochs.
+        ended_early: its student had no better score for as many epochs as it may (`training.patience`).
     """
 
     index: int
@@ -87,21 +97,23 @@ class GenerationRecord:
     dev_score: float | None = None
     best_artifact: str | None = None
     best_score: float | None = None
+    epoch_scores: tuple[float | None, ...] = ()
+    ended_early: bool = False
 
 
 @dataclass(frozen=True)
-class Generations(Record, version=2):
+class Generations(Record, version=3):
     """The generations of a point that are finished, from the first one on."""
 
     generations: tuple[GenerationRecord, ...] = ()
 
     @classmethod
     def upgraded(cls, content: Any) -> Any:
-        return version_1.generations(content)
+        return content if isinstance(content, Mapping) else version_1.generations(content)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointResult(Record, version=2):
+class PointResult(Record, version=3):
     """What a finished point came to.
 
     Attributes:
@@ -130,7 +142,7 @@ class PointResult(Record, version=2):
 
     @classmethod
     def upgraded(cls, content: Any) -> Any:
-        return version_1.point_result(content)
+        return version_1.point_result(content) if content.get(VERSION, 1) == 1 else content
 
     @property
     def budget_size(self) -> int | None:

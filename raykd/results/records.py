@@ -1,6 +1,7 @@
 """A sweep as its records tell it: finished, unfinished, partly failed or empty. Needs neither Ray nor torch."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from raykd.results.epochs import EpochReport
@@ -8,6 +9,7 @@ from raykd.results.journal import Journal
 from raykd.results.points import PointDescription, PointResult, PointState, Status
 from raykd.results.settings import Settings
 from raykd.results.sweep import BaseScores, SweepDescription
+from raykd.results.tests import BaseTest, PointTest
 from raykd.tasks.outcomes import Outcomes, Scores
 
 
@@ -18,7 +20,9 @@ class PointRecord:
     Attributes:
         result: None while it is not finished.
         epochs: the reports of its epochs so far, in order, where they were read.
-        outcomes: what became of every example, where that was read; None where there are none.
+        outcomes: what became of every example of the selection set, where that was read; None where there are none.
+        tests: test set -> scores of what it delivered. Shown, and never chosen by.
+        test_outcomes: test set -> what became of every example, where that was read.
     """
 
     description: PointDescription
@@ -26,6 +30,8 @@ class PointRecord:
     result: PointResult | None
     epochs: tuple[EpochReport, ...] = ()
     outcomes: Outcomes | None = None
+    tests: Mapping[str, PointTest] = field(default_factory=dict)
+    test_outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -69,13 +75,38 @@ class SweepRecords:
 
     Attributes:
         points: those of the sweep as it was run last.
-        bases: the scores of each generation 0 of these.
+        bases: the scores of each generation 0 of these on the selection set.
+        base_tests: those on test sets.
     """
 
     root: Path | str
     description: SweepDescription
     points: tuple[PointRecord, ...]
     bases: tuple[BaseScores, ...]
+    base_tests: tuple[BaseTest, ...] = ()
+
+    @property
+    def test_sets(self) -> dict[str, str]:
+        """Name of each test set that something was scored on -> heading of its main score."""
+        found: dict[str, str] = {}
+        for point in self.points:
+            found |= {name: test.scores.main_heading for name, test in point.tests.items()}
+        for base in self.base_tests:
+            found[base.name] = base.scores.main_heading
+        return dict(sorted(found.items()))
+
+    def on_test(self, name: str) -> "SweepRecords":
+        """The same sweep with a test set in the place of the selection set: to show it, never to choose by it.
+
+        A point that was not scored on it has no result there.
+        """
+        bases = [
+            replace(base, final=test.scores, outcomes=test.outcomes, epoch=None)
+            for base in self.bases
+            for test in self.base_tests
+            if (test.base, test.name) == (base.base, name)
+        ]
+        return replace(self, points=tuple(_on_test(point, name) for point in self.points), bases=tuple(bases))
 
     @property
     def scored(self) -> tuple[Scores, ...]:
@@ -94,6 +125,13 @@ class SweepRecords:
         return dict(self.scored[0].columns) if self.scored else {}
 
 
+def _on_test(point: PointRecord, name: str) -> PointRecord:
+    test = point.tests.get(name)
+    if point.result is None or test is None:
+        return replace(point, result=None, outcomes=None)
+    return replace(point, result=replace(point.result, scores=test.scores), outcomes=point.test_outcomes.get(name))
+
+
 def read_records(root: Path | str, *, whole: bool = True) -> SweepRecords:
     """The records of a place of results, a folder or a URL, at whatever moment of a run.
 
@@ -110,18 +148,23 @@ def read_records(root: Path | str, *, whole: bool = True) -> SweepRecords:
     read = read_whole_point if whole else read_point
     points = tuple(read(journal, point_id) for point_id in journal.current_point_ids())
     known = {point.description.base for point in points}
-    bases = [found for found in journal.sweep.base_scores() if found.base in known]
-    return SweepRecords(journal.store.root, journal.sweep.read(), points, tuple(bases))
+    bases = tuple(found for found in journal.sweep.base_scores() if found.base in known)
+    tests = tuple(found for found in journal.tests.of_bases() if found.base in known)
+    return SweepRecords(journal.store.root, journal.sweep.read(), points, bases, tests)
 
 
 def read_point(journal: Journal, point_id: str) -> PointRecord:
-    """A point without its epochs and outcomes.
+    """A point without its epochs and outcomes, with its test scores.
 
     Raises:
         ArtifactError: if a record is missing or damaged.
     """
     described, state = journal.points.description(point_id), journal.points.state(point_id)
-    return PointRecord(described, state, journal.points.result(point_id))
+    result = journal.points.result(point_id)
+    tests = journal.tests.of(point_id) if result is not None else {}
+    # What an earlier try delivered is not this point's any more.
+    tests = {name: test for name, test in tests.items() if result is not None and test.artifact == result.artifact}
+    return PointRecord(described, state, result, tests=tests)
 
 
 def read_whole_point(journal: Journal, point_id: str) -> PointRecord:
@@ -132,4 +175,6 @@ def read_whole_point(journal: Journal, point_id: str) -> PointRecord:
     """
     found = read_point(journal, point_id)
     epochs, outcomes = tuple(journal.epochs.of(point_id)), journal.points.outcomes(point_id)
-    return replace(found, epochs=epochs, outcomes=outcomes)
+    read = {name: journal.tests.outcomes(point_id, name) for name in found.tests}
+    tested = {name: each for name, each in read.items() if each is not None}
+    return replace(found, epochs=epochs, outcomes=outcomes, test_outcomes=tested)

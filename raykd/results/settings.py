@@ -53,7 +53,7 @@ class Settings:
     @property
     def evaluated_languages(self) -> tuple[str, ...]:
         """Languages that scores are taken in."""
-        return tuple(self._section("evaluation").get("languages", ()))
+        return tuple((self._section("selection") or self._section("evaluation")).get("languages", ()))
 
     @property
     def gpus_per_worker(self) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from raykd.errors import ArtifactError
 from raykd.results.epochs import EpochReport
+from raykd.results.find import Named
 from raykd.results.heartbeat import HeartbeatRecord
 from raykd.results.journal import Journal
 from raykd.results.points import PointDescription, PointState, Status
@@ -31,6 +32,7 @@ class PointStatus:
         seconds: how long it has run, or ran; `seconds_left` is an estimate, None where nothing is known yet.
         score: its main score, once it has a result.
         error: why it failed, or was stopped.
+        configuration: the same for points that differ in the seed alone.
     """
 
     id: str
@@ -55,6 +57,21 @@ class PointStatus:
     seconds_left: float | None = None
     score: float | None = None
     error: str | None = None
+    configuration: str = ""
+
+    @property
+    def named(self) -> Named:
+        """The point as far as its name goes."""
+        return Named(
+            id=self.id,
+            label=self.label,
+            method=self.method,
+            status=self.state,
+            error=self.error,
+            is_finished=self.state == "finished",
+            score=self.score,
+            configuration=self.configuration,
+        )
 
     @property
     def done(self) -> float:
@@ -96,6 +113,7 @@ def read_point(journal: Journal, described: PointDescription, state: PointState,
         started=state.started,
         ended=state.ended,
         error=state.error,
+        configuration=described.configuration,
     )
     if state.status == "finished" and result is None:
         # The next run makes it again.

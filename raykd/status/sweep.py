@@ -17,7 +17,7 @@ STATES: tuple[Status, ...] = get_args(Status)
 
 @dataclass(frozen=True)
 class Best:
-    """The point with the highest main score so far, and what that score is called."""
+    """The best seed of the best configuration so far, and what its score on the selection set is called."""
 
     id: str
     label: str
@@ -163,7 +163,7 @@ def _waiting(counts: Mapping[Status, int], to_draw: int, activity: Activity) -> 
 
 
 def _best(read: Sequence[PointReading]) -> Best | None:
-    best = best_point(read, lambda each: each.status.score)
+    best = best_point(read, lambda each: each.status.named)
     if best is None or best.status.score is None:
         return None
     return Best(best.status.id, best.status.label, best.status.score, best.heading)

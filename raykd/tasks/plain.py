@@ -76,7 +76,7 @@ class PlainLearning:
         """Nothing."""
         return {}
 
-    def predict(self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: Any) -> list[Any]:
+    def predict(self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, section: Any) -> list[Any]:
         """Every window with the place of the largest entry in its row of the first output."""
         return list(zip(indices.tolist(), getattr(outputs, self.outputs[0]).argmax(dim=-1).tolist(), strict=True))
 

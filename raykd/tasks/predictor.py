@@ -66,7 +66,7 @@ class Reading:
         Args:
             point: the configuration of the model's point; empty where nobody knows it.
         """
-        sections = {**point.get("data", {}), **point.get("evaluation", {})}
+        sections = {**point.get("data", {}), **point.get("selection", point.get("evaluation", {}))}
         names = ("max_length", "stride", "max_question_length", "max_answer_tokens")
         found = {name: sections[name] for name in names if isinstance(sections.get(name), int)}
         if found:

@@ -1,20 +1,30 @@
 """What reading the data of all tasks has in common."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from raykd.config.point import EvaluationConfig
-
-Evaluation = TypeVar("Evaluation", bound=EvaluationConfig)
+from raykd.config.base import Source
+from raykd.data.sources import SourceRef
 
 PIECES_PER_WORD = 1.6
 """Assumed for an estimate: WikiAnn has 1.4 (English) to 3.1 (Tamil) of mBERT's pieces a word."""
 
 
-def scored_sources(evaluation: Evaluation) -> list[Evaluation]:
-    """What results are scored on, and what is scored after every epoch where that is another set."""
-    sources = [evaluation.source, *filter(None, [evaluation.selection])]
-    return [evaluation.model_copy(update={"source": source, "selection": None}) for source in sources]
+def reference(source: Source) -> SourceRef:
+    """The data set of a section that is not built in."""
+    return SourceRef(
+        path=source.path,
+        hub=source.hub,
+        hub_config=source.hub_config,
+        split=source.split,
+        share=source.share,
+        share_seed=source.share_seed,
+    )
+
+
+def source_name(source: Source) -> str:
+    """What tells a source from others, whichever part of it is read; built-in items have names of their own."""
+    return " ".join(filter(None, (source.path, source.hub, source.hub_config, source.split))) or str(source.builtin)
 
 
 class PlainReader:

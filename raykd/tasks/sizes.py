@@ -1,7 +1,15 @@
 """How much there is of something, for checks and estimates before a start."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+Keys = Mapping[str, Mapping[str, str]]
+"""Name of an item, the same in all its languages -> language -> what it says there."""
+
+
+def _none() -> Keys:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -30,9 +38,38 @@ class Items:
         count: how many there are, of each language where budgets are of each language.
         sha256: hash of all that they say.
         texts: what they are like.
+        keys: names them.
     """
 
     all: Any
     count: int
     sha256: str
     texts: TextSizes = TextSizes()
+    keys: Callable[[], Keys] = _none
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a set of items holds.
+
+    Attributes:
+        count: how many examples.
+        sha256: hash of all that they say.
+        keys: names its items.
+    """
+
+    count: int
+    sha256: str
+    keys: Callable[[], Keys] = _none
+
+
+def shared(some: Keys, others: Keys) -> list[str]:
+    """Names of the items that both hold, whatever the languages.
+
+    Two that say different things in one language are two items which go by one number.
+    """
+    return [
+        name
+        for name in some.keys() & others.keys()
+        if all(some[name][language] == others[name][language] for language in some[name].keys() & others[name].keys())
+    ]

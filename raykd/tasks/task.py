@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from raykd.config.point import PointBase
 from raykd.tasks.info import Info
-from raykd.tasks.sizes import Items, TextSizes
+from raykd.tasks.sizes import Content, Items, TextSizes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,10 +87,11 @@ class TaskData(Protocol):
     def draw(self, config: Any, items: Any) -> None:
         """Draw a point's budget, to see whether that can be done."""
 
-    def hash_scored(self, config: Any, items: Any, *, folder: Path) -> str:
-        """Hash of what a point is scored on.
+    def content(self, config: Any, scored: Any, items: Any, *, folder: Path) -> Content:
+        """What a set holds that a point is scored on.
 
         Args:
+            scored: the section of the set.
             items: of the training data, None where they cannot be read.
         """
 
@@ -112,15 +113,19 @@ class TaskData(Protocol):
     def train_set(self, config: Any, tokenizer: Any, *, items: Any, places: Places) -> TrainSet:
         """The windows of a point's budget."""
 
-    def scored_set(self, config: Any, tokenizer: Any, *, places: Places) -> ScoredSet:
-        """The windows that a point is scored on."""
+    def scored_set(self, config: Any, scored: Any, tokenizer: Any, *, places: Places) -> ScoredSet:
+        """The windows of a set that a point is scored on.
+
+        Args:
+            scored: the section of the set.
+        """
 
 
 class LabelledData(Protocol):
     """The ability to train the first teachers on labels alone."""
 
-    def count_labelled(self, config: Any, items: Any, *, folder: Path) -> tuple[int, str]:
-        """How many examples the first teachers are trained on, and their hash.
+    def labelled_content(self, config: Any, items: Any, *, folder: Path) -> Content:
+        """What the first teachers are trained on.
 
         Args:
             items: of the training data, None where they cannot be read.
@@ -216,11 +221,19 @@ class TaskLearning(Protocol):
     def constants(self, outputs: Any) -> "dict[str, Tensor]":
         """What is stored once a teacher."""
 
-    def predict(self, outputs: Any, batch: "dict[str, Tensor]", indices: "np.ndarray", evaluation: Any) -> list[Any]:
-        """What is concluded of every window of a batch."""
+    def predict(self, outputs: Any, batch: "dict[str, Tensor]", indices: "np.ndarray", section: Any) -> list[Any]:
+        """What is concluded of every window of a batch.
 
-    def score(self, predictions: Iterable[Any], scored: Any, evaluation: Any) -> "Scored":
-        """Scores by name, in percent, which is the main one, and the outcome of every example."""
+        Args:
+            section: of the set that the windows are of.
+        """
+
+    def score(self, predictions: Iterable[Any], scored: Any, section: Any) -> "Scored":
+        """Scores by name, in percent, which is the main one, and the outcome of every example.
+
+        Args:
+            scored: what was scored, `section` its section.
+        """
 
     def combine(self, scored: "Mapping[str | None, Scored]") -> "Scored":
         """The scores of generation 0 out of those of its models, by language."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -42,7 +42,9 @@ class Position:
         generation: the generation it was saved in, from 1.
         generation_epochs, epochs: epochs done of that generation, and of the lineage.
         begun: what is done of the epoch after these.
-        best_artifact, best_score: of that generation, where the lineage asks for the best epoch.
+        best_artifact, best_score: of that generation, where the lineage asks for the best epoch and no earlier
+            generation had one as good.
+        epoch_scores: main scores after each epoch of that generation.
     """
 
     generation: int
@@ -51,6 +53,7 @@ class Position:
     begun: Begun = field(default_factory=Begun)
     best_artifact: str | None = None
     best_score: float | None = None
+    epoch_scores: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Checkpoints:
         self.point_id, self.folder = point_id, context.store.point(point_id) / "checkpoints"
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.upload: Future[None] | None = None
+        self._newest: str | None = None
+        self._released: list[tuple[str, str]] = []
 
     def is_due(self) -> bool:
         """Whether to save at this boundary of steps. Every rank must ask at each of them."""
@@ -114,8 +119,18 @@ class Checkpoints:
             if full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(staging)) from error
             raise
+        self._newest = saved.name
         self.upload = self.thread.submit(self._send, saved, staging)
         self.timer.saved()
+
+    def release(self, artifacts: Collection[str]) -> None:
+        """Remove weights that nobody needs who goes on from the checkpoint that was saved last, once that is whole.
+
+        Every rank may call it; rank 0 removes. Without checkpoints a point begins again: they go at once.
+        """
+        if self.context.rank == 0 and artifacts:
+            self._released += [(self._newest or "", name) for name in artifacts]
+            self.thread.submit(self._remove_released)
 
     def wait(self) -> None:
         """Wait for the upload that is under way. One that failed is named in the log: the next one tries again."""
@@ -169,6 +184,9 @@ class Checkpoints:
         """Remove the checkpoints of a finished point."""
         self.wait()
         self.store.remove(self.folder)
+        self._newest = None
+        self._released = [("", name) for _, name in self._released]
+        self.thread.submit(self._remove_released).result()
 
     def _load_universal(self, engine: Engine, saved: Saved, folder: Path) -> None:
         universal = self.folder / saved.name / self.context.from_rank_0(f"universal-{uuid.uuid4().hex[:8]}")
@@ -194,6 +212,7 @@ class Checkpoints:
         if self.context.rank == 0:
             self.store.write_json(self.folder / saved.name / POSITION, asdict(saved))
             self._prune()
+            self._remove_released()
 
     def _prune(self) -> None:
         """Keep the newest checkpoints that are whole, and what is newer than these: it may be on its way."""
@@ -201,12 +220,27 @@ class Checkpoints:
         for name in reversed(self.store.children(self.folder)):
             if whole == KEPT:
                 self.store.remove(self.folder / name)
-                continue
-            try:
-                saved = self._read(name)
-            except (ArtifactError, ValidationError):
-                continue
-            whole += all(self.store.exists(_record(self._share(saved, rank))) for rank in range(saved.num_workers))
+            else:
+                whole += self._is_whole(name)
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            saved = self._read(name)
+        except (ArtifactError, ValidationError):
+            return False
+        return all(self.store.exists(_record(self._share(saved, rank))) for rank in range(saved.num_workers))
+
+    def _remove_released(self) -> None:
+        """Remove the released weights whose checkpoint is whole. What fails is tried again after the next one."""
+        whole = max(filter(self._is_whole, self.store.children(self.folder)), default="") if self._released else ""
+        try:
+            while self._released and self._released[0][0] <= whole:
+                name = self._released[0][1]
+                if self.store.has(name):
+                    self.store.remove_weights(name)
+                del self._released[0]
+        except (OSError, StorageError, ArtifactError) as error:
+            log.warning("artifact %s was not removed (%s)", name, error)
 
     def _read(self, name: str) -> Saved:
         found = TypeAdapter(Saved).validate_python(self.store.read_json(self.folder / name / POSITION))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raykd.config.digest import digest
 from raykd.config.identity import Identity
-from raykd.config.point import PointBase
+from raykd.config.point import PointBase, ScoredConfig
 from raykd.models.qa import load_tokenizer
 from raykd.results.artifacts import Store
 from raykd.tasks import task_of
@@ -122,20 +122,17 @@ class WorkerContext:
 
         return self.remember(key, build)
 
-    def scored_set(self, point: Identity, *, epoch_sample: bool) -> ScoredSet:
-        """What a point is scored on: all of it, or the smaller sample that is scored after every epoch."""
-        config = point.config
-        if epoch_sample and config.evaluation.selection:
-            update = {"source": config.evaluation.selection, "selection": None}
-            chosen = config.evaluation.model_copy(update=update)
-            config = config.model_copy(update={"evaluation": chosen})
-        key = "scored", config.task, digest(config.score_recipe()), point.base
-        tokenizer, places = self.tokenizer(point.base), self._places(point)
-        whole = self.remember(key, lambda: task_of(config).data.scored_set(config, tokenizer, places=places))
-        count = config.evaluation.epoch_max_items
-        if not epoch_sample or count is None:
-            return whole
-        return self.remember((*key, count), lambda: whole.first(count))
+    def scored_set(self, point: Identity, section: ScoredConfig, *, most: int | None = None) -> ScoredSet:
+        """A set that a point is scored on.
+
+        Args:
+            section: of the set.
+            most: items of every cell or language; None takes all.
+        """
+        config, tokenizer, places = point.config, self.tokenizer(point.base), self._places(point)
+        key = "scored", config.task, digest(config.score_recipe(section)), point.base
+        whole = self.remember(key, lambda: task_of(config).data.scored_set(config, section, tokenizer, places=places))
+        return whole if most is None else self.remember((*key, most), lambda: whole.first(most))
 
     def _places(self, point: Identity) -> Places:
         # Without a teacher the first one is the student: there is nobody who reads otherwise.

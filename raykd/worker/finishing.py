@@ -1,16 +1,19 @@
 """The end of a point: what its lineage delivers is scored and recorded, and what nobody reads again is dropped."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from raykd.results.journal import Journal
 from raykd.results.points import GenerationRecord, PointResult
-from raykd.tasks.outcomes import Scored, Scores
+from raykd.tasks.outcomes import Scores
 from raykd.worker.context import WorkerContext
+from raykd.worker.engine import Engine
 from raykd.worker.generation import PointParts
 from raykd.worker.handoff import frozen
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import Lineage
 from raykd.worker.passes import score, signal_store
+from raykd.worker.testing import score_on_tests
 
 
 def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Lineage) -> None:
@@ -18,7 +21,10 @@ def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Line
     context, job, seconds = parts.context, parts.job, parts.reporter.seconds
     context.heartbeat.begin("scoring", "scoring the final model")
     final = lineage.final(records)
-    scored = _scored(parts, final)
+    with _delivered(parts, final) as model:
+        scored = score(context, model, job.point, job.point.config.selection_set)
+        for _ in score_on_tests(context, job.point, final, model):
+            pass
     if context.rank != 0:
         return
     journal = Journal(context.store)
@@ -30,11 +36,11 @@ def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Line
     _drop_artifacts(context, job, records, final)
 
 
-def _scored(parts: PointParts, final: str) -> Scored:
+def _delivered(parts: PointParts, final: str) -> AbstractContextManager[Engine]:
+    """What is delivered: the student in memory, or an artifact."""
     if final == parts.student.stored_as:
-        return parts.student.score(epoch_sample=False)
-    with frozen(parts.context, parts.job.point.config, final) as engine:
-        return score(parts.context, engine, parts.job.point, epoch_sample=False)
+        return nullcontext(parts.student.engine)
+    return frozen(parts.context, parts.job.point.config, final)
 
 
 def _result(
@@ -60,9 +66,10 @@ def _result(
 
 def _drop_artifacts(context: WorkerContext, job: PointJob, records: Sequence[GenerationRecord], final: str) -> None:
     made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {job.point.base}
-    keep = {"none": set(), "last": {final}, "all": made}[job.point.config.lineage.keep]
+    keep = {"none": set(), "delivered": {final}, "all": made}[job.point.config.lineage.keep]
     for name in made - keep:
-        context.store.remove_weights(name)
+        if context.store.has(name):
+            context.store.remove_weights(name)
     for name in made:
         # No other point has these teachers.
         signal_store(context, name, job.point).drop()

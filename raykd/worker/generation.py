@@ -1,5 +1,6 @@
 """One generation of a point on one rank: its student, its teacher, its epochs, and the artifact at its end."""
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,20 +61,36 @@ class GenerationRun:
         if not self.student.continues(spec):
             self._begin("loading", "loading the student", epoch=at.epochs)
             self.student.start(spec, saved, self.checkpoints)
-        teacher = self.teachers.of(spec, self.student) if at.generation_epochs < per_generation else None
-        loss, dev_score = self._loss(teacher), None
-        while at.generation_epochs < per_generation:
-            at, dev_score, report = self._epoch(at, loss)
+        teacher = self.teachers.of(spec, self.student) if not self._is_over(at) else None
+        loss = self._loss(teacher)
+        while not self._is_over(at):
+            at, report = self._epoch(at, loss)
             yield report
         self.teachers.free()
-        if here is at and self.config.evaluation.epoch_max_items != 0:
-            dev_score, _ = self._dev_scores()
         self._begin("exporting", "exporting", epoch=at.epochs)
-        name = self.student.export(self._recipe(), spec, dev_score)
-        return GenerationRecord(spec.index, name, dev_score, at.best_artifact, at.best_score)
+        dev_score = at.epoch_scores[-1]
+        return GenerationRecord(
+            index=spec.index,
+            artifact=self.student.export(self._recipe(), spec, dev_score),
+            dev_score=dev_score,
+            best_artifact=at.best_artifact,
+            best_score=at.best_score,
+            epoch_scores=at.epoch_scores,
+            ended_early=at.generation_epochs < per_generation,
+        )
 
-    def _epoch(self, at: Position, loss: WeightedLoss) -> tuple[Position, float | None, EpochReport]:
-        """Train the epoch after a position and score it: the position after it, the main score, and the report."""
+    def _is_over(self, at: Position) -> bool:
+        """Whether the generation has no epoch after a position: all are done, or its student gets no better."""
+        lineage = self.config.lineage
+        if at.generation_epochs == lineage.epochs_per_generation:
+            return True
+        goes_on = lineage.student_init == "previous"
+        before = [score for record in self.parents if goes_on for score in record.epoch_scores]
+        scores = [-math.inf if score is None else score for score in (*before, *at.epoch_scores)]
+        return bool(at.epoch_scores) and self.config.training.is_out_of_patience(scores)
+
+    def _epoch(self, at: Position, loss: WeightedLoss) -> tuple[Position, EpochReport]:
+        """Train the epoch after a position and score it: the position after it, and the report."""
         which = f"epoch {at.epochs + 1} of {len(self.epochs)}"
         done, num_steps = len(at.begun.losses), len(self.epochs.steps[at.epochs])
         self._begin("training", f"training, {which}", epoch=at.epochs, steps=(done, num_steps))
@@ -84,7 +101,7 @@ class GenerationRun:
         dev_score, watched = self._dev_scores()
         after = self._advance(at, dev_score)
         report = self.reporter.report(self.spec, after, stats, loss=loss, dev_score=dev_score, watched=watched)
-        return after, dev_score, report
+        return after, report
 
     def _begin(self, kind: Any, doing: str, **progress: Any) -> None:
         self.context.heartbeat.begin(kind, f"generation {self.spec.index}, {doing}", **progress)
@@ -122,22 +139,47 @@ class GenerationRun:
 
     def _dev_scores(self) -> tuple[float | None, Mapping[str, float]]:
         """The main score on the epoch sample, and what else is watched."""
-        if self.config.evaluation.epoch_max_items == 0:
+        if self.config.selection.epoch_max_items == 0:
             return None, {}
-        scores = self.student.score(epoch_sample=True).scores
+        scores = self.student.score_epoch().scores
         return scores.main_value, scores.watched
 
     def _advance(self, at: Position, dev_score: float | None) -> Position:
-        """The position after an epoch, its best student exported where asked for, its checkpoint saved."""
+        """The position after an epoch, its student exported if it is the best so far, its checkpoint saved."""
         best_artifact, best_score = at.best_artifact, at.best_score
-        rose = dev_score is not None and (best_score is None or dev_score > best_score)
-        if self.config.lineage.teacher == "best" and rose:
-            recipe = {**self._recipe(), "epoch": at.epochs + 1}
-            best_artifact, best_score = self.student.export(recipe, self.spec, dev_score), dev_score
-        after = Position(self.spec.index, at.generation_epochs + 1, at.epochs + 1, Begun(), best_artifact, best_score)
+        superseded = None
+        if self._keeps_best() and dev_score is not None and dev_score > self._bar(at):
+            superseded, best_score = self._held_best(at), dev_score
+            is_last = at.generation_epochs + 1 == self.config.lineage.epochs_per_generation
+            recipe = self._recipe() | ({} if is_last else {"epoch": at.epochs + 1})
+            best_artifact = self.student.export(recipe, self.spec, dev_score)
+        after = Position(
+            generation=self.spec.index,
+            generation_epochs=at.generation_epochs + 1,
+            epochs=at.epochs + 1,
+            best_artifact=best_artifact,
+            best_score=best_score,
+            epoch_scores=(*at.epoch_scores, dev_score),
+        )
         if after.epochs < len(self.epochs):
             self.checkpoints.save(self.student.engine, after)
+        if superseded is not None:
+            self.checkpoints.release([superseded])
         return after
+
+    def _keeps_best(self) -> bool:
+        return self.config.delivers == "best" or self.config.lineage.teacher == "best"
+
+    def _bar(self, at: Position) -> float:
+        """What an epoch must be above to be the best so far."""
+        scores = [record.best_score for record in self.parents] + [at.best_score]
+        return max((score for score in scores if score is not None), default=-math.inf)
+
+    def _held_best(self, at: Position) -> str | None:
+        """The best student so far, unless it is needed as the student of a whole generation."""
+        best = [record.best_artifact for record in self.parents] + [at.best_artifact]
+        newest = next((name for name in reversed(best) if name is not None), None)
+        return None if newest in {record.artifact for record in self.parents} else newest
 
     def _recipe(self) -> dict[str, Any]:
         train = self.epochs.train

@@ -1,7 +1,8 @@
 """Models in and out of artifacts: what a generation starts from, and the transaction that ends it."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,18 +138,58 @@ def export(
     """
     if context.from_rank_0(context.store.has(name)):
         return False
-    batch = context.to_device(probe.collate(np.arange(min(len(probe), VERIFIED_WINDOWS))))
-    engine.eval()
-    with torch.no_grad():
-        expected = task.learning.signals(engine(**task.model.inputs(batch)))
-    weights = engine.weights()
-    if context.rank == 0:
-        with context.store.committing(name, lambda: record) as folder:
-            engine.model.save_pretrained(folder, state_dict=weights)
-            tokenizer.save_pretrained(folder)
-            _same_answers(context, task, folder, batch, expected, precision=engine.options.precision)
-    context.barrier()
+    snapshot = Snapshot.of(context, task, engine, probe)
+    snapshot.write(context, task, engine, name, record, tokenizer=tokenizer)
     return True
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A model as it is at one moment.
+
+    Attributes:
+        weights: on rank 0 alone.
+        batch, expected: what it answers to.
+    """
+
+    weights: Mapping[str, Tensor]
+    batch: dict[str, Tensor]
+    expected: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, context: WorkerContext, task: Task, engine: Engine, probe: Features) -> "Snapshot":
+        """That of an engine; every rank must call it."""
+        batch = context.to_device(probe.collate(np.arange(min(len(probe), VERIFIED_WINDOWS))))
+        engine.eval()
+        with torch.no_grad():
+            expected = task.learning.signals(engine(**task.model.inputs(batch)))
+        return cls(engine.weights(), batch, expected)
+
+    def write(
+        self,
+        context: WorkerContext,
+        task: Task,
+        engine: Engine,
+        name: str,
+        record: ArtifactRecord,
+        *,
+        tokenizer: Any,
+    ) -> None:
+        """Make it an artifact; every rank must call it.
+
+        Args:
+            engine: of the same model, whatever its weights are now.
+
+        Raises:
+            ArtifactError: if what was written does not answer as the model did.
+        """
+        if context.rank == 0:
+            with context.store.committing(name, lambda: record) as folder:
+                engine.model.save_pretrained(folder, state_dict=dict(self.weights))
+                tokenizer.save_pretrained(folder)
+                precision = engine.options.precision
+                _same_answers(context, task, folder, self.batch, self.expected, precision=precision)
+        context.barrier()
 
 
 def _same_answers(

@@ -34,6 +34,7 @@ class Lineage:
         base_score: its dev score on the epoch sample; None where none was taken.
         first_teachers: who teaches generation 1, where that is not generation 0 itself.
         generation_zero: the models of generation 0, where these are not `first_teachers`.
+        delivers: the student after its best epoch, or after the last one.
     """
 
     config: LineageConfig
@@ -41,11 +42,12 @@ class Lineage:
     base_score: float | None = None
     first_teachers: tuple[str, ...] = ()
     generation_zero: tuple[str, ...] = ()
+    delivers: Literal["best", "last"] = "last"
 
     def next(self, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
         """The generation after those recorded, or None when the lineage is done."""
         index = len(records) + 1
-        if index > self.config.num_generations or self._out_of_patience(records):
+        if self.is_done(records):
             return None
         goes_on = self.config.student_init == "previous" and index > 1
         teachers = self._teachers(records)
@@ -55,6 +57,24 @@ class Lineage:
         return GenerationSpec(
             index=index, teachers=teachers, start="continue" if goes_on else "load", start_from=start_from
         )
+
+    def is_done(self, records: Sequence[GenerationRecord]) -> bool:
+        """Whether no generation comes after those recorded."""
+        goes_on = self.config.student_init == "previous"
+        return (
+            len(records) >= self.config.num_generations
+            or (goes_on and any(record.ended_early for record in records))
+            or self._out_of_patience(records)
+        )
+
+    def needed(self, records: Sequence[GenerationRecord]) -> frozenset[str]:
+        """Artifacts of the generations recorded that a later one may read, or that may be delivered."""
+        following = self.next(records)
+        read = {*following.teachers, following.start_from} if following is not None else set()
+        # A gate's newest teacher may teach again when the generation after it fails.
+        held = {self.final(records), self.promoted(records)[-1]} if records else set()
+        made = {name for record in records for name in (record.artifact, record.best_artifact)}
+        return frozenset(name for name in (read | held) & made if name is not None)
 
     def promoted(self, records: Sequence[GenerationRecord]) -> list[str]:
         """Fingerprints of the generations that may teach, generation 0 first."""
@@ -66,15 +86,36 @@ class Lineage:
         return chain
 
     def final(self, records: Sequence[GenerationRecord]) -> str:
-        """Fingerprint of what the lineage delivers: the newest student that was promoted.
+        """Fingerprint of what the lineage delivers: the student after its best epoch, or the newest that was promoted.
 
-        Where there is none it is generation 0, or the best student if generation 0 is several models.
+        Under a gate that no student passed it is generation 0, or the best student if generation 0 is several models.
         """
-        newest, zero = self.promoted(records)[-1], self.generation_zero or self.first_teachers or (self.base,)
-        if newest != self.base or not records:
+        if not records:
+            return self.base
+        zero = self.generation_zero or self.first_teachers or (self.base,)
+        score, best = self._best(records)
+        if self.delivers == "best" and best is not None and score is not None:
+            delta, before = self.config.min_delta, self.base_score
+            fails = delta is not None and before is not None and score < before + delta
+            return zero[0] if fails and len(zero) == 1 else best
+        newest = self.promoted(records)[-1]
+        if newest != self.base:
             return newest
-        best = max(records, key=lambda record: (record.dev_score, -record.index))
-        return zero[0] if len(zero) == 1 else best.artifact
+        highest = max(records, key=lambda record: (record.dev_score, -record.index))
+        return zero[0] if len(zero) == 1 else highest.artifact
+
+    @staticmethod
+    def _best(records: Sequence[GenerationRecord]) -> tuple[float | None, str | None]:
+        """The best epoch so far: its score and its student. Of equal ones it is the first."""
+        scored = [
+            (record.best_score, -record.index, record.best_artifact)
+            for record in records
+            if record.best_artifact is not None and record.best_score is not None
+        ]
+        if not scored:
+            return None, None
+        score, _, artifact = max(scored)
+        return score, artifact
 
     def _rises(self, record: GenerationRecord, score: float | None) -> bool:
         if self.config.min_delta is None or score is None or record.dev_score is None:
@@ -102,13 +143,8 @@ class Lineage:
         if self.config.teacher == "ensemble":
             return tuple(chain)
         if self.config.teacher == "best":
-            scored = [
-                (record.best_score, -record.index, record.best_artifact)
-                for record in records
-                if record.best_artifact is not None and record.best_score is not None
-            ]
-            best_score, _, artifact = max(scored, default=(None, 0, self.base))
-            if best_score is None or self.base_score is None or best_score > self.base_score:
+            best_score, artifact = self._best(records)
+            if artifact is not None and (best_score is None or self.base_score is None or best_score > self.base_score):
                 return (artifact,)
             return (self.base,)
         return (chain[-1],)

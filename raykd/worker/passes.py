@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from raykd.config.identity import Identity
-from raykd.config.point import PointBase
+from raykd.config.point import PointBase, ScoredConfig
 from raykd.data.batching import MicroBatch, batches_for_inference
 from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore
@@ -42,34 +42,44 @@ def outputs(
             yield micro, batch, answered
 
 
-def score(context: WorkerContext, model: Engine, point: Identity, *, epoch_sample: bool) -> Scored:
-    """Score a model on the dev set, or on the smaller sample that is scored after every epoch."""
-    task, evaluation = task_of(point.config), point.config.evaluation
-    scored = context.scored_set(point, epoch_sample=epoch_sample)
+def score(
+    context: WorkerContext, model: Engine, point: Identity, section: ScoredConfig, *, most: int | None = None
+) -> Scored:
+    """Score a model on a set.
+
+    Args:
+        section: of the set.
+        most: items of every cell or language; None takes all.
+    """
+    task, scored = task_of(point.config), context.scored_set(point, section, most=most)
     predictions: list[Any] = []
-    for micro, batch, answered in outputs(context, task, model, scored.features, tokens=evaluation.batch_tokens):
-        predictions += task.learning.predict(answered, batch, micro.indices, evaluation)
-    return task.learning.score(context.from_all_ranks(predictions), scored, evaluation)
+    for micro, batch, answered in outputs(context, task, model, scored.features, tokens=section.batch_tokens):
+        predictions += task.learning.predict(answered, batch, micro.indices, section)
+    return task.learning.score(context.from_all_ranks(predictions), scored, section)
+
+
+def score_zero(context: WorkerContext, point: Identity, section: ScoredConfig, *, most: int | None = None) -> Scored:
+    """Score generation 0, which may be several models, on a set; the arguments are those of `score`."""
+    found: dict[str | None, Scored] = {}
+    for name, language in point.generation_zero.items():
+        with frozen(context, point.config, name) as engine:
+            found[language] = score(context, engine, point, section, most=most)
+    return task_of(point.config).learning.combine(found)
 
 
 def score_base(context: WorkerContext, point: Identity) -> BaseScores:
-    """Scores of generation 0, taken once for all points that share it."""
-    config, path = point.config, point.scores
+    """Scores of generation 0 on the selection set, taken once for all points that share it."""
+    section, path = point.config.selection_set, point.scores
     if not context.from_rank_0(context.store.exists(path)):
-        kinds = {"final": False} | ({"epoch": True} if config.evaluation.epoch_max_items != 0 else {})
-        found: dict[str, dict[str | None, Scored]] = {kind: {} for kind in kinds}
-        for teacher, language in point.generation_zero.items():
-            with frozen(context, config, teacher) as engine:
-                for kind, epoch_sample in kinds.items():
-                    found[kind][language] = score(context, engine, point, epoch_sample=epoch_sample)
-        scored = {kind: task_of(config).learning.combine(each) for kind, each in found.items()}
+        final, most = score_zero(context, point, section), section.epoch_max_items
+        sample = final if most is None else score_zero(context, point, section, most=most) if most else None
         if context.rank == 0:
             record = BaseScores(
                 base=point.base,
-                model=config.base.model,
-                final=scored["final"].scores,
-                epoch=scored["epoch"].scores if "epoch" in scored else None,
-                outcomes=scored["final"].outcomes,
+                model=point.config.base.model,
+                final=final.scores,
+                epoch=sample.scores if sample is not None else None,
+                outcomes=final.outcomes,
             )
             context.store.write_record(path, record)
         context.barrier()
@@ -152,7 +162,7 @@ def _store_signals(
     rows: list[int] = []
     constants: dict[str, Tensor] = {}
     pieces: dict[str, list[Tensor]] = {name: [] for name in task.outputs}
-    for micro, _, answered in outputs(context, task_of(config), model, features, tokens=config.evaluation.batch_tokens):
+    for micro, _, answered in outputs(context, task_of(config), model, features, tokens=config.selection.batch_tokens):
         rows += micro.indices.tolist()
         for name, values in task.signals(answered).items():
             host = values.to("cpu", task.stored_dtype)

@@ -34,6 +34,7 @@ def lineage_of(job: PointJob, store: Store) -> Lineage:
         dev_score,
         first_teachers=tuple(point.first_teachers),
         generation_zero=tuple(point.generation_zero),
+        delivers=point.config.delivers,
     )
 
 
@@ -48,6 +49,7 @@ class PointRun:
         self.context, self.job = context, job
         self.epochs = EpochPlan(context, job)
         self.checkpoints = Checkpoints(context, job.point.id, job.point.config.compute, notice=notice)
+        self.released: set[str] = set()
 
     def run(self, ask: Ask) -> Iterator[EpochReport]:
         """Walk the generations that the driver names; yields a report after every epoch.
@@ -68,7 +70,7 @@ class PointRun:
                 records, saved = [*records, record], None
                 self._keep(records)
                 spec = self._next(ask, records)
-            finish(parts, records, lineage_of(self.job, self.context.store))
+            finish(parts, records, self._lineage())
         finally:
             parts.teachers.free()
             parts.student.free()
@@ -95,13 +97,25 @@ class PointRun:
 
     def _resume_state(self) -> ResumeState:
         nothing = ResumeState([], None)
-        mine = load_resume_state(self.checkpoints, self.job.point.config.lineage) if self.context.rank == 0 else nothing
+        mine = load_resume_state(self.checkpoints, self._lineage()) if self.context.rank == 0 else nothing
         return self.context.from_rank_0(mine)
+
+    def _lineage(self) -> Lineage:
+        return lineage_of(self.job, self.context.store)
 
     def _next(self, ask: Ask, records: Sequence[GenerationRecord]) -> GenerationSpec | None:
         return self.context.from_rank_0(ask(records) if self.context.rank == 0 else None)
 
     def _keep(self, records: list[GenerationRecord]) -> None:
-        """Record the finished generations: rank 0 does, without its share no other rank's counts."""
-        if self.context.rank == 0:
-            Journal(self.context.store).points.write_generations(self.job.point.id, tuple(records))
+        """Record the finished generations, and release students that nobody reads again: rank 0 does.
+
+        Without its share of a checkpoint no other rank's counts.
+        """
+        if self.context.rank != 0:
+            return
+        Journal(self.context.store).points.write_generations(self.job.point.id, tuple(records))
+        lineage = self._lineage()
+        if not lineage.is_done(records) and lineage.config.keep != "all":
+            made = {name for record in records for name in (record.artifact, record.best_artifact) if name}
+            self.checkpoints.release(sorted(made - lineage.needed(records) - self.released))
+            self.released |= made - lineage.needed(records)

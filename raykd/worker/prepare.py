@@ -1,5 +1,6 @@
 """What points share, made before any of them starts: generation 0, its scores, its signals."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 
+from raykd.config.digest import digest
 from raykd.config.identity import Identity
 from raykd.config.point import PointBase
 from raykd.data.batching import order_epoch, widths
@@ -14,10 +16,13 @@ from raykd.errors import DataError
 from raykd.results.artifacts import ArtifactRecord, hash_folder
 from raykd.results.models import locate_model
 from raykd.tasks import task_of
+from raykd.tasks.task import Places
 from raykd.worker.context import WorkerContext, tokenizer_hash
-from raykd.worker.handoff import BUILTIN_TINY, build_engine, export, given_model, given_teacher, load
+from raykd.worker.engine import Engine
+from raykd.worker.handoff import BUILTIN_TINY, Snapshot, build_engine, export, given_model, given_teacher, load
 from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
-from raykd.worker.passes import num_missing, score_base, teacher_signals
+from raykd.worker.passes import num_missing, outputs, score_base, teacher_signals
+from raykd.worker.testing import score_bases_on_tests
 from raykd.worker.training import loss_terms, refuse_nan
 
 
@@ -33,6 +38,7 @@ def prepare(context: WorkerContext, points: Sequence[Identity]) -> Iterator[str]
         yield from _make_teachers(context, point)
     for point in {point.scores: point for point in points}.values():
         yield f"generation 0 scores {score_base(context, point).final.headline}"
+    yield from score_bases_on_tests(context, points)
     windows = 0
     for point in points:
         for teacher in point.first_teachers if point.config.stores_signals else ():
@@ -69,7 +75,7 @@ def _make_base(context: WorkerContext, point: Identity) -> Iterator[str]:
     )
     if config.label_training is not None and name in point.first_teachers:
         who = "generation 0"
-        yield from _train(context, config, name, model, record, tokenizer=tokenizer, language=None, who=who)
+        yield from _train(context, point, name, model, record, tokenizer=tokenizer, language=None, who=who)
     else:
         _keep(context, name, model, record, tokenizer=tokenizer)
 
@@ -125,12 +131,28 @@ def _train_teacher(context: WorkerContext, point: Identity, name: str, language:
         tokenizer=tokenizer_hash(tokenizer),
     )
     who = f"teacher {language or 'of all languages'}"
-    yield from _train(context, config, name, model, record, tokenizer=tokenizer, language=language, who=who)
+    yield from _train(context, point, name, model, record, tokenizer=tokenizer, language=language, who=who)
+
+
+def _dev_score(context: WorkerContext, engine: Engine, point: Identity, tokenizer: Any, language: str | None) -> float:
+    """The main score of a teacher under training on what is scored after every epoch, or that of its language."""
+    section, base = point.config.selection_set, context.store.artifact(point.base)
+    task, places = task_of(point.config), Places(context.folder, base, base)
+    key = "scored for teachers", point.base, digest(point.config.score_recipe(section))
+    # Generation 0 is no artifact yet where it is what is trained.
+    whole = context.remember(key, lambda: task.data.scored_set(point.config, section, tokenizer, places=places))
+    scored = whole.first(section.epoch_max_items) if section.epoch_max_items else whole
+    predictions: list[Any] = []
+    for micro, batch, answered in outputs(context, task, engine, scored.features, tokens=section.batch_tokens):
+        predictions += task.learning.predict(answered, batch, micro.indices, section)
+    found = task.learning.score(context.from_all_ranks(predictions), scored, section).scores
+    value = found.cell_values().get(language, found.main_value) if language is not None else found.main_value
+    return -math.inf if value is None else value
 
 
 def _train(
     context: WorkerContext,
-    config: PointBase,
+    point: Identity,
     name: str,
     model: Any,
     record: ArtifactRecord,
@@ -139,8 +161,9 @@ def _train(
     language: str | None,
     who: str,
 ) -> Iterator[str]:
-    """Train a model on labels and export it, with a line for every epoch."""
-    train, task = config.label_training, task_of(config)
+    """Train a model on labels and export it, after its best epoch or the last one; with a line for every epoch."""
+    config, task = point.config, task_of(point.config)
+    train = config.label_training
     assert train is not None and task.labelled is not None, "asked for where a teacher is trained"
     features, data = task.labelled.labelled(config, tokenizer, model, folder=context.folder, language=language)
     lengths = widths(features.lengths, train, max_length=config.data.max_length)
@@ -148,6 +171,8 @@ def _train(
     total, done = sum(map(len, epochs)), 0
     engine = build_engine(model, train, config.compute)
     loss = WeightedLoss(loss_terms(task, config.distillation, padding=train.pads_to_max))
+    scores: list[float] = []
+    best: Snapshot | None = None
     for number, steps in enumerate(epochs):
         stats = train_epoch(
             engine,
@@ -159,7 +184,20 @@ def _train(
         )
         done += len(steps)
         refuse_nan(stats.losses, who, steps=steps, ids=features.ids)
+        said = ""
+        if config.chooses_teacher_epochs:
+            scores.append(_dev_score(context, engine, point, tokenizer, language))
+            said = f"  selection {scores[-1]:.1f}"
+            if train.deliver != "last" and scores.index(max(scores)) == number:
+                best = Snapshot.of(context, task, engine, features)
         speed = stats.num_examples / stats.seconds
-        yield f"{who}: epoch {number + 1}/{train.epochs}  loss {stats.mean_loss:.3f}  {speed:.0f} examples/s"
-    export(context, task, engine, name, replace(record, data=data), tokenizer=tokenizer, probe=features)
+        yield f"{who}: epoch {number + 1}/{train.epochs}  loss {stats.mean_loss:.3f}{said}  {speed:.0f} examples/s"
+        if train.is_out_of_patience(scores) and number + 1 < len(epochs):
+            yield f"{who}: ended early, as no epoch was better than epoch {scores.index(max(scores)) + 1}"
+            break
+    record = replace(record, data=data, dev_score=max(scores) if best else scores[-1] if scores else None)
+    if best is not None:
+        best.write(context, task, engine, name, record, tokenizer=tokenizer)
+    else:
+        export(context, task, engine, name, record, tokenizer=tokenizer, probe=features)
     engine.destroy()

@@ -60,13 +60,16 @@ class Student:
         """It was trained: no artifact has its weights any more."""
         self.stored_as = None
 
-    def score(self, *, epoch_sample: bool) -> Scored:
-        """Its scores on the dev set, or on the smaller sample that is scored after every epoch."""
-        return score(self.context, self.engine, self.job.point, epoch_sample=epoch_sample)
+    def score_epoch(self) -> Scored:
+        """Its scores on the part of the selection set that is scored after every epoch."""
+        section = self.config.selection_set
+        return score(self.context, self.engine, self.job.point, section, most=section.epoch_max_items)
 
     def export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> str:
         """Turn it into the artifact of a recipe, unless that is there; returns the artifact's fingerprint."""
         name, tokenizer = fingerprint(recipe), self.context.tokenizer(self.job.point.base)
+        if name == self.stored_as:
+            return name
         record = ArtifactRecord(
             **recipe, teachers=spec.teachers, dev_score=dev_score, tokenizer=tokenizer_hash(tokenizer)
         )

@@ -294,7 +294,7 @@ def test_points_inline_and_in_worker_groups_and_warm_hand_offs_against_cold_star
         seeds=[1, 2, 3],
         methods={"inline": {}, "train": {"compute": {"num_workers": 2, "zero_stage": 2}}},
         data={"budget": 16},
-        evaluation={"epoch_max_items": 0},
+        selection={"epoch_max_items": 0},
         lineage={"num_generations": 3},
         search={"max_concurrent": 1},
     )

@@ -58,7 +58,7 @@ def file_sweep(**changes) -> dict:
     probe = {"train": {"path": "probe.{language}"}, "source": {"path": "probe.{language}"}, "languages": ["es"]}
     keys = pair_sweep(
         data={"train": {**files, "path": "train.{language}.{side}", "codes": CODES}, "budget": "all"},
-        evaluation={
+        selection={
             "source": {**files, "path": "dev.{language}"},
             "languages": ["es", "zh"],
             "zero_shot": {"same": probe},
@@ -158,7 +158,7 @@ def test_a_missing_file_says_what_was_tried_and_what_to_do(capsys):
 
 
 def test_sides_without_codes_are_looked_for_by_the_languages_and_codes_are_named(capsys):
-    keys = file_sweep(data={"train": {"codes": None}, "languages": ["es"]}, evaluation={"languages": ["es"]})
+    keys = file_sweep(data={"train": {"codes": None}, "languages": ["es"]}, selection={"languages": ["es"]})
     lines = refused(capsys, keys)
     assert lines[0].startswith("train.es.en: not found; tried ")
     assert lines[0].endswith(", or map en and es to the names in the file with `codes`")
@@ -179,13 +179,13 @@ def test_a_budget_beyond_a_language_names_it(capsys):
     ]
 
 
-def test_a_selection_set_that_is_not_there_is_found_out_before_the_start(capsys):
-    lines = refused(capsys, file_sweep(evaluation={"selection": {"path": "choose.{language}"}}))
+def test_a_test_set_that_is_not_there_is_found_out_before_the_start(capsys):
+    lines = refused(capsys, file_sweep(tests={"more": {"source": {"path": "choose.{language}"}, "languages": ["es"]}}))
     assert lines[0].startswith("choose.es: not found")
 
 
 def test_the_built_in_pairs_are_with_english(capsys):
-    change = {"data": {"pivot": "de"}, "evaluation": {"languages": ["es"]}}
+    change = {"data": {"pivot": "de"}, "selection": {"languages": ["es"]}}
     assert refused(capsys, pair_sweep(**change)) == ["small world: data.pivot: got 'de'; its pairs are with en"]
 
 
@@ -205,12 +205,12 @@ def test_a_label_that_the_probe_never_sees_names_file_and_line(capsys, command):
 def test_a_sample_without_one_of_the_labels_says_what_to_raise(capsys):
     keys = file_sweep()
     lines_of("probe.en", *(f"{name} wrote.\t{name} read.\tno" for name in map(str, range(50))), LABELLED["en"][1])
-    keys["evaluation"]["zero_shot"]["same"]["max_train"] = 2
+    keys["selection"]["zero_shot"]["same"]["max_train"] = 2
     assert refused(capsys, keys) == [
         "probe.{language}: the 2 pairs to fit a probe on have the labels no; needed: no, yes; raise max_train, or "
         "num_items of built-in data"
     ]
-    keys["evaluation"]["zero_shot"]["same"]["max_train"] = None
+    keys["selection"]["zero_shot"]["same"]["max_train"] = None
     lines_of("probe.en", *(f"Ada wrote.\tAda read.\t{label}" for label in ("no", "yes")))
     assert refused(capsys, keys) == [
         "probe.{language}: the 2 pairs to fit a probe on have one first sentence; two are needed; raise max_train, or "
@@ -285,9 +285,9 @@ def test_a_model_that_is_not_there_is_named_once(capsys):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"data": {"languages": ["en", "es"]}}, "evaluation.languages are paired with en: remove it from them"),
+        ({"data": {"languages": ["en", "es"]}}, "selection.languages are paired with en: remove it from them"),
         ({"training": {"micro_batch_tokens": 511}}, "micro_batch_tokens at least 512 (it is 511), no "),
-        ({"evaluation": {"epoch_max_items": 0}}, "evaluation.epoch_max_items is 0; task parallel checks"),
+        ({"selection": {"epoch_max_items": 0}}, "selection.epoch_max_items is 0; task parallel checks"),
         (
             {"distillation": {"multilevel": {"word_weight": 0, "sentence_weight": 0, "structure_weight": 0}}},
             "distillation.multilevel: all weights are 0",
@@ -307,6 +307,6 @@ def test_everything_that_is_wrong_with_files_is_said_at_once(capsys):
     keys = file_sweep(data={"budget": 3})
     lines_of("dev.zh", "Ada wrote.\t")
     lines_of("probe.es", *LABELLED["es"], "Roma.\tRoma.\tperhaps")
-    keys["evaluation"]["selection"] = {"path": "dev.{language}"}
+    keys["tests"] = {"more": {"source": {"path": "dev.{language}"}, "languages": ["zh"]}}
     lines = refused(capsys, keys)
     assert [line.partition(":")[0] for line in lines] == ["es", "dev.zh", "probe.es"]

@@ -18,7 +18,7 @@ from support.tiny_sweeps import point
 from raykd.config.identity import Identity
 from raykd.executors.capacity import WORKER_ENVIRONMENT, WorkerResources
 from raykd.executors.executor import Place
-from raykd.executors.group import GroupExecutor
+from raykd.executors.group import GroupExecutor, _actors
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.points import PointResult
@@ -110,6 +110,19 @@ def test_a_worker_that_is_killed_inside_an_epoch_costs_nothing_but_time(two_node
     ours, theirs = weights(tmp_path / "killed", found), weights(tmp_path / "whole", expected)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert torch.equal(losses(tmp_path / "killed", wanted), losses(tmp_path / "whole", wanted))
+
+
+def test_what_drives_a_group_lives_on_the_node_of_its_trial(two_nodes, tmp_path):
+    wanted, store = config(num_workers=2), Store(tmp_path)
+    context = WorkerContext.open(store, tmp_path, alone=True, threads=1)
+    list(prepare(context, [wanted]))
+    with _actors(PointJob(wanted), Place(store, tmp_path)) as (driver, queue):
+        places = [actor.__ray_call__.remote(_place) for actor in (driver, queue.actor)]
+        assert set(ray.get(places)) == {ray.get_runtime_context().get_node_id()}
+
+
+def _place(actor: object) -> str:
+    return ray.get_runtime_context().get_node_id()
 
 
 def slow() -> None:

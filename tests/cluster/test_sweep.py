@@ -100,7 +100,7 @@ def test_files_of_a_relative_data_folder_are_found_everywhere_and_their_change_i
     squad_files(Path("files"), ("en", "es", "zh"))
     keys = sweep(methods={"inline": {}, "train": {"compute": {"num_workers": 2}}}, lineage={"num_generations": 1})
     keys["data"]["train"] = {"path": "x.{language}.json"}
-    keys["evaluation"]["source"] = {"path": "files/x.{language}.json"}
+    keys["selection"]["source"] = {"path": "files/x.{language}.json"}
     # The folder is told to workers when Ray starts.
     monkeypatch.setenv("RAYKD_DATA", "files")
     assert main(["sweep", write(keys)]) == 0
@@ -187,7 +187,7 @@ def test_worker_groups_that_are_stopped_early_give_their_workers_back(capsys):
 
 
 def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp_path, capsys):
-    keys = sweep(lineage={"num_generations": 6, "keep": "last"}, data={"budget": 16}, search={"max_concurrent": 1})
+    keys = sweep(lineage={"num_generations": 6, "keep": "delivered"}, data={"budget": 16}, search={"max_concurrent": 1})
     assert main(["sweep", write(keys), "--storage", "whole"]) == 0
     capsys.readouterr()
 

@@ -13,7 +13,7 @@ from raykd.plan.sweep import SweepConfig
 HEAD = """
 name: small
 data: {train: {path: train.json}}
-evaluation: {source: {path: dev.json}}
+selection: {source: {path: dev.json}}
 """
 
 
@@ -70,8 +70,8 @@ def test_an_anchor_can_be_merged_and_its_keys_overridden(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("", "empty; a sweep file needs at least name, data.train and evaluation.source"),
-        ("# nothing", "empty; a sweep file needs at least name, data.train and evaluation.source"),
+        ("", "empty; a sweep file needs at least name, data.train and selection.source"),
+        ("# nothing", "empty; a sweep file needs at least name, data.train and selection.source"),
         ("- 1", "got [1]; a sweep file is a mapping of keys to values, like `name: first`"),
         ("a: [1\nb: 2", "line 2, column 2: expected ',' or ']', but got ':'"),
         ("a: *b", "line 1, column 4: found undefined alias 'b'"),
@@ -126,7 +126,7 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
                 "must be a number or a section with keys among start, end, shape, until, num_stairs, over"
             ),
             "compute.num_workers: got '2'; must be a whole number or a list",
-            "evaluation: missing; this key is required",
+            "selection: missing; this key is required",
             "methods.skd.distillation.temprature: unknown key; did you mean 'temperature'?",
             (
                 "methods.skd.distillation.coefficient: got 'map_at'; "
@@ -176,14 +176,13 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
         ("compute: {checkpoint_seconds: -1}", "compute.checkpoint_seconds: got -1; must be greater than or equal to 0"),
         ("search: {algorithm: random, space: {seed: {choice: [1]}}}", "search: algorithm random needs num_points"),
         (
-            "lineage: {teacher: best}\nevaluation: {source: {path: a}, epoch_max_items: 0}",
-            "lineage.teacher best and lineage.min_delta need a score after every epoch: set "
-            "evaluation.epoch_max_items above 0",
+            "lineage: {teacher: best}\nselection: {source: {path: a}, epoch_max_items: 0}",
+            "lineage.teacher best needs a score after every epoch: set selection.epoch_max_items above 0",
         ),
     ],
 )
 def test_a_wrong_value_says_what_is_allowed(tmp_path, text, line):
-    head = HEAD.replace("evaluation", "unused") if "evaluation" in text else HEAD
+    head = HEAD.replace("selection", "unused") if "selection" in text else HEAD
     head = "\n".join(row for row in head.splitlines() if not row.startswith("unused"))
     assert problems(tmp_path, f"{head}\n{text}") == [line]
 
@@ -225,11 +224,11 @@ def test_a_searched_value_is_checked_in_the_whole_point(tmp_path, text, line):
 
 
 def test_a_searched_value_breaks_a_rule_between_sections_in_one_method(tmp_path):
-    text = f"{HEAD}methods: {{a: {{evaluation: {{epoch_max_items: 0}}}}, b: }}\n"
+    text = f"{HEAD}methods: {{a: {{selection: {{epoch_max_items: 0}}}}, b: }}\n"
     assert problems(tmp_path, text + "search: {space: {lineage.teacher: [snapshot, best]}}") == [
         (
-            "search.space.lineage.teacher: value 'best': lineage.teacher best and lineage.min_delta need a score after "
-            "every epoch: set evaluation.epoch_max_items above 0 (in method a)"
+            "search.space.lineage.teacher: value 'best': lineage.teacher best needs a score after every epoch: set "
+            "selection.epoch_max_items above 0 (in method a)"
         )
     ]
 
@@ -252,9 +251,9 @@ def test_pbt_is_refused_and_asha_is_named(tmp_path, text):
 
 
 def test_asha_needs_a_dev_score_after_every_epoch(tmp_path):
-    text = HEAD + "search: {scheduler: asha}\nmethods: {a: {evaluation: {epoch_max_items: 0}}}"
+    text = HEAD + "search: {scheduler: asha}\nmethods: {a: {selection: {epoch_max_items: 0}}}"
     (line,) = problems(tmp_path, text)
-    assert line.startswith("methods.a.evaluation.epoch_max_items: got 0; search.scheduler asha compares")
+    assert line.startswith("methods.a.selection.epoch_max_items: got 0; search.scheduler asha compares")
 
 
 def test_optuna_needs_one_executor_and_a_seed_is_named_once(tmp_path):
@@ -287,7 +286,7 @@ def test_the_file_wins_over_its_preset_and_overrides_win_over_the_file(tmp_path)
 def test_the_schema_describes_methods_and_the_search_space():
     schema = json_schema()
     qa = schema["oneOf"][0]
-    assert set(qa["required"]) == {"name", "data", "evaluation"}
+    assert set(qa["required"]) == {"name", "data", "selection"}
     knobs = schema["$defs"]["QaDistillation"]["properties"]
     assert (
         knobs["temperature"]["exclusiveMinimum"] == 0 and "Softmax temperature" in knobs["temperature"]["description"]

@@ -56,7 +56,7 @@ def problems(folder: Path, keys: dict) -> list[str]:
         ("distillation.temperature", 2),
         ("distillation.objective", "posterior"),
         ("distillation.coefficient", "map_at_k"),
-        ("evaluation.normalization", "squad"),
+        ("selection.normalization", "squad"),
         ("training.pad_to_max", True),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_key_of_another_task_is_refused_in_one_line(tmp_path, key, value):
         ("distillation.multilevel", {"word_weight": 1}),
         ("data.mixing", {"identity": False}),
         ("data.train.codes", {"en": "eng"}),
-        ("evaluation.zero_shot", {"x": PROBE}),
+        ("selection.zero_shot", {"x": PROBE}),
     ],
 )
 @pytest.mark.parametrize("other", [sweep, tag_sweep])
@@ -117,11 +117,11 @@ def test_a_wrong_dimension_of_its_objectives_is_named(tmp_path, key, values, sai
 
 
 def test_a_wrong_key_of_a_zero_shot_task_names_the_keys_there(tmp_path):
-    lines = problems(tmp_path, pair_sweep(evaluation={"zero_shot": {"x": {**PROBE, "langages": ["es"]}}}))
-    assert lines == ["evaluation.zero_shot.x.langages: unknown key; did you mean 'languages'?"]
-    lines = problems(tmp_path, pair_sweep(evaluation={"zero_shot": {"x": {**PROBE, "qqq": 1}}}))
+    lines = problems(tmp_path, pair_sweep(selection={"zero_shot": {"x": {**PROBE, "langages": ["es"]}}}))
+    assert lines == ["selection.zero_shot.x.langages: unknown key; did you mean 'languages'?"]
+    lines = problems(tmp_path, pair_sweep(selection={"zero_shot": {"x": {**PROBE, "qqq": 1}}}))
     assert lines == [
-        "evaluation.zero_shot.x.qqq: unknown key; the keys here are "
+        "selection.zero_shot.x.qqq: unknown key; the keys here are "
         "train, source, languages, max_train, max_items"
     ]  # fmt: skip
 
@@ -134,7 +134,7 @@ def test_the_schema_describes_its_sections():
     assert all(field["description"] for field in sections["MultilevelConfig"]["properties"].values())
     names = sections["SearchConfigOfParallelPoint"]["properties"]["space"]["propertyNames"]["enum"]
     assert {f"distillation.multilevel.{name}" for name in MultilevelConfig.model_fields} <= {*names}
-    assert {"teacher.model", "teacher.pooling", "data.mixing.kind", "evaluation.zero_shot"} <= {*names}
+    assert {"teacher.model", "teacher.pooling", "data.mixing.kind", "selection.zero_shot"} <= {*names}
     (alternative,) = (each for each in schema["oneOf"] if each["properties"]["task"].get("const") == "parallel")
     assert "task" in alternative["required"] and "teacher" in alternative["properties"]
 
@@ -176,7 +176,7 @@ def test_optuna_needs_a_teacher_in_the_file(tmp_path):
     ("change", "said"),
     [
         ({"data": {"languages": ["en", "es"]}}, "are paired with en: remove it from them"),
-        ({"evaluation": {"languages": ["en", "es"]}}, "are paired with en: remove it from them"),
+        ({"selection": {"languages": ["en", "es"]}}, "are paired with en: remove it from them"),
         ({"data": {"pivot": "es"}}, "are paired with es: remove it from them"),
         ({"data": {"languages": ["es", "es"]}}, "a language is listed twice"),
         (weights(), "distillation.multilevel: all weights are 0: nothing to distil; set kd_weight: 0"),
@@ -186,12 +186,12 @@ def test_optuna_needs_a_teacher_in_the_file(tmp_path):
             {"student": {"num_layers": 1}},
             "student: a student of task parallel starts from base.model; remove",
         ),
-        ({"evaluation": {"epoch_max_items": 0}}, "evaluation.epoch_max_items is 0; task parallel checks them"),
+        ({"selection": {"epoch_max_items": 0}}, "selection.epoch_max_items is 0; task parallel checks them"),
         ({"distillation": {"label_weight": 0, "kd_weight": 0}}, "nothing would be trained"),
         ({"teacher": {"pooling": "max"}}, "teacher.pooling: got 'max'; must be 'cls' or 'mean'"),
         ({"base": {"model": "some/encoder"}}, "random weights for the built-in world, and base.model some/encoder"),
-        ({"evaluation": {"zero_shot": {"x": {**PROBE, "languages": []}}}}, "number of values must be at least 1"),
-        ({"evaluation": {"zero_shot": {"x": {**PROBE, "max_train": 1}}}}, "got 1; must be greater than or equal to 2"),
+        ({"selection": {"zero_shot": {"x": {**PROBE, "languages": []}}}}, "number of values must be at least 1"),
+        ({"selection": {"zero_shot": {"x": {**PROBE, "max_train": 1}}}}, "got 1; must be greater than or equal to 2"),
         ({"data": {"mixing": {"kind": "sampled", "exponent": 2}}}, "exponent: got 2; must be less than or equal to 1"),
         (
             {"data": {"train": {"builtin": None, "num_items": None, "hub": "a/b"}}},
@@ -213,9 +213,9 @@ def test_without_a_teacher_its_weights_and_its_model_do_not_matter(tmp_path):
 
 @pytest.mark.parametrize("names", [["retrieval"], ["retrieval_es"], ["effective_rank"], ["main"], ["x", "x_en"]])
 def test_a_zero_shot_task_cannot_have_the_name_of_another_score(tmp_path, names):
-    (line,) = problems(tmp_path, pair_sweep(evaluation={"zero_shot": dict.fromkeys(names, PROBE)}))
-    assert line == f"evaluation.zero_shot: these names are taken: {names[-1]}; choose other names"
-    assert read(tmp_path, pair_sweep(evaluation={"zero_shot": dict.fromkeys(["xnli", "x_es"], PROBE)}))
+    (line,) = problems(tmp_path, pair_sweep(selection={"zero_shot": dict.fromkeys(names, PROBE)}))
+    assert line == f"selection.zero_shot: these names are taken: {names[-1]}; choose other names"
+    assert read(tmp_path, pair_sweep(selection={"zero_shot": dict.fromkeys(["xnli", "x_es"], PROBE)}))
 
 
 GATHERED = "distillation.multilevel.relations gathered compares all sentences of a step"
@@ -275,7 +275,7 @@ SAME = [
     (NO_TEACHER, {"distillation": {"signals": "live"}}),
     (NO_TEACHER, {"lineage": {"teacher": "fixed"}}),
     ({}, {"data": {"mixing": {"exponent": 1}}}),
-    ({}, {"evaluation": {"batch_tokens": 64}, "compute": {"executor": "train"}}),
+    ({}, {"selection": {"batch_tokens": 64}, "compute": {"executor": "train"}}),
     ({"distillation": {"kd_share": 0.5}}, {"distillation": {"kd_weight": 3, "label_weight": 2}}),
 ]
 OTHER = [
@@ -286,8 +286,8 @@ OTHER = [
     ({}, multilevel(pooling="mean")),
     ({}, {"teacher": {"pooling": "cls"}}),
     ({}, {"distillation": {"signals": "live"}}),
-    ({}, {"data": {"pivot": "de", "languages": ["es"]}, "evaluation": {"languages": ["es"]}}),
-    ({}, {"evaluation": {"zero_shot": {"x": PROBE}}}),
+    ({}, {"data": {"pivot": "de", "languages": ["es"]}, "selection": {"languages": ["es"]}}),
+    ({}, {"selection": {"zero_shot": {"x": PROBE}}}),
     ({}, {"data": {"mixing": {"identity": False}}}),
     (SAMPLED, {"data": {"mixing": {"exponent": 1}}}),
     (weights(sentence=1), multilevel(norm="layer")),
@@ -330,7 +330,7 @@ def test_a_recipe_holds_no_key_of_another_task():
         ({"data": {"max_length": 32, "languages": ["es"], "budget": 3}}, True, True),
         ({"training": {"learning_rate": 1}, "lineage": {"num_generations": 1}}, True, True),
         (weights(word=2), True, True),
-        ({"evaluation": {"max_items": 2}, "compute": {"precision": "bf16"}}, True, True),
+        ({"selection": {"max_items": 2}, "compute": {"precision": "bf16"}}, True, True),
         ({"base": {"model": "some/encoder"}, "teacher": {"model": "some/teacher"}}, False, False),
         (multilevel(pooling="mean"), False, True),
         ({"teacher": {"pooling": "cls"}}, True, False),

@@ -31,7 +31,7 @@ VALUES = {
     "data.no_answer": "cls",
     "data.teacher_view": "q-random",
     "data.train.rows": [0, 2],
-    "evaluation.source.rows": [0, 2],
+    "selection.source.rows": [0, 2],
     "base.train.source.rows": [0, 2],
     "base.train.teachers": "per_language",
     "base.train.language": "es",
@@ -42,7 +42,7 @@ VALUES = {
     "distillation.exact_temperature": "global",
     "distillation.reduce": "batch",
     "distillation.signals": "stored",
-    "evaluation.normalization": "squad",
+    "selection.normalization": "squad",
 }
 """A value that would be right for the other task; of all other keys it is 1 or true."""
 
@@ -259,7 +259,7 @@ def test_first_teachers_have_names_of_their_own_for_all_that_their_bytes_depend_
         {"training": {"learning_rate": 1}},
         {"distillation": {"k": 3}},
         {"data": {"budget": 3}},
-        {"evaluation": {"max_items": 2}},
+        {"selection": {"max_items": 2}},
     ]
     assert all(tag_point(**change).first_teachers == plain for change in same)
     other = [

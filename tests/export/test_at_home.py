@@ -28,14 +28,14 @@ def inside(root: Path, config: PointBase):
     folder = Store(root).artifact(record.result.artifact)
     task = task_of(config)
     model, places = task.model.load(str(folder)).eval(), Places(folder=root, base=folder, teacher=folder)
-    dev = task.data.scored_set(config, load_tokenizer(str(folder)), places=places)
+    dev = task.data.scored_set(config, config.selection, load_tokenizer(str(folder)), places=places)
     predictions = []
     with torch.no_grad():
         for micro in batches_for_inference(dev.features.lengths, tokens=4096, rank=0, world_size=1):
             batch = dev.features.collate(micro.indices)
             outputs = model(**task.model.inputs(batch))
-            predictions += task.learning.predict(outputs, batch, micro.indices, config.evaluation)
-    scored = task.learning.score(predictions, dev, config.evaluation)
+            predictions += task.learning.predict(outputs, batch, micro.indices, config.selection)
+    scored = task.learning.score(predictions, dev, config.selection)
     assert (scored.scores, scored.outcomes) == (record.result.scores, record.outcomes)
     return dev, predictions
 

@@ -108,7 +108,7 @@ def test_weights_that_are_gone_are_named_with_what_to_do(root, out):
     (only,) = read_records(root).points
     Store(root).remove_weights(only.result.artifact)
     for wanted in (None, LABEL):
-        assert "lineage.keep: last" in refused(DataError, root, out, wanted=wanted)
+        assert "lineage.keep: delivered" in refused(DataError, root, out, wanted=wanted)
 
 
 def test_a_damaged_artifact_is_named(root, out):

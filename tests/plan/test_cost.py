@@ -16,7 +16,7 @@ from raykd.tasks.sizes import TextSizes
 PAPER = {
     "name": "paper",
     "data": {"train": {"path": "train.json"}},
-    "evaluation": {"source": {"path": "dev.json"}},
+    "selection": {"source": {"path": "dev.json"}},
 }
 
 

@@ -17,7 +17,7 @@ from raykd.plan.file import load_sweep, sweep_of
 from raykd.plan.points import expand, make_plan, suggested_point
 from raykd.plan.sweep import SweepConfig, SweepKeys
 
-POINT = {"data": {"train": {"path": "train.json"}}, "evaluation": {"source": {"path": "dev.json"}}}
+POINT = {"data": {"train": {"path": "train.json"}}, "selection": {"source": {"path": "dev.json"}}}
 
 
 def point(change: dict[str, Any] | None = None) -> Identity:
@@ -71,7 +71,7 @@ def test_a_points_id_changes_with_every_knob_that_matters(key):
     ("context", "change"),
     [
         ({}, {"compute": {"executor": "train", "cpus_per_worker": 2, "gpus_per_worker": 0.5, "checkpoints": False}}),
-        ({}, {"evaluation": {"batch_tokens": 64}}),
+        ({}, {"selection": {"batch_tokens": 64}}),
         ({}, {"distillation": {"k": 3, "window": 1, "reduce": "batch", "reduce_group": 2}}),
         ({}, {"lineage": {"patience": 3}}),
         ({}, {"data": {"seed": 0}}),
@@ -133,8 +133,8 @@ def test_equal_points_come_once_with_the_first_label():
 
 
 def test_keys_with_the_same_last_part_keep_their_sections_in_a_label():
-    (only,) = expand(searching(space=grid(data__seed=[3], evaluation__seed=[4])))
-    assert only.label == "default data.seed=3 evaluation.seed=4 seed=0"
+    (only,) = expand(searching(space=grid(data__seed=[3], selection__seed=[4])))
+    assert only.label == "default data.seed=3 selection.seed=4 seed=0"
 
 
 def test_a_searched_section_takes_the_place_of_the_files():
@@ -261,7 +261,7 @@ def test_a_plan_says_which_executor_and_why():
 def test_a_file_expands_the_same_every_time(tmp_path: Path):
     path = tmp_path / "x.yaml"
     path.write_text(
-        "name: x\npreset: legacy\ndata: {train: {path: a}}\nevaluation: {source: {path: b}}\nseeds: [3, 4]\n"
+        "name: x\npreset: legacy\ndata: {train: {path: a}}\nselection: {source: {path: b}}\nseeds: [3, 4]\n"
         "methods: {ce: {distillation: {kd_weight: 0}}, skd: , map: {distillation: {coefficient: reciprocal_rank}}}\n"
         "search: {space: {data.num_target_languages: [0, 1, 2, 3, 4, 5, 6], distillation.temperature: [2, 4, 8, 16]}}\n"
     )

@@ -160,7 +160,7 @@ def test_texts_are_cut_as_in_the_sweep_where_the_folder_tells_how(qa_folder, tmp
     # Its tokenizer allows 512 tokens, its positions end at 256.
     assert Predictor.load(folder).reading == Reading(256, 85, 64, 30)
     data = {"max_length": 64, "stride": 8, "max_question_length": 20}
-    origin = {"point": {"data": data, "evaluation": {"max_answer_tokens": 9}}}
+    origin = {"point": {"data": data, "selection": {"max_answer_tokens": 9}}}
     (folder / "raykd.json").write_text(json.dumps(origin))
     assert Predictor.load(folder).reading == Reading(64, 8, 20, 9)
     (folder / "raykd.json").write_text("{")

@@ -21,7 +21,7 @@ FILE = {
     "seeds": [1, 2],
     "base": {"model": "builtin:tiny"},
     "data": DATA,
-    "evaluation": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es"]},
+    "selection": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es"]},
     "methods": {"ce": {"distillation": {"kd_weight": 0}}, "skd": {}},
     "search": {"space": {"data.budget": [8, "all"], "distillation.temperature": [2, 4, 8]}},
 }

@@ -20,7 +20,7 @@ LONG_NAMES = {
         "languages": ["en", "es"],
         "num_target_languages": 1,
     },
-    "evaluation": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es", "zh"]},
+    "selection": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es", "zh"]},
     "methods": {
         "self-distillation with coefficients": {},
         "self-distillation_the_other_way_round_<b>": {"distillation": {"direction": "reverse_kl"}},

@@ -106,7 +106,7 @@ def test_one_budget_and_one_generation_without_a_coefficient_leave_their_figures
         "name": "plain",
         "base": {"model": "builtin:tiny"},
         "data": {**DATA, "budget": 8},
-        "evaluation": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es"]},
+        "selection": {"source": {"builtin": "small-world", "num_items": 8}, "languages": ["en", "es"]},
         "lineage": {"num_generations": 1},
         "distillation": {"kd_weight": 0},
     }
@@ -149,7 +149,7 @@ def test_cells_are_shown_as_numbers_and_as_differences_to_generation_0(reported)
 @pytest.mark.parametrize("task", ["tagging", "parallel"])
 def test_trained_and_zero_shot_languages_are_apart(reported, task):
     shown, config = tables(section(reported(task).report, "languages")), reported(task).points[0].config
-    trained, scored = config.data.languages, config.evaluation.languages
+    trained, scored = config.data.languages, config.selection.languages
     assert shown[0].headings == ("method", *(name for name in scored if name in trained))
     assert shown[1].headings == ("method", *(name for name in scored if name not in trained))
     if task == "parallel":
@@ -189,7 +189,7 @@ def test_what_was_run_names_file_commit_versions_hardware_and_data(reported):
     assert rows["torch"] == "2.13.0"
     short, whole = (block.text for block in found.blocks if isinstance(block, Code))
     assert "skd-map:" in short
-    assert "\nevaluation:" in short
+    assert "\nselection:" in short
     assert "checkpoint_seconds" not in short
     assert "checkpoint_seconds: 600.0" in whole
 

@@ -226,7 +226,7 @@ def test_a_sweep_without_points_says_so(results):
 def test_removed_weights_are_said_to_be_removed(results, three):
     Journal.at(results).store.remove_weights("artifact-id0")
     line = refused("runs/first#all seed=1")
-    assert "the weights of 'all seed=1' (id0) were removed" in line and "lineage.keep: last" in line
+    assert "the weights of 'all seed=1' (id0) were removed" in line and "lineage.keep: delivered" in line
     for file in three["all seed=2"].iterdir():
         file.unlink()
     assert "the weights of 'all seed=2' (id1) are missing" in refused("runs/first#best")

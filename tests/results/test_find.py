@@ -65,7 +65,26 @@ def test_an_unknown_name_is_answered_with_those_that_are_near():
 
 
 def test_the_best_point_has_the_highest_score_and_the_first_of_equal_ones_wins():
-    assert best_point([("a", 1.0), ("b", None), ("c", 2.0), ("d", 2.0)], lambda each: each[1]) == ("c", 2.0)
-    assert best_point([("b", None)], lambda each: each[1]) is None
+    scores = {"a": 1.0, "b": None, "c": 2.0, "d": 2.0}
+    points = [Named(name, name, name, "finished", score=score, configuration=name) for name, score in scores.items()]
+    assert best_point(points, lambda point: point).id == "c"
+    assert best_point(points[1:2], lambda point: point) is None
+
+
+def test_the_best_configuration_is_the_one_with_the_best_mean_over_as_many_seeds():
+    def points(**scores: list[float | None]) -> list[Named]:
+        return [
+            Named(f"{name}{seed}", "", "", "finished" if score is not None else "stopped", None, True, score, name)
+            for name, each in scores.items()
+            for seed, score in enumerate(each)
+        ]
+
+    def best(**scores: list[float | None]) -> str:
+        return best_point(points(**scores), lambda point: point).id
+
+    assert best(lucky=[9.0, 1.0], steady=[6.0, 7.0]) == "steady1"
+    # What was given up after its first seed does not win by it; what has one seed at all may.
+    assert best(lucky=[9.0, None], steady=[6.0, 7.0]) == "steady1"
+    assert best(alone=[9.0], steady=[6.0, 7.0]) == "alone0"
     with pytest.raises(DataError, match="no point in runs/tiny has a main score"):
         find_point([POINTS[1]], "best", where="runs/tiny")

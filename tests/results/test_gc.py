@@ -83,7 +83,7 @@ def test_of_a_finished_point_its_checkpoints_go_and_the_weights_that_its_lineage
     assert waste[f"points/{name}/checkpoints"].num_bytes == 500
     weights = waste[f"artifacts/{artifact_of(config, 1)}"]
     assert weights.num_bytes == 1000
-    assert weights.why == "weights of generation 1 of seed=1 (lineage.keep: last); the record stays"
+    assert weights.why == "weights of generation 1 of seed=1 (lineage.keep: delivered); the record stays"
     assert everything(store) == before
     board = leaderboard(store.root)
     collect(store, delete=True)

@@ -177,7 +177,7 @@ class Machine:
     """A worker that runs points of one place of results."""
 
     def __init__(self, root: Path | str, folder: Path) -> None:
-        self.point = point(lineage={"num_generations": 2, "keep": "last"}, compute={"checkpoint_seconds": 0})
+        self.point = point(lineage={"num_generations": 2, "keep": "delivered"}, compute={"checkpoint_seconds": 0})
         self.context = opened(root, folder=folder)
         self.journal, self.id = Journal(self.context.store), self.point.id
 

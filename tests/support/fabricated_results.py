@@ -53,7 +53,7 @@ def fabricate(
             hardware=Hardware("A Processor", (NodeKind(2, 8.0, 1.0, 64, ("H100",)),)),
             source=Commit("0123456789abcdef", changed=True),
             started=1_700_000_000.0,
-            data={"data (Source(path=None), ('en', 'es'))": "ab" * 32, "evaluation EvaluationConfig()": "cd" * 32},
+            data={"data (Source(path=None), ('en', 'es'))": "ab" * 32, "selection SelectionConfig()": "cd" * 32},
         )
     )
     for point in points:
@@ -79,7 +79,7 @@ def _add(journal: Journal, point: Point, status: str) -> None:
     for epoch in range(1, (num_epochs if status == FINAL else 1) + 1):
         journal.epochs.write(point.id, _epoch(point, epoch, num_epochs))
     if status == FINAL:
-        scores, outcomes = _scored(point.config.task, point.config.evaluation.languages, _quality(point), point)
+        scores, outcomes = _scored(point.config.task, point.config.selection.languages, _quality(point), point)
         journal.points.write_outcomes(point.id, outcomes)
         journal.points.write_result(_result(point, scores))
     if status != RUNNING:
@@ -88,7 +88,7 @@ def _add(journal: Journal, point: Point, status: str) -> None:
 
 def _score_base(journal: Journal, points: Sequence[Point]) -> None:
     for point in {point.base: point for point in points}.values():
-        scores, outcomes = _scored(point.config.task, point.config.evaluation.languages, 20.0, point)
+        scores, outcomes = _scored(point.config.task, point.config.selection.languages, 20.0, point)
         base = point.base
         record = BaseScores(base=base, model=point.config.base.model, final=scores, outcomes=outcomes)
         journal.store.write_record(f"scores/{base}.json", record)

@@ -26,13 +26,13 @@ POINT: dict[str, Any] = {
         "stride": 32,
         "max_question_length": 32,
     },
-    "evaluation": {
+    "selection": {
         "source": {"builtin": "small-world", "num_items": 8},
         "languages": ["en", "es", "zh"],
         "max_items": 4,
         "epoch_max_items": 2,
     },
-    "lineage": {"num_generations": 2},
+    "lineage": {"num_generations": 2, "deliver": "last"},
     "training": {"learning_rate": 1e-3, "tokens_per_step": 512, "dropout": 0.0},
     "compute": {"num_workers": 1},
     "seed": 1,
@@ -72,12 +72,12 @@ TAG_POINT: dict[str, Any] = {
         "budget": 12,
         "max_length": 64,
     },
-    "evaluation": {
+    "selection": {
         "source": {"builtin": "small-world", "num_items": 8},
         "languages": ["en", "es", "zh"],
         "epoch_max_items": 2,
     },
-    "lineage": {"num_generations": 2},
+    "lineage": {"num_generations": 2, "deliver": "last"},
     "training": {"learning_rate": 3e-3, "tokens_per_step": 256},
     "seed": 1,
 }
@@ -104,12 +104,12 @@ PAIR_POINT: dict[str, Any] = {
         "budget": 12,
         "max_length": 64,
     },
-    "evaluation": {
+    "selection": {
         "source": {"builtin": "small-world", "num_items": 12},
         "languages": ["es", "zh", "de"],
         "epoch_max_items": 6,
     },
-    "lineage": {"num_generations": 2},
+    "lineage": {"num_generations": 2, "deliver": "last"},
     "training": {"learning_rate": 1e-3, "tokens_per_step": 512, "micro_batch_tokens": 512},
     "seed": 1,
 }

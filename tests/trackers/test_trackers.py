@@ -210,7 +210,7 @@ def test_without_a_section_nothing_but_tensorboard_is_told(journal):
 
 
 FILE = "name: tiny\ndata: {train: {builtin: small-world, num_items: 8}}\n"
-FILE += "evaluation: {source: {builtin: small-world, num_items: 8}}\ntrackers: "
+FILE += "selection: {source: {builtin: small-world, num_items: 8}}\ntrackers: "
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from raykd.storage import no_fence
 from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
 from raykd.worker.loop import Begun
+from raykd.worker.lineage import Lineage
 from raykd.worker.resuming import ResumeState, load_resume_state
 from raykd.worker.timer import no_notice
 
@@ -66,10 +67,12 @@ def save(root: Path, *positions: Position) -> None:
     saving.close()
 
 
-def state_of(root: Path, lineage: LineageConfig | None = None) -> int | None:
+def state_of(root: Path, lineage: Lineage | None = None) -> int | None:
     """The state that a point goes on from."""
     checkpoints = of(root)
-    saved = load_resume_state(checkpoints, lineage or LineageConfig(num_generations=9, student_init="previous")).saved
+    saved = load_resume_state(
+        checkpoints, lineage or Lineage(LineageConfig(num_generations=9, student_init="previous"), "base")
+    ).saved
     if saved is None:
         return None
     engine = Files()
@@ -131,13 +134,13 @@ def test_without_a_whole_checkpoint_the_lineage_starts_again(tmp_path):
     save(tmp_path, at(2), at(2, steps=3))
     for path in folder(tmp_path).rglob("model.pt"):
         path.write_text("")
-    lineage = LineageConfig(num_generations=9, student_init="previous")
+    lineage = Lineage(LineageConfig(num_generations=9, student_init="previous"), "base")
     assert load_resume_state(of(tmp_path), lineage) == ResumeState([], None)
 
 
 def test_a_student_that_goes_on_trains_the_generations_after_its_checkpoint_again(tmp_path):
     finished(tmp_path, 3)
-    lineage = LineageConfig(num_generations=9, student_init="previous", epochs_per_generation=2)
+    lineage = Lineage(LineageConfig(num_generations=9, student_init="previous", epochs_per_generation=2), "base")
     # The end of generation 1, and the middle of generation 2, while three are recorded.
     for position, records in ((at(2, per_generation=2), 1), (at(3, steps=4, per_generation=2), 1), (at(6, 0, 2), 3)):
         of(tmp_path).drop()
@@ -149,7 +152,7 @@ def test_a_student_that_goes_on_trains_the_generations_after_its_checkpoint_agai
 
 def test_a_student_that_is_born_again_uses_a_checkpoint_of_its_own_generation_alone(tmp_path):
     finished(tmp_path, 2)
-    lineage = LineageConfig(num_generations=9, student_init="base")
+    lineage = Lineage(LineageConfig(num_generations=9, student_init="base"), "base")
     save(tmp_path, at(2))  # the end of generation 2, which is finished
     found = load_resume_state(of(tmp_path), lineage)
     assert (len(found.records), found.saved) == (2, None)
@@ -173,7 +176,7 @@ def test_a_checkpoint_whose_best_student_is_gone_is_not_gone_on_from(tmp_path):
 def test_a_finished_lineage_needs_no_checkpoint(tmp_path):
     finished(tmp_path, 3)
     save(tmp_path, at(1))
-    found = load_resume_state(of(tmp_path), LineageConfig(num_generations=3))
+    found = load_resume_state(of(tmp_path), Lineage(LineageConfig(num_generations=3), "base"))
     assert (len(found.records), found.saved) == (3, None)
 
 
@@ -187,7 +190,7 @@ def test_a_finished_lineage_needs_no_checkpoint(tmp_path):
 def test_a_damaged_list_of_generations_starts_the_lineage_again(tmp_path, content):
     finished(tmp_path, 2)
     Store(tmp_path).write(f"points/{POINT}/generations.json", content)
-    assert load_resume_state(of(tmp_path), LineageConfig(num_generations=3)) == ResumeState([], None)
+    assert load_resume_state(of(tmp_path), Lineage(LineageConfig(num_generations=3), "base")) == ResumeState([], None)
 
 
 def test_training_goes_on_while_a_checkpoint_is_on_its_way_and_time_alone_is_no_reason_for_another(tmp_path):
@@ -289,7 +292,7 @@ def test_whatever_happens_to_a_file_a_point_goes_on_from_what_was_saved_or_from_
     cut = data.draw(st.integers(0, len(content)), label="cut")
     junk = data.draw(st.one_of(st.binary(max_size=8), st.sampled_from([b"{}", b"[]", b"null", b"1", b'"x"'])))
     path.write_bytes(content[:cut] + junk + data.draw(st.sampled_from([b"", content[cut:]])))
-    saved = load_resume_state(of(root), LineageConfig(num_generations=9)).saved
+    saved = load_resume_state(of(root), Lineage(LineageConfig(num_generations=9), "base")).saved
     expected = {2: at(1, steps=3), 1: at(1), None: None}
     assert (saved and saved.position) == expected[state_of(root)]
 

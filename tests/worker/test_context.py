@@ -38,8 +38,8 @@ def test_what_is_zero_shot_depends_on_the_languages_of_the_point(context):
     one = pair_point(data={"languages": ["es"]})
     base = PLAIN.base
     assert one.base == base
-    for epoch_sample in (True, False):
-        trained = [context.scored_set(point, epoch_sample=epoch_sample).trained for point in (PLAIN, one)]
+    for most in (6, None):
+        trained = [context.scored_set(point, point.config.selection, most=most).trained for point in (PLAIN, one)]
         assert trained == [("es", "zh"), ("es",)]
     assert PLAIN.scores != one.scores
     assert PLAIN.scores == pair_point(seed=9).scores

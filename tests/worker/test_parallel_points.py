@@ -152,7 +152,7 @@ def test_generation_0_is_the_untrained_student_and_what_is_scored(context):
     untrained = task.model.tiny(wanted.config, tokenizer, items=None, seed=0).encoder.state_dict()
     assert all(torch.equal(untrained[name], tensor) for name, tensor in weights(context, base).items())
     vectors, texts = {}, {}
-    for language, pairs in load_dev(wanted.config.evaluation, pivot="en", folder=Path()).pairs.items():
+    for language, pairs in load_dev(wanted.config.selection, pivot="en", folder=Path()).pairs.items():
         texts[language] = [pair.english for pair in pairs], [pair.other for pair in pairs]
         read = [by_transformers(folder, side, pooling="cls") for side in texts[language]]
         vectors[language] = tuple(torch.stack([rows[0] for rows in side.values()]).numpy() for side in read)
@@ -245,7 +245,7 @@ def test_retrieval_rises_over_generation_0_of_every_trained_language(context):
     size = {"train": {"num_items": 256}, "budget": 256}
     wanted = pair_point(
         data=size,
-        evaluation={"source": {"num_items": 100}, "epoch_max_items": 50},
+        selection={"source": {"num_items": 100}, "epoch_max_items": 50},
         training={"learning_rate": 3e-3, "tokens_per_step": 2048, "micro_batch_tokens": 2048, "warmup": 0.1},
         lineage={"num_generations": 1, "epochs_per_generation": 6},
         distillation={"multilevel": {"pooling": "mean", "structure_temperature": 0.1}},

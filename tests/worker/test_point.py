@@ -21,7 +21,9 @@ from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.storage import Name
 from raykd.worker.checkpoints import Checkpoints
+from raykd.worker.job import PointJob
 from raykd.worker.passes import signal_store
+from raykd.worker.point import lineage_of
 from raykd.worker.resuming import ResumeState, load_resume_state
 from raykd.worker.timer import no_notice
 
@@ -36,7 +38,7 @@ def prepared(tmp_path_factory) -> Path:
 
 def progress(context, wanted: Identity) -> ResumeState:
     checkpoints = Checkpoints(context, wanted.id, wanted.config.compute, notice=no_notice)
-    return load_resume_state(checkpoints, wanted.config.lineage)
+    return load_resume_state(checkpoints, lineage_of(PointJob(wanted), context.store))
 
 
 def test_a_point_ends_with_a_verified_artifact_scores_of_all_cells_and_an_epoch_record_each(context):

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from raykd.config.base import Config, Schedule, Source, never_positive
 from raykd.config.digest import digest, dump
-from raykd.config.influence import Influence
-from raykd.config.point import DataConfig, DistillationConfig, EvaluationConfig, PointBase
+from raykd.config.influence import NO_INFLUENCE, Influence
+from raykd.config.point import DataConfig, DistillationConfig, PointBase, ScoredConfig, SelectionConfig
 from raykd.config.training import Batching
 
 Pooling = Literal["cls", "mean"]
@@ -150,17 +150,19 @@ class ParallelDistillation(DistillationConfig):
         return self.signals == "live"
 
 
-class ParallelEvaluation(EvaluationConfig):
-    """What encoders are scored on: retrieval of translations, and classification of sentence pairs."""
+class ParallelScored(ScoredConfig):
+    """A set that encoders are scored on: retrieval of translations, and classification of sentence pairs."""
 
     source: PairSource
     """The pairs that are retrieved from each other."""
-    selection: PairSource | None = None
-    """What is scored after every epoch, to choose by, in place of a part of `source`."""
     languages: Annotated[tuple[str, ...], Field(min_length=1)] = ("es", "de", "ar", "vi", "hi", "zh")
     """Languages that are paired with English; those that are not trained on are zero-shot."""
     zero_shot: dict[str, ZeroShotConfig] = Field(default_factory=dict)
     """Name -> a classification that is scored at the end of the lineage."""
+
+
+class ParallelSelection(ParallelScored, SelectionConfig):
+    """The selection set: epochs, generations, points and configurations are chosen by their scores on it."""
 
 
 class ParallelPoint(PointBase):
@@ -172,13 +174,15 @@ class ParallelPoint(PointBase):
     data: ParallelData
     distillation: ParallelDistillation = ParallelDistillation()
     training: ParallelTraining = ParallelTraining()
-    evaluation: ParallelEvaluation
+    selection: ParallelSelection
+    tests: Annotated[Mapping[str, ParallelScored], NO_INFLUENCE] = Field(default_factory=dict)
+    """Name -> a test set: what a point delivers is scored on it once. Nothing is ever chosen by it."""
 
     @model_validator(mode="after")
     def _parallel_fits(self) -> Self:
         multilevel, pivot = self.distillation.multilevel, self.data.pivot
-        if pivot in self.data.languages or pivot in self.evaluation.languages:
-            raise ValueError(f"data.languages and evaluation.languages are paired with {pivot}: remove it from them")
+        if pivot in self.data.languages:
+            raise ValueError(f"data.languages and selection.languages are paired with {pivot}: remove it from them")
         if self.student.num_layers or self.student.model:
             raise ValueError("student: a student of task parallel starts from base.model; remove the section")
         if self.distillation.uses_teacher and not self.levels:
@@ -190,16 +194,20 @@ class ParallelPoint(PointBase):
             )
         if self.lineage.teacher == "ensemble" or self.lineage.keep_first_teachers:
             raise ValueError("lineage: task parallel has one teacher at a time, not an ensemble or kept first teachers")
-        if self.evaluation.epoch_max_items == 0:
-            raise ValueError("evaluation.epoch_max_items is 0; task parallel checks them for collapse: set it above 0")
+        if self.selection.epoch_max_items == 0:
+            raise ValueError("selection.epoch_max_items is 0; task parallel checks them for collapse: set it above 0")
         builtin = self.teacher.model.startswith("builtin:") and not self.base.model.startswith("builtin:")
         if self.distillation.uses_teacher and builtin:
             raise ValueError(
                 f"teacher.model is {self.teacher.model}, random weights for the built-in world, and base.model "
                 f"{self.base.model}: set teacher.model to an English encoder, or kd_weight to 0"
             )
-        if taken := taken_names(self.evaluation.zero_shot, pivot=pivot):
-            raise ValueError(f"evaluation.zero_shot: these names are taken: {', '.join(taken)}; choose other names")
+        tests = {f"tests.{name}": scored for name, scored in self.tests.items()}
+        for where, scored in {"selection": self.selection, **tests}.items():
+            if pivot in scored.languages:
+                raise ValueError(f"data.languages and {where}.languages are paired with {pivot}: remove it from them")
+            if taken := taken_names(scored.zero_shot, pivot=pivot):
+                raise ValueError(f"{where}.zero_shot: these names are taken: {', '.join(taken)}; choose other names")
         if {"sentence", "structure"} & self.levels and multilevel.relations == "gathered":
             self._one_micro_batch()
         return self

@@ -18,18 +18,18 @@ from raykd.data.bitext import read_labelled_pairs, read_pairs
 from raykd.data.budgets import Budget, select
 from raykd.data.examples import LabelledPair, SentencePair
 from raykd.data.mixing import draw_pairs, mix
-from raykd.data.sources import SourceRef
+from raykd.data.shares import in_part
 from raykd.errors import DataError
 from raykd.tasks.parallel.config import (
     MixingConfig,
     PairSource,
     ParallelData,
-    ParallelEvaluation,
     ParallelPoint,
+    ParallelScored,
     ZeroShotConfig,
 )
-from raykd.tasks.readers import PIECES_PER_WORD, scored_sources
-from raykd.tasks.sizes import Items, TextSizes
+from raykd.tasks.readers import PIECES_PER_WORD, reference, source_name
+from raykd.tasks.sizes import Content, Items, Keys, TextSizes
 from raykd.tasks.task import Places, ScoredSet, TrainSet
 
 Pair = TypeVar("Pair", SentencePair, LabelledPair)
@@ -76,10 +76,25 @@ def load_pairs(source: PairSource, *, languages: Sequence[str], pivot: str, fold
     if source.builtin:
         if pivot != _BUILTIN_PIVOT:
             raise DataError(f"small world: data.pivot: got {pivot!r}; its pairs are with {_BUILTIN_PIVOT}")
-        return PairItems(smallworld_bitext.pairs(split, source.builtin_items, languages=languages), {})
-    found = read_pairs(_reference(source), languages=languages, folder=folder, codes=source.codes, pivot=pivot)
+        made = smallworld_bitext.pairs(split, source.builtin_items, languages=languages)
+        return PairItems(_part(made, source, key=lambda pair: pair.english), {})
+    found = read_pairs(reference(source), languages=languages, folder=folder, codes=source.codes, pivot=pivot)
     pairs = {language: each.pairs for language, each in found.items()}
-    return PairItems(pairs, {language: each.to_json() for language, each in found.items()})
+    counts = {language: each.to_json() for language, each in found.items()}
+    return PairItems(_part(pairs, source, key=lambda pair: pair.english), counts)
+
+
+def _part(
+    pairs: Mapping[str, Sequence[Pair]], source: PairSource, *, key: Callable[[Pair], str]
+) -> Mapping[str, Sequence[Pair]]:
+    """The share of a source. Pairs with one text lie in one part, in every language."""
+    if source.share is None:
+        return pairs
+    kept = {name: in_part(each, source.share, seed=source.share_seed, key=key) for name, each in pairs.items()}
+    if empty := [language for language, members in kept.items() if not members]:
+        where, counts = source_name(source), [len(pairs[name]) for name in empty]
+        raise DataError(f"{where}: share {list(source.share)} holds none of the {counts} of {', '.join(empty)}")
+    return kept
 
 
 def load_items(data: ParallelData, *, folder: Path) -> PairItems:
@@ -128,10 +143,10 @@ def draw_epochs(
     return list(known.values()), epochs
 
 
-def load_dev(evaluation: ParallelEvaluation, *, pivot: str, folder: Path) -> PairItems:
+def load_dev(scored: ParallelScored, *, pivot: str, folder: Path) -> PairItems:
     """The pairs that are retrieved from each other, `max_items` of each language."""
-    items = load_pairs(evaluation.source, languages=evaluation.languages, pivot=pivot, folder=folder, split="dev")
-    chosen = {name: _sampled(each, evaluation.max_items, seed=evaluation.seed) for name, each in items.pairs.items()}
+    items = load_pairs(scored.source, languages=scored.languages, pivot=pivot, folder=folder, split="dev")
+    chosen = {name: _sampled(each, scored.max_items, seed=scored.seed) for name, each in items.pairs.items()}
     return PairItems(chosen, items.counts)
 
 
@@ -183,7 +198,13 @@ def _place_of(pair: LabelledPair, source: PairSource) -> str:
         return pair.id
     code = (source.codes or {}).get(pair.language, pair.language)
     # Ids count the lines of a file from 0.
-    return f"{_reference(source).describe(language=code)}: line {int(pair.id.rpartition(':')[2]) + 1}"
+    return f"{reference(source).describe(language=code)}: line {int(pair.id.rpartition(':')[2]) + 1}"
+
+
+def keys_of(pairs: Iterable[SentencePair], source: PairSource) -> Keys:
+    """Source and id -> language -> both texts: ids count the pairs of a file."""
+    where = source_name(source)
+    return {f"{where} {pair.id}": {pair.language: f"{pair.english}\t{pair.other}"} for pair in pairs}
 
 
 def hash_pairs(pairs: Iterable[SentencePair | LabelledPair]) -> str:
@@ -197,13 +218,12 @@ def hash_pairs(pairs: Iterable[SentencePair | LabelledPair]) -> str:
 def _labelled(
     source: PairSource, languages: Sequence[str], *, folder: Path, split: str
 ) -> Mapping[str, Sequence[LabelledPair]]:
+    found: Mapping[str, Sequence[LabelledPair]]
     if source.builtin:
-        return smallworld_bitext.labelled(split, source.builtin_items, languages=languages)
-    return read_labelled_pairs(_reference(source), languages=languages, folder=folder, codes=source.codes)
-
-
-def _reference(source: PairSource) -> SourceRef:
-    return SourceRef(path=source.path, hub=source.hub, hub_config=source.hub_config, split=source.split)
+        found = smallworld_bitext.labelled(split, source.builtin_items, languages=languages)
+    else:
+        found = read_labelled_pairs(reference(source), languages=languages, folder=folder, codes=source.codes)
+    return _part(found, source, key=lambda pair: pair.first)
 
 
 def _sampled(pairs: Sequence[Pair], count: int | None, *, seed: int) -> Sequence[Pair]:
@@ -230,17 +250,17 @@ class ParallelReader:
         other = fmean(len(pair.other.split()) for pair in pairs)
         tokens = 3 + PIECES_PER_WORD * (fmean(english[pair.english] for pair in pairs) + other)
         texts = TextSizes(tokens=tokens, words=fmean(english.values()), distinct=len(english) / len(pairs))
-        return Items(found, min(map(len, found.pairs.values())), hash_pairs(pairs), texts)
+        count = min(map(len, found.pairs.values()))
+        return Items(found, count, hash_pairs(pairs), texts, lambda: keys_of(pairs, config.data.train))
 
     def draw(self, config: ParallelPoint, items: PairItems) -> None:
         load_train(config.data, seed=config.data_seed, items=items)
 
-    def hash_scored(self, config: ParallelPoint, items: PairItems | None, *, folder: Path) -> str:
-        pivot, seed = config.data.pivot, config.evaluation.seed
-        readings: list[Callable[[], Any]] = [
-            partial(load_dev, each, pivot=pivot, folder=folder) for each in scored_sources(config.evaluation)
-        ]
-        probes = config.evaluation.zero_shot.values()
+    def content(
+        self, config: ParallelPoint, scored: ParallelScored, items: PairItems | None, *, folder: Path
+    ) -> Content:
+        pivot, seed, probes = config.data.pivot, scored.seed, scored.zero_shot.values()
+        readings: list[Callable[[], Any]] = [partial(load_dev, scored, pivot=pivot, folder=folder)]
         readings += [partial(load_zero_shot, each, seed=seed, pivot=pivot, folder=folder) for each in probes]
         found: list[SentencePair | LabelledPair] = []
         problems: dict[str, None] = {}
@@ -251,7 +271,8 @@ class ParallelReader:
                 problems.update(dict.fromkeys(error.problems))
         if problems:
             raise DataError(problems)
-        return hash_pairs(found)
+        retrieved = [pair for pair in found if isinstance(pair, SentencePair)]
+        return Content(len(found), hash_pairs(found), lambda: keys_of(retrieved, scored.source))
 
     def check_models(self, configs: Sequence[ParallelPoint], *, locate: Callable[[str], str]) -> None:
         """Tokenizers and sizes of vectors of the models that are folders here."""
@@ -271,7 +292,7 @@ class ParallelReader:
 
         return train_set(config, tokenizer, items, teacher=places.teacher)
 
-    def scored_set(self, config: ParallelPoint, tokenizer: Any, *, places: Places) -> ScoredSet:
+    def scored_set(self, config: ParallelPoint, scored: ParallelScored, tokenizer: Any, *, places: Places) -> ScoredSet:
         from raykd.tasks.parallel.sets import dev_set
 
-        return dev_set(config, tokenizer, folder=places.folder)
+        return dev_set(config, scored, tokenizer, folder=places.folder)

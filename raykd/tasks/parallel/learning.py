@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raykd.tasks.outcomes import Scored
-from raykd.tasks.parallel.config import ParallelDistillation, ParallelEvaluation
+from raykd.tasks.parallel.config import ParallelDistillation, ParallelScored
 from raykd.tasks.parallel.scoring import Prediction, SentenceDevSet, score_sentences
 from raykd.tasks.parallel.sentences import EnglishFeatures
 from raykd.tasks.parallel.sets import PairTrainSet
@@ -74,13 +74,11 @@ class ParallelLearning(PlainLearning):
         return {"vectors": sentence if outputs.words is None else torch.cat([sentence, outputs.words.float()], dim=1)}
 
     def predict(
-        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: ParallelEvaluation
+        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, section: ParallelScored
     ) -> list[Prediction]:
         """The vector of every sentence of a batch."""
         return list(zip(indices.tolist(), outputs.sentence.float().cpu().numpy(), strict=True))
 
-    def score(
-        self, predictions: Iterable[Prediction], scored: SentenceDevSet, evaluation: ParallelEvaluation
-    ) -> Scored:
+    def score(self, predictions: Iterable[Prediction], scored: SentenceDevSet, section: ParallelScored) -> Scored:
         """Retrieval, zero-shot classification, what tells a collapse, and what was hit."""
         return score_sentences(predictions, scored)

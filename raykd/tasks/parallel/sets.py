@@ -10,7 +10,7 @@ import numpy as np
 from raykd.config.base import never_positive
 from raykd.data.examples import SentencePair
 from raykd.models.qa import load_tokenizer
-from raykd.tasks.parallel.config import ParallelPoint
+from raykd.tasks.parallel.config import ParallelPoint, ParallelScored
 from raykd.tasks.parallel.data import (
     PairItems,
     draw_epochs,
@@ -64,14 +64,14 @@ def train_set(config: ParallelPoint, tokenizer: Any, items: PairItems, *, teache
     )
 
 
-def dev_set(config: ParallelPoint, tokenizer: Any, *, folder: Path) -> SentenceDevSet:
-    """The sentences that a point is scored on."""
-    evaluation, pivot = config.evaluation, config.data.pivot
+def dev_set(config: ParallelPoint, scored: ParallelScored, tokenizer: Any, *, folder: Path) -> SentenceDevSet:
+    """The sentences of a set that a point is scored on."""
+    pivot = config.data.pivot
     probes = {
-        name: load_zero_shot(probe, pivot=pivot, seed=evaluation.seed, folder=folder)
-        for name, probe in evaluation.zero_shot.items()
+        name: load_zero_shot(probe, pivot=pivot, seed=scored.seed, folder=folder)
+        for name, probe in scored.zero_shot.items()
     }
-    items = load_dev(evaluation, pivot=pivot, folder=folder)
+    items = load_dev(scored, pivot=pivot, folder=folder)
     return sentence_dev_set(
         items, probes, tokenizer, max_length=config.data.max_length, pivot=pivot, trained=config.data.languages
     )

@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from raykd.config.base import Config, Source
-from raykd.config.influence import Influence
+from raykd.config.influence import NO_INFLUENCE, Influence
 from raykd.config.point import (
     BaseConfig,
     DataConfig,
     DistillationConfig,
-    EvaluationConfig,
     PointBase,
+    ScoredConfig,
+    SelectionConfig,
     StudentConfig,
 )
 from raykd.config.training import Batching, LabelTraining
@@ -130,8 +131,8 @@ class QaDistillation(DistillationConfig):
         return self.window if isinstance(self.window, tuple) else (self.window, self.window)
 
 
-class QaEvaluation(EvaluationConfig):
-    """What models are scored on: a cell for each (question language, context language)."""
+class QaScored(ScoredConfig):
+    """A set that models are scored on: a cell for each (question language, context language)."""
 
     source: Source
     """QA in SQuAD format, `{question}`/`{context}` for one file per cell or `{language}` for parallel files."""
@@ -139,6 +140,10 @@ class QaEvaluation(EvaluationConfig):
     """How answers are normalised: MLQA's rules for the context's language, or SQuAD's English rules for all."""
     max_answer_tokens: int = Field(30, ge=1)
     """Longest answer."""
+
+
+class QaSelection(QaScored, SelectionConfig):
+    """The selection set: epochs, generations, points and configurations are chosen by their scores on it."""
 
 
 class QaPoint(PointBase):
@@ -151,7 +156,9 @@ class QaPoint(PointBase):
     data: QaData
     distillation: QaDistillation = QaDistillation()
     training: QaTraining = QaTraining()
-    evaluation: QaEvaluation
+    selection: QaSelection
+    tests: Annotated[Mapping[str, QaScored], NO_INFLUENCE] = Field(default_factory=dict)
+    """Name -> a test set: what a point delivers is scored on it once. Nothing is ever chosen by it."""
 
     @model_validator(mode="after")
     def _qa_fits(self) -> Self:
@@ -205,6 +212,7 @@ class QaPoint(PointBase):
         if self.base.train:
             found["data"] = {**self.window_options, "no_answer": self.data.no_answer}
             found["precision"] = self.compute.precision
+            found |= self.teacher_choice_recipe()
         return found
 
 
@@ -254,7 +262,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "micro_batch_examples": 6,
             "pad_to_max": True,
         },
-        "evaluation": {"normalization": "mlqa", "max_answer_tokens": 30},
+        "selection": {"normalization": "mlqa", "max_answer_tokens": 30},
         "compute": {"precision": "float32"},
         "seed": 3,
     },

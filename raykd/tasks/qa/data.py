@@ -1,8 +1,9 @@
 """The data of the QA task: budgets of parallel items, cells for scoring, labelled items for generation 0."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from raykd.data import smallworld
 from raykd.data.budgets import Budget, select
 from raykd.data.examples import ParallelQA, QAExample
 from raykd.data.sampling import cross_lingual_pairs, pair_statistics, parallel_view
-from raykd.data.sources import SourceRef
+from raykd.data.shares import in_part
 from raykd.data.squad import read_cells, read_flat, read_parallel, sample
 from raykd.errors import DataError
-from raykd.tasks.qa.config import QaData, QaEvaluation, QaLabelTraining, QaPoint
-from raykd.tasks.readers import PlainReader, scored_sources
-from raykd.tasks.sizes import Items, TextSizes
+from raykd.tasks.qa.config import QaData, QaLabelTraining, QaPoint, QaScored
+from raykd.tasks.readers import PlainReader, reference
+from raykd.tasks.sizes import Content, Items, Keys, TextSizes
 from raykd.tasks.task import Features, Places, ScoredSet, TrainSet
 
 TYDIQA_NAMES = {
@@ -52,8 +53,8 @@ class TrainData:
 def load_items(config: QaData, *, folder: Path) -> ParallelQA:
     """All parallel items that a budget is drawn from, in `config.languages`."""
     if config.train.builtin:
-        return smallworld.parallel_items("train", config.train.builtin_items, languages=config.languages)
-    return read_parallel(_reference(config.train), languages=config.languages, folder=folder)
+        return _small_world("train", config.train, config.train.builtin_items, languages=config.languages)
+    return read_parallel(reference(config.train), languages=config.languages, folder=folder)
 
 
 def load_train(config: QaData, items: ParallelQA, *, seed: int) -> TrainData:
@@ -75,7 +76,7 @@ def load_train(config: QaData, items: ParallelQA, *, seed: int) -> TrainData:
     return TrainData(examples, views, budget, hash_examples(examples))
 
 
-def load_cells(config: QaEvaluation, *, folder: Path, diagonal: bool = False) -> Cells:
+def load_cells(config: QaScored, *, folder: Path, diagonal: bool = False) -> Cells:
     """(question language, context language) -> the fixed sample of that cell, in a fixed order.
 
     Args:
@@ -83,13 +84,15 @@ def load_cells(config: QaEvaluation, *, folder: Path, diagonal: bool = False) ->
     """
     languages = config.languages
     if config.source.builtin:
-        items = smallworld.parallel_items("dev", config.max_items or config.source.builtin_items, languages=languages)
+        count = config.source.builtin_items if config.source.share else config.max_items or config.source.builtin_items
+        items = _small_world("dev", config.source, count, languages=languages)
+        items = dict(islice(items.items(), config.max_items))
         pairs = [(q, c) for q in languages for c in languages if q == c or not diagonal]
         return {(q, c): [_across(item, q, c) for item in items.values()] for q, c in pairs}
     if config.source.path and "{" not in config.source.path and not config.source.hub:
         return _cells_of_one_file(config, folder=folder)
     return read_cells(
-        _reference(config.source),
+        reference(config.source),
         question_languages=languages,
         context_languages=languages,
         folder=folder,
@@ -99,14 +102,14 @@ def load_cells(config: QaEvaluation, *, folder: Path, diagonal: bool = False) ->
     )
 
 
-def _cells_of_one_file(config: QaEvaluation, *, folder: Path) -> Cells:
+def _cells_of_one_file(config: QaScored, *, folder: Path) -> Cells:
     """The diagonal, from a file of one language, or from TyDiQA-GoldP, whose ids begin with a language's name."""
     most, seed = config.max_items, config.seed
     if len(config.languages) == 1:
         (language,) = config.languages
-        only = read_flat(_reference(config.source), language=language, folder=folder, max_items=most, seed=seed)
+        only = read_flat(reference(config.source), language=language, folder=folder, max_items=most, seed=seed)
         return {(language, language): only}
-    examples = read_flat(_reference(config.source), language="und", folder=folder)
+    examples = read_flat(reference(config.source), language="und", folder=folder)
     cells: Cells = {}
     for language in config.languages:
         name = TYDIQA_NAMES.get(language, language)
@@ -128,7 +131,7 @@ def load_labelled(config: QaLabelTraining, *, folder: Path) -> list[QAExample]:
         count = config.max_items or config.source.builtin_items
         return smallworld.monolingual("base", count, language=config.language)
     return read_flat(
-        _reference(config.source), language=config.language, folder=folder, max_items=config.max_items, seed=config.seed
+        reference(config.source), language=config.language, folder=folder, max_items=config.max_items, seed=config.seed
     )
 
 
@@ -147,8 +150,17 @@ def _across(item: dict[str, QAExample], question: str, context: str) -> QAExampl
     return QAExample(asked.id, asked.question, read.context, read.answers, question, context)
 
 
-def _reference(source: Source) -> SourceRef:
-    return SourceRef(path=source.path, hub=source.hub, hub_config=source.hub_config, split=source.split)
+def _small_world(split: str, source: Source, count: int, *, languages: Sequence[str]) -> ParallelQA:
+    items = smallworld.parallel_items(split, count, languages=languages)
+    return {name: items[name] for name in in_part(items, source.share, seed=source.share_seed, key=str)}
+
+
+def keys_of(examples: Iterable[QAExample]) -> Keys:
+    """Id -> language -> the context that is read in it."""
+    found: dict[str, dict[str, str]] = {}
+    for example in examples:
+        found.setdefault(example.id, {})[example.context_language] = example.context
+    return found
 
 
 class QaReader(PlainReader):
@@ -156,18 +168,20 @@ class QaReader(PlainReader):
 
     def items(self, config: QaPoint, *, folder: Path) -> Items:
         found = load_items(config.data, folder=folder)
-        return Items(found, len(found), hash_examples(example for item in found.values() for example in item.values()))
+        every = [example for item in found.values() for example in item.values()]
+        return Items(found, len(found), hash_examples(every), keys=lambda: keys_of(every))
 
     def draw(self, config: QaPoint, items: ParallelQA) -> None:
         load_train(config.data, items, seed=config.data_seed)
 
-    def hash_scored(self, config: QaPoint, items: ParallelQA | None, *, folder: Path) -> str:
-        cells = [load_cells(each, folder=folder) for each in scored_sources(config.evaluation)]
-        return hash_examples(example for each in cells for cell in each.values() for example in cell)
+    def content(self, config: QaPoint, scored: QaScored, items: ParallelQA | None, *, folder: Path) -> Content:
+        cells = load_cells(scored, folder=folder)
+        found = [example for cell in cells.values() for example in cell]
+        return Content(len(found), hash_examples(found), lambda: keys_of(found))
 
-    def count_labelled(self, config: QaPoint, items: ParallelQA | None, *, folder: Path) -> tuple[int, str]:
-        found = list(load_labelled(_label_training(config), folder=folder))
-        return len(found), hash_examples(found)
+    def labelled_content(self, config: QaPoint, items: ParallelQA | None, *, folder: Path) -> Content:
+        found = load_labelled(_label_training(config), folder=folder)
+        return Content(len(found), hash_examples(found), lambda: keys_of(found))
 
     def signal_bytes(self, config: QaPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
         return tokens * 2 * 4  # a start and an end, float32
@@ -177,10 +191,10 @@ class QaReader(PlainReader):
 
         return train_set(config, tokenizer, items)
 
-    def scored_set(self, config: QaPoint, tokenizer: Any, *, places: Places) -> ScoredSet:
+    def scored_set(self, config: QaPoint, scored: QaScored, tokenizer: Any, *, places: Places) -> ScoredSet:
         from raykd.tasks.qa.sets import dev_set
 
-        return dev_set(load_cells(config.evaluation, folder=places.folder), tokenizer, **config.window_options)
+        return dev_set(load_cells(scored, folder=places.folder), tokenizer, **config.window_options)
 
     def labelled(
         self, config: QaPoint, tokenizer: Any, model: Any, *, folder: Path, language: str | None

@@ -23,7 +23,7 @@ from raykd.tasks.qa.answers import (
     scores_of,
     spans_of,
 )
-from raykd.tasks.qa.config import QaEvaluation
+from raykd.tasks.qa.config import QaSelection
 from raykd.tasks.qa.data import load_cells
 from raykd.tasks.qa.scoring import QuestionScore, score_cell
 from raykd.tasks.qa.sets import DevSet, dev_set
@@ -58,7 +58,7 @@ def evaluate(
         DataError: if model or data cannot be found or read, or the model cannot read such windows.
     """
     here, name = Path.cwd(), str(model)
-    config = QaEvaluation(
+    config = QaSelection(
         source=Source(path=data), languages=languages, max_items=max_items, normalization=normalization
     )
     cells = load_cells(config, folder=here, diagonal=diagonal)

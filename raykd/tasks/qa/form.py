@@ -68,5 +68,5 @@ class QaForm(PlainForm):
     def usage(
         self, config: QaPoint, model: Any, *, name: str, words_bring_spaces: bool, options: Mapping[str, Any]
     ) -> str:
-        data, most = config.data, config.evaluation.max_answer_tokens
+        data, most = config.data, config.selection.max_answer_tokens
         return _QA.format(name=name, max_length=data.max_length, stride=data.stride, max_answer_tokens=most)

@@ -10,7 +10,7 @@ from torch import Tensor
 from raykd.tasks.outcomes import Scored
 from raykd.tasks.plain import PlainLearning
 from raykd.tasks.qa.answers import Prediction, score_predictions, spans_of
-from raykd.tasks.qa.config import QaDistillation, QaEvaluation
+from raykd.tasks.qa.config import QaDistillation, QaScored
 from raykd.tasks.qa.features import QAFeatures
 from raykd.tasks.qa.sets import DevSet, TrainSet
 from raykd.tasks.qa.teachers import LiveTeacher, StoredTeacher, align_signals
@@ -57,14 +57,14 @@ class QaLearning(PlainLearning):
         return {"start": outputs.start_logits.float(), "end": outputs.end_logits.float()}
 
     def predict(
-        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: QaEvaluation
+        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, section: QaScored
     ) -> list[Prediction]:
         """The best span of every window of a batch."""
-        return spans_of(outputs, batch, indices, max_answer_tokens=evaluation.max_answer_tokens)
+        return spans_of(outputs, batch, indices, max_answer_tokens=section.max_answer_tokens)
 
-    def score(self, predictions: Iterable[Prediction], scored: DevSet, evaluation: QaEvaluation) -> Scored:
+    def score(self, predictions: Iterable[Prediction], scored: DevSet, section: QaScored) -> Scored:
         """Means over the cells of the G-XLT matrix, and every cell."""
-        return score_predictions(predictions, scored, normalization=evaluation.normalization)
+        return score_predictions(predictions, scored, normalization=section.normalization)
 
 
 def _mean_of(models: Any) -> Any:

@@ -25,7 +25,7 @@ def _limits(config: QaPoint) -> Iterator[str]:
     yield "It always answers, also if the text contains no answer."
     yield (
         f"It reads windows of {config.data.max_length} tokens that overlap by {config.data.stride}, and answers with "
-        f"at most {config.evaluation.max_answer_tokens} tokens."
+        f"at most {config.selection.max_answer_tokens} tokens."
     )
 
 
@@ -33,7 +33,7 @@ def _score_notes(config: QaPoint, scores: Scores) -> Iterator[str]:
     yield (
         "XLT is the mean over cells whose question and context have the same language, G-XLT the mean over all "
         "cells. Answers are normalised by the rules of "
-        + ("the context's language (MLQA)." if config.evaluation.normalization == "mlqa" else "English (SQuAD).")
+        + ("the context's language (MLQA)." if config.selection.normalization == "mlqa" else "English (SQuAD).")
     )
 
 

@@ -7,8 +7,15 @@ from pydantic import Field, model_validator
 
 from raykd.config.base import Config, Source
 from raykd.config.digest import digest, dump
-from raykd.config.influence import Influence
-from raykd.config.point import BaseConfig, DataConfig, DistillationConfig, EvaluationConfig, PointBase
+from raykd.config.influence import NO_INFLUENCE, Influence
+from raykd.config.point import (
+    BaseConfig,
+    DataConfig,
+    DistillationConfig,
+    PointBase,
+    ScoredConfig,
+    SelectionConfig,
+)
 from raykd.config.training import Batching, LabelTraining
 
 Objective = Literal["token", "emission", "top_k", "top_wk", "posterior", "posterior_top_wk", "exact"]
@@ -136,13 +143,15 @@ class TaggingDistillation(DistillationConfig):
     """exact: soften the teacher's pair marginals, as the released code does, or its scores."""
 
 
-class TaggingEvaluation(EvaluationConfig):
-    """What models are scored on: sentences of each language."""
+class TaggingScored(ScoredConfig):
+    """A set that models are scored on: sentences of each language."""
 
     source: TaggingSource
     """Tagged sentences: one file or configuration for each language."""
-    selection: TaggingSource | None = None
-    """What is scored after every epoch, to choose by, in place of a part of `source`."""
+
+
+class TaggingSelection(TaggingScored, SelectionConfig):
+    """The selection set: epochs, generations, points and configurations are chosen by their scores on it."""
 
 
 class TaggingPoint(PointBase):
@@ -155,7 +164,9 @@ class TaggingPoint(PointBase):
     data: TaggingData
     distillation: TaggingDistillation = TaggingDistillation()
     training: TaggingTraining = TaggingTraining()
-    evaluation: TaggingEvaluation
+    selection: TaggingSelection
+    tests: Annotated[Mapping[str, TaggingScored], NO_INFLUENCE] = Field(default_factory=dict)
+    """Name -> a test set: what a point delivers is scored on it once. Nothing is ever chosen by it."""
 
     @model_validator(mode="after")
     def _tagging_fits(self) -> Self:
@@ -193,6 +204,6 @@ class TaggingPoint(PointBase):
         if train is None:
             return {base: None}
         recipe = {"base": base, "train": dump(train), "max_length": self.data.max_length}
-        recipe["precision"] = self.compute.precision
+        recipe |= {"precision": self.compute.precision, **self.teacher_choice_recipe()}
         languages = self.data.languages if train.teachers == "per_language" else (None,)
         return {digest({**recipe, "language": language}): language for language in languages}

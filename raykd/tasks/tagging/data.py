@@ -11,18 +11,18 @@ from raykd.data import smallworld_tags
 from raykd.data.budgets import Budget, select
 from raykd.data.conll import read_languages
 from raykd.data.examples import Sentence
-from raykd.data.sources import SourceRef
+from raykd.data.shares import in_part
 from raykd.data.tag_format import TagFormat
 from raykd.data.tags import Scheme, label_set, types_of
 from raykd.errors import DataError
-from raykd.tasks.readers import PIECES_PER_WORD, PlainReader, scored_sources
-from raykd.tasks.sizes import Items, TextSizes
+from raykd.tasks.readers import PIECES_PER_WORD, PlainReader, reference, source_name
+from raykd.tasks.sizes import Content, Items, Keys, TextSizes
 from raykd.tasks.tagging.config import (
     ColumnsConfig,
     TaggingData,
-    TaggingEvaluation,
     TaggingLabelTraining,
     TaggingPoint,
+    TaggingScored,
     TaggingSource,
 )
 from raykd.tasks.task import Features, Places, ScoredSet, TrainSet
@@ -70,7 +70,7 @@ def load_sentences(
     """
     if source.builtin:
         made = smallworld_tags.sentences(split, source.builtin_items, languages=languages, scheme=columns.encode)
-        return _cut(TagItems({key: list(members) for key, members in made.items()}, columns.encode, {}), source)
+        return _part(TagItems({key: list(members) for key, members in made.items()}, columns.encode, {}), source)
     tag_format = TagFormat(
         word_column=columns.word,
         tag_column=columns.tag,
@@ -79,8 +79,7 @@ def load_sentences(
         types="drop" if columns.drop_types else "keep",
         bad_sequences=columns.bad_sequences,
     )
-    reference = SourceRef(path=source.path, hub=source.hub, hub_config=source.hub_config, split=source.split)
-    read = read_languages(reference, languages=languages, folder=folder, tag_format=tag_format, labels=labels)
+    read = read_languages(reference(source), languages=languages, folder=folder, tag_format=tag_format, labels=labels)
     schemes = {language: found.target for language, found in read.items()}
     if len(set(schemes.values())) > 1:
         raise DataError(
@@ -90,7 +89,20 @@ def load_sentences(
     sentences = {language: list(found.sentences) for language, found in read.items()}
     counts = {language: found.to_json() for language, found in read.items()}
     scheme = next(iter(schemes.values()), None) or "none"
-    return _cut(TagItems(sentences, scheme, counts), source)
+    return _part(TagItems(sentences, scheme, counts), source)
+
+
+def _part(items: TagItems, source: TaggingSource) -> TagItems:
+    """The rows that the source names, and of these the share. Equal sentences lie in one part."""
+    cut = _cut(items, source)
+    kept = {
+        language: in_part(members, source.share, seed=source.share_seed, key=lambda sentence: " ".join(sentence.words))
+        for language, members in cut.sentences.items()
+    }
+    if empty := [language for language, members in kept.items() if not members]:
+        where, counts = source.path or source.hub or source.builtin, [len(cut.sentences[name]) for name in empty]
+        raise DataError(f"{where}: share {list(source.share or ())} holds none of the {counts} of {', '.join(empty)}")
+    return TagItems(kept, cut.scheme, cut.counts)
 
 
 def _cut(items: TagItems, source: TaggingSource) -> TagItems:
@@ -149,13 +161,13 @@ def load_labelled(
 
 
 def load_dev(
-    evaluation: TaggingEvaluation, columns: ColumnsConfig, *, folder: Path, labels: Collection[str] | None = None
+    scored: TaggingScored, columns: ColumnsConfig, *, folder: Path, labels: Collection[str] | None = None
 ) -> TagItems:
     """What a point is scored on."""
     items = load_sentences(
-        evaluation.source, columns, languages=evaluation.languages, folder=folder, split="dev", labels=labels
+        scored.source, columns, languages=scored.languages, folder=folder, split="dev", labels=labels
     )
-    return _sampled(items, evaluation.max_items, seed=evaluation.seed)
+    return _sampled(items, scored.max_items, seed=scored.seed)
 
 
 def _sampled(items: TagItems, count: int | None, *, seed: int) -> TagItems:
@@ -168,6 +180,12 @@ def _sampled(items: TagItems, count: int | None, *, seed: int) -> TagItems:
         ids = select(by_id, min(count, len(by_id)), seed=seed).ids
         kept[language] = [by_id[name] for name in ids]
     return TagItems(kept, items.scheme, items.counts)
+
+
+def keys_of(sentences: Iterable[Sentence], source: TaggingSource) -> Keys:
+    """Source and id -> language -> words: ids count the sentences of a file, or of a split."""
+    where = source_name(source)
+    return {f"{where} {each.id}": {each.language: " ".join(each.words)} for each in sentences}
 
 
 def hash_sentences(sentences: Iterable[Sentence]) -> str:
@@ -186,22 +204,23 @@ class TaggingReader(PlainReader):
         found = load_items(config.data, folder=folder)
         words = fmean(len(sentence.words) for sentence in found.all())
         texts = TextSizes(tokens=2 + PIECES_PER_WORD * words, words=words, labels=len(found.labels()))
-        return Items(found, min(map(len, found.sentences.values())), hash_sentences(found.all()), texts)
+        every = found.all()
+        count = min(map(len, found.sentences.values()))
+        return Items(found, count, hash_sentences(every), texts, lambda: keys_of(every, config.data.train))
 
     def draw(self, config: TaggingPoint, items: TagItems) -> None:
         load_train(config.data, seed=config.data_seed, items=items)
 
-    def hash_scored(self, config: TaggingPoint, items: TagItems | None, *, folder: Path) -> str:
+    def content(self, config: TaggingPoint, scored: TaggingScored, items: TagItems | None, *, folder: Path) -> Content:
         labels = items.labels() if items else None
-        found: list[Sentence] = []
-        for evaluation in scored_sources(config.evaluation):
-            found += load_dev(evaluation, config.data.columns, folder=folder, labels=labels).all()
-        return hash_sentences(found)
+        found = load_dev(scored, config.data.columns, folder=folder, labels=labels).all()
+        return Content(len(found), hash_sentences(found), lambda: keys_of(found, scored.source))
 
-    def count_labelled(self, config: TaggingPoint, items: TagItems | None, *, folder: Path) -> tuple[int, str]:
-        labels = items.labels() if items else None
+    def labelled_content(self, config: TaggingPoint, items: TagItems | None, *, folder: Path) -> Content:
+        labels, train = items.labels() if items else None, config.base.train
+        assert train is not None, "asked for where a teacher is trained"
         found = self._labelled(config, config.data.languages, folder=folder, labels=labels).all()
-        return len(found), hash_sentences(found)
+        return Content(len(found), hash_sentences(found), lambda: keys_of(found, train.source))
 
     def signal_bytes(self, config: TaggingPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
         return texts.words * texts.labels * 2  # float16
@@ -211,10 +230,10 @@ class TaggingReader(PlainReader):
 
         return train_set(config, tokenizer, items, base=places.base)
 
-    def scored_set(self, config: TaggingPoint, tokenizer: Any, *, places: Places) -> ScoredSet:
+    def scored_set(self, config: TaggingPoint, scored: TaggingScored, tokenizer: Any, *, places: Places) -> ScoredSet:
         from raykd.tasks.tagging.sets import dev_set
 
-        return dev_set(config, tokenizer, folder=places.folder, base=places.base)
+        return dev_set(config, scored, tokenizer, folder=places.folder, base=places.base)
 
     def labelled(
         self, config: TaggingPoint, tokenizer: Any, model: Any, *, folder: Path, language: str | None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from raykd.tasks.outcomes import Scored
 from raykd.tasks.plain import PlainLearning
-from raykd.tasks.tagging.config import TaggingDistillation, TaggingEvaluation
+from raykd.tasks.tagging.config import TaggingDistillation, TaggingScored
 from raykd.tasks.tagging.model import model_inputs
 from raykd.tasks.tagging.sets import TagDevSet, TagTrainSet
 from raykd.tasks.tagging.summary import Prediction, combine, score_predictions
@@ -56,12 +56,12 @@ class TaggingLearning(PlainLearning):
         return {} if found is None else {name: values.float() for name, values in found._asdict().items()}
 
     def predict(
-        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, evaluation: TaggingEvaluation
+        self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, section: TaggingScored
     ) -> list[Prediction]:
         """The best labels of every window of a batch."""
         return best_labels(outputs, batch, indices)
 
-    def score(self, predictions: Iterable[Prediction], scored: TagDevSet, evaluation: TaggingEvaluation) -> Scored:
+    def score(self, predictions: Iterable[Prediction], scored: TagDevSet, section: TaggingScored) -> Scored:
         """Means over trained and over zero-shot languages, and each language."""
         return score_predictions(predictions, scored)
 

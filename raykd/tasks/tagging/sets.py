@@ -10,7 +10,7 @@ import numpy as np
 from raykd.data.examples import Sentence
 from raykd.data.tags import Scheme
 from raykd.models.tagging import head_of
-from raykd.tasks.tagging.config import TaggingPoint
+from raykd.tasks.tagging.config import TaggingPoint, TaggingScored
 from raykd.tasks.tagging.data import TagItems, hash_sentences, load_dev, load_train
 from raykd.tasks.tagging.features import TagFeatures
 from raykd.tasks.tagging.windows import build_tag_features
@@ -62,10 +62,10 @@ def train_set(config: TaggingPoint, tokenizer: Any, items: TagItems, *, base: Pa
     return TagTrainSet(features, hash_sentences(sentences), description)
 
 
-def dev_set(config: TaggingPoint, tokenizer: Any, *, folder: Path, base: Path) -> TagDevSet:
-    """The sentences that a point is scored on, with the labels of the model in folder `base`."""
-    items = load_dev(config.evaluation, config.data.columns, folder=folder, labels=head_of(str(base)).labels)
-    sentences, languages = items.all(), config.evaluation.languages
+def dev_set(config: TaggingPoint, scored: TaggingScored, tokenizer: Any, *, folder: Path, base: Path) -> TagDevSet:
+    """The sentences of a set that a point is scored on, with the labels of the model in folder `base`."""
+    items = load_dev(scored, config.data.columns, folder=folder, labels=head_of(str(base)).labels)
+    sentences, languages = items.all(), scored.languages
     features = _windows(
         sentences, config, tokenizer, base, languages=languages, scheme=items.scheme, spare_chunks=False
     )

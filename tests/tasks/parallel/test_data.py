@@ -38,7 +38,7 @@ def config(**changes) -> ParallelPoint:
     """A point over the files of `folder`."""
     source = {"path": "pairs.{language}.tsv", "builtin": None, "num_items": None}
     data = {"train": source, "languages": ["es", "no"], "budget": "all"}
-    files = {"data": data, "evaluation": {"source": source, "languages": ["no", "es"]}}
+    files = {"data": data, "selection": {"source": source, "languages": ["no", "es"]}}
     return pair_point(**merged(files, changes)).config
 
 
@@ -83,7 +83,7 @@ def test_all_that_is_wrong_in_all_languages_is_said_at_once(folder):
 
 def test_the_builtin_world_has_splits_of_its_own():
     point = pair_point().config
-    read = load_items(point.data, folder=Path()), load_dev(point.evaluation, pivot="en", folder=Path())
+    read = load_items(point.data, folder=Path()), load_dev(point.selection, pivot="en", folder=Path())
     assert [items.all()[0].id for items in read] == ["sw-train-es-00000", "sw-dev-es-00000"]
     assert not {pair.english for pair in read[0].all()} & {pair.english for pair in read[1].all()}
     assert all(items.counts == {} for items in read)
@@ -169,16 +169,16 @@ def test_fewer_epochs_are_the_first_of_more_and_another_seed_has_others(folder, 
 
 
 def test_evaluation_takes_a_fixed_sample_in_an_order_whose_beginning_is_a_smaller_one(folder):
-    whole = load_dev(config().evaluation, pivot="en", folder=folder)
+    whole = load_dev(config().selection, pivot="en", folder=folder)
     assert {language: len(pairs) for language, pairs in whole.pairs.items()} == {"no": 3, "es": 4}
     samples = [
-        load_dev(config(evaluation={"max_items": count}).evaluation, pivot="en", folder=folder).pairs
+        load_dev(config(selection={"max_items": count}).selection, pivot="en", folder=folder).pairs
         for count in (1, 2, 3, 9)
     ]
     for smaller, larger in pairwise(samples):
         assert all(list(larger[language])[: len(pairs)] == list(pairs) for language, pairs in smaller.items())
     assert {language: len(pairs) for language, pairs in samples[-1].items()} == {"no": 3, "es": 4}
-    other = config(evaluation={"max_items": 3, "seed": 4}).evaluation
+    other = config(selection={"max_items": 3, "seed": 4}).selection
     assert load_dev(other, pivot="en", folder=folder).pairs["es"] != samples[2]["es"]
 
 

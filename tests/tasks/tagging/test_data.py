@@ -34,7 +34,7 @@ def config(*, languages=("en", "es"), rows=None, columns=None, **changes):
     data = {"train": source, "languages": languages, "budget": "all", "columns": columns or {}}
     evaluation = {"source": {**source, "rows": None}, "languages": (*languages, *({"no"} - {*languages}))}
     base = {"train": {"source": {**source, "rows": None}}}
-    return tag_point(**merged({"data": data, "evaluation": evaluation, "base": base}, changes)).config
+    return tag_point(**merged({"data": data, "selection": evaluation, "base": base}, changes)).config
 
 
 def drawn(point, items: TagItems, *, seed: int = 0) -> dict[str, list[str]]:
@@ -118,7 +118,7 @@ def test_a_tag_that_students_do_not_know_is_refused_with_file_and_line(folder, l
     point, labels = config(), label_set(["PER", "LOC"], "bioes")
     with pytest.raises(DataError) as caught:
         if load == "dev":
-            load_dev(point.evaluation, point.data.columns, folder=folder, labels=labels)
+            load_dev(point.selection, point.data.columns, folder=folder, labels=labels)
         else:
             load_labelled(point.base.train, point.data, languages=("en", "es"), folder=folder, labels=labels)
     (line,) = caught.value.problems
@@ -128,7 +128,7 @@ def test_a_tag_that_students_do_not_know_is_refused_with_file_and_line(folder, l
 def test_the_builtin_world_has_splits_of_its_own():
     point = tag_point().config
     items = load_items(point.data, folder=Path())
-    dev = load_dev(point.evaluation, point.data.columns, folder=Path())
+    dev = load_dev(point.selection, point.data.columns, folder=Path())
     base = load_labelled(point.base.train, point.data, languages=("en",), folder=Path())
     assert [sentence.id.split("-")[1] for sentence in (items.all()[0], dev.all()[0], base.all()[0])] == [
         "train", "dev", "base"
@@ -178,13 +178,13 @@ def test_a_budget_that_two_languages_cannot_give_is_refused_for_both(folder):
 def test_dev_samples_are_fixed_and_nested_and_the_same_for_all_points():
     def ids(**changes) -> dict[str, list[str]]:
         point = tag_point(**changes).config
-        dev = load_dev(point.evaluation, point.data.columns, folder=Path())
+        dev = load_dev(point.selection, point.data.columns, folder=Path())
         return {language: [each.id for each in members] for language, members in dev.sentences.items()}
 
-    three, five = ids(evaluation={"max_items": 3}), ids(evaluation={"max_items": 5}, seed=9)
+    three, five = ids(selection={"max_items": 3}), ids(selection={"max_items": 5}, seed=9)
     assert {language: members[:3] for language, members in five.items()} == three
-    assert {len(members) for members in ids(evaluation={"max_items": 100}).values()} == {8}
-    assert ids(evaluation={"max_items": 3, "seed": 1}) != three
+    assert {len(members) for members in ids(selection={"max_items": 100}).values()} == {8}
+    assert ids(selection={"max_items": 3, "seed": 1}) != three
 
 
 # What a sweep's check reads ---------------------------------------------------------------------------------------
@@ -201,15 +201,15 @@ def test_the_reader_counts_the_smallest_language_and_its_hashes_tell_data_apart(
     assert reader.items(point, folder=folder).sha256 != items.sha256
 
 
-def test_the_reader_checks_what_points_are_chosen_by_too(folder):
-    (folder / "choose").mkdir()
-    write(folder / "choose", en=["Ada B-ORG"], es=BLOCKS["es"], no=BLOCKS["no"])
-    point = config(evaluation={"selection": {"path": "choose/{language}.txt"}})
-    reader, plain = TASKS["tagging"].data, config()
+def test_the_reader_checks_every_set_that_is_scored(folder):
+    (folder / "test").mkdir()
+    write(folder / "test", en=["Ada B-ORG"], es=BLOCKS["es"], no=BLOCKS["no"])
+    point = config(tests={"other": {"source": {"path": "test/{language}.txt"}, "languages": ["en", "es"]}})
+    reader = TASKS["tagging"].data
     items = reader.items(point, folder=folder).all
-    assert reader.hash_scored(plain, items, folder=folder)
-    with pytest.raises(DataError, match=r"choose/en.txt: line 1: tag 'S-ORG' is not one of"):
-        reader.hash_scored(point, items, folder=folder)
+    assert reader.content(point, point.selection, items, folder=folder).count == 4
+    with pytest.raises(DataError, match=r"test/en.txt: line 1: tag 'S-ORG' is not one of"):
+        reader.content(point, point.tests["other"], items, folder=folder)
 
 
 def test_hashes_see_words_tags_ids_and_languages():

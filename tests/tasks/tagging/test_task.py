@@ -22,7 +22,7 @@ from raykd.tasks.task import Places
 
 TASK = TASKS["tagging"]
 LABELS = label_set(["LOC", "PER"], "iob2")
-EVALUATION = tag_point().config.evaluation
+SELECTION = tag_point().config.selection
 
 
 def sentence(name: str, words: str, tags: str) -> Sentence:
@@ -59,7 +59,7 @@ def predictions(dev: TagDevSet, **tags: str) -> list[tuple[int, list[int]]]:
 
 
 def score(dev: TagDevSet, **tags: str) -> Scores:
-    scored = TASK.learning.score(predictions(dev, **tags), dev, EVALUATION)
+    scored = TASK.learning.score(predictions(dev, **tags), dev, SELECTION)
     check_rebuilt(scored.outcomes, scored.scores)
     return scored.scores
 
@@ -212,7 +212,9 @@ def test_the_train_set_of_a_point_holds_its_budget_in_each_language(folder, smal
 
 
 def test_the_dev_set_of_a_point_names_the_languages_of_training(folder, small_world_tokenizer):
-    dev = TASK.data.scored_set(tag_point().config, small_world_tokenizer, places=Places(folder, folder, folder))
+    dev = TASK.data.scored_set(
+        tag_point().config, SELECTION, small_world_tokenizer, places=Places(folder, folder, folder)
+    )
     assert dev.trained == ("en", "es") and dev.features.languages == ("en", "es", "zh")
     assert len(dev.sentences) == 3 * 8
 
@@ -223,8 +225,8 @@ def test_a_long_sentence_is_cut_and_counted(folder, small_world_tokenizer):
     train = TASK.data.train_set(config, small_world_tokenizer, items=items, places=Places(folder, folder, folder))
     assert train.features.lengths.max() <= 16
     assert train.description["windows"]["split_sentences"] > 0
-    dev = TASK.data.scored_set(config, small_world_tokenizer, places=Places(folder, folder, folder))
-    perfect = TASK.learning.score(predictions(dev), dev, config.evaluation).scores
+    dev = TASK.data.scored_set(config, config.selection, small_world_tokenizer, places=Places(folder, folder, folder))
+    perfect = TASK.learning.score(predictions(dev), dev, config.selection).scores
     assert perfect.values["f1"] == perfect.values["zero_shot_f1"] == 100
 
 
@@ -294,7 +296,9 @@ def test_a_given_model_is_frozen_as_the_file_says(folder):
 @torch.no_grad()
 def test_what_is_stored_of_a_teacher_is_what_its_crf_needs(folder, small_world_tokenizer):
     model = TASK.model.load(str(folder)).eval()
-    dev = TASK.data.scored_set(tag_point().config, load_tokenizer(str(folder)), places=Places(folder, folder, folder))
+    dev = TASK.data.scored_set(
+        tag_point().config, SELECTION, load_tokenizer(str(folder)), places=Places(folder, folder, folder)
+    )
     batch = dev.features.collate(np.array([0, 5]))
     outputs = model(**TASK.model.inputs(batch))
     assert list(TASK.learning.signals(outputs)) == list(TASK.learning.outputs)
