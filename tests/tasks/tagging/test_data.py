@@ -207,7 +207,7 @@ def test_the_reader_checks_every_set_that_is_scored(folder):
     point = config(tests={"other": {"source": {"path": "test/{language}.txt"}, "languages": ["en", "es"]}})
     reader = TASKS["tagging"].data
     items = reader.items(point, folder=folder).all
-    assert reader.content(point, point.selection, items, folder=folder).count == 4
+    assert reader.content(point, point.selection, items, folder=folder).count == 12
     with pytest.raises(DataError, match=r"test/en.txt: line 1: tag 'S-ORG' is not one of"):
         reader.content(point, point.tests["other"], items, folder=folder)
 
