@@ -22,13 +22,14 @@ from raykd.cli import (
     status,
     submit,
     sweep,
+    test,
 )
 from raykd.cli.common import INTERRUPTED
 from raykd.errors import RaykdError
 
 COMMANDS = (
     *(doctor, init, plan, sweep, status, logs, submit),
-    *(leaderboard, report, export, predict, evaluate, gc, schema),
+    *(leaderboard, test, report, export, predict, evaluate, gc, schema),
 )
 """Modules that add one command each, or two that belong together, in the order of the help text."""
 

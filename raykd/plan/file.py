@@ -16,7 +16,12 @@ from raykd.tasks import DEFAULT_TASK, TASKS
 from raykd.tasks.task import Task
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
+    """The keys of a YAML file, as they stand there.
+
+    Raises:
+        ConfigError: if it cannot be read, or is no mapping.
+    """
     try:
         raw = parse_value(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -43,7 +48,7 @@ def load_sweep(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Swe
     Raises:
         ConfigError: with one line for every wrong thing: file, key, what was found, what is allowed.
     """
-    raw = _read(path)
+    raw = read_file(path)
     for key, value in (overrides or {}).items():
         raw = with_path(raw, split_key(key), value)
     return _checked(raw, where=str(path))

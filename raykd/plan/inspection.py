@@ -53,6 +53,23 @@ def inspect(plan: Plan, folder: Path) -> Inspection:
     return inspector.found()
 
 
+def check_sets(configs: Sequence[PointBase], *, folder: Path) -> dict[str, str]:
+    """Find and read every set that points are trained, chosen or tested by, and no models.
+
+    Returns:
+        As `check_data`, of the test sets alone.
+
+    Raises:
+        DataError: as `check_data` does.
+    """
+    inspector = _Inspector(task_of(configs[0]), folder)
+    for key, group in _grouped(configs, PointBase.items_recipe):
+        inspector.read_data(key, group)
+    if inspector.problems:
+        raise DataError(inspector.problems)
+    return {name: digest for name, digest in inspector.hashes.items() if name.startswith("tests.")}
+
+
 class _Inspector:
     """Reads and finds, and goes on where something is wrong."""
 

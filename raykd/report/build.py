@@ -9,6 +9,7 @@ from raykd.report.knobs import knobs_section
 from raykd.report.languages import languages_section
 from raykd.report.numbers import moment
 from raykd.report.scores import few_shot_section, leaderboard_section
+from raykd.report.tests import test_sections
 from raykd.report.training import training_section
 from raykd.results.records import SweepRecords
 from raykd.tasks import TASKS
@@ -22,6 +23,7 @@ def build(records: SweepRecords) -> Report:
         leaderboard_section(analysis) if records.points else None,
         few_shot_section(analysis),
         significance_section(analysis, comparisons),
+        *test_sections(records, analysis),
         languages_section(analysis),
         training_section(analysis),
         knobs_section(analysis),

@@ -99,7 +99,12 @@ class _NotComparable(ValueError):
 
 
 def compare(
-    records: SweepRecords, *, level: float = 0.95, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    records: SweepRecords,
+    *,
+    chosen_by: SweepRecords | None = None,
+    level: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
 ) -> list[Comparison]:
     """Paired comparisons of a sweep's configurations by their main score, the better one of two first.
 
@@ -112,17 +117,66 @@ def compare(
     comes last, with a reason and without numbers.
 
     Args:
+        chosen_by: the sweep by its selection set, which says what the best one is, where `records` are those of a test
+            set; what was chosen by others is not overstated.
         level: of the intervals.
         num_resamples, seed: see `paired_tests`.
     """
     configurations = _sides(records)
-    pairs, family = _pairs(configurations)
+    chosen = _sides(chosen_by or records)
+    place = {id(side): number for number, side in enumerate(chosen)}
+    found, family = _pairs(chosen)
+    pairs = [(configurations[place[id(one)]], configurations[place[id(other)]]) for one, other in found]
     reader = _Reader(records)
     drafts = [_draft(first, second, reader) for first, second in pairs]
     drafts += [_beside_generation_zero(each, reader) for each in configurations]
     made = _tested([draft for draft in drafts if not draft.comparison.reason], level, num_resamples, seed)
     left_out = [draft.comparison for draft in drafts if draft.comparison.reason]
     return [replace(each, family=f"{len(made)} comparisons: {family}") for each in [*made, *left_out]]
+
+
+def compare_languages(
+    records: SweepRecords,
+    first: Configuration,
+    rivals: Sequence[Configuration],
+    *,
+    level: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> list[tuple[str, Comparison]]:
+    """One configuration against others and generation 0 in each language: (language, comparison), one family.
+
+    Of a matrix a language holds the cells whose context is in it. What cannot be compared is left out.
+
+    Args:
+        level, num_resamples, seed: as `compare` has them.
+    """
+    reader, side = _Reader(records), _Side.of(first)
+    drafts = [_draft(side, _Side.of(rival), reader, in_order=True) for rival in rivals]
+    drafts = [*drafts, _beside_generation_zero(side, reader)]
+    found: list[tuple[str, Comparison]] = []
+    for draft in drafts:
+        if draft.comparison.reason is not None:
+            continue
+        models = [*draft.first, *draft.second]
+        pair = [(list(range(len(draft.first))), list(range(len(draft.first), len(models))))]
+        for language, cells in _by_language(models[0].cells).items():
+            parts = [model.of_cells(cells) for model in models]
+            (tested,) = paired_tests(parts, pair, level=level, num_resamples=num_resamples, seed=seed)
+            found.append((language, replace(draft.comparison, **vars(tested))))
+    corrected = holm([each.p_bootstrap or 0.0 for _, each in found])
+    return [
+        (language, replace(each, holm_bootstrap=p_value))
+        for (language, each), p_value in zip(found, corrected, strict=True)
+    ]
+
+
+def _by_language(cells: Sequence[str]) -> dict[str, list[str]]:
+    """Language -> its cells: the last part of a cell's name is the context's language, or the only one."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        found.setdefault(cell.rpartition("-")[2], []).append(cell)
+    return found
 
 
 def _sides(records: SweepRecords) -> list[_Side]:
@@ -185,10 +239,10 @@ def _main(point: PointRecord) -> str:
     return point.scores.main
 
 
-def _draft(one: _Side, other: _Side, reader: _Reader) -> _Draft:
+def _draft(one: _Side, other: _Side, reader: _Reader, *, in_order: bool = False) -> _Draft:
     shared = {key: value for key, value in one.varied.items() if key in other.varied and other.varied[key] == value}
     seeds = [seed for seed in one.points if seed in other.points]
-    if seeds and other.score(seeds) > one.score(seeds):
+    if seeds and not in_order and other.score(seeds) > one.score(seeds):
         one, other = other, one
     comparison = Comparison(one.named(shared), other.named(shared), shared, num_seeds=len(seeds))
     try:

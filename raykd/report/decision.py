@@ -8,9 +8,9 @@ from raykd.report.analysis import Analysis, short_names, spoken
 from raykd.report.compare import Comparison, side_name
 from raykd.report.document import MISSING, Block, Fact, Figure, Picture, Section, Table, Text
 from raykd.report.figures import Curve, dots
-from raykd.report.leaderboard import GENERATION_ZERO
+from raykd.report.leaderboard import GENERATION_ZERO, chosen_by
 from raykd.report.numbers import duration, interval, listed, number, probability, signed, value
-from raykd.results.configurations import Configuration
+from raykd.results.configurations import Configuration, mean_of
 from raykd.results.words import counted
 
 LEVEL = 0.05
@@ -32,6 +32,7 @@ def decision(analysis: Analysis, comparisons: Sequence[Comparison]) -> tuple[str
     lines = [f"{spoken(best)} scores best: {analysis.heading} {number(found.mean)}{certain}{with_one}."]
     lines += _against_base(analysis, best, comparisons)
     lines += _against_rivals(best, comparisons)
+    lines += _tested(analysis, best)
     missing = [point for point in analysis.records.points if point.result is None]
     if missing:
         num = len(analysis.records.points)
@@ -66,12 +67,23 @@ def significance_section(analysis: Analysis, comparisons: Sequence[Comparison]) 
     """All comparisons, with intervals and corrected p-values; None where there is nothing to compare."""
     if not comparisons:
         return None
+    shown = _of_contenders(analysis, [each for each in comparisons if each.reason is None])
+    blocks = significance_blocks(comparisons, shown)
+    return Section("significance", "Is it more than chance?", "Significance", tuple(blocks))
+
+
+def significance_blocks(comparisons: Sequence[Comparison], shown: Sequence[Comparison] = ()) -> list[Block]:
+    """Comparisons with intervals and corrected p-values, and why some were not made.
+
+    Args:
+        shown: those to bring out; all of them where there are none.
+    """
     made = _in_order([each for each in comparisons if each.reason is None])
-    shown = _of_contenders(analysis, made) or made
+    shown = _in_order(shown) or made
     blocks: list[Block] = [Text(_explained(made))] if made else []
     if made:
         caption = (
-            f"Difference of {analysis.heading} in percentage points, with its 95% bootstrap interval over examples. "
+            "Difference of the main score in percentage points, with its 95% bootstrap interval over examples. "
             "Right of the dashed line the first of the two is better; an interval that crosses it may be chance."
         )
         rest = () if len(shown) == len(made) else (_table(made),)
@@ -83,7 +95,7 @@ def significance_section(analysis: Analysis, comparisons: Sequence[Comparison]) 
     if reasons:
         rows = tuple((why, _some(pairs)) for why, pairs in reasons.items())
         blocks.append(Table(("why", "comparisons"), rows, "Not compared", prose=True))
-    return Section("significance", "Is it more than chance?", "Significance", tuple(blocks))
+    return blocks
 
 
 def _of_contenders(analysis: Analysis, made: Sequence[Comparison]) -> list[Comparison]:
@@ -126,6 +138,24 @@ def _against_base(analysis: Analysis, best: Configuration, comparisons: Sequence
     )
     way = "above" if gain >= 0 else "below"
     return [f"That is {number(abs(gain))} percentage points {way} {GENERATION_ZERO}{said}."]
+
+
+def _tested(analysis: Analysis, best: Configuration) -> list[str]:
+    """What it reaches on each test set; without one, that nothing proves what was found."""
+    tests = analysis.records.test_sets
+    if not tests:
+        return [chosen_by(())]
+    lines = []
+    for name, heading in tests.items():
+        mean = mean_of(best.test_values(name))
+        bases = {test.base: test.scores.main_value for test in analysis.records.base_tests if test.name == name}
+        before = bases.get(best.points[0].description.base)
+        beside = f" ({GENERATION_ZERO}: {number(before)})" if before is not None else ""
+        if mean is not None:
+            lines.append(
+                f"On test set {name}, by which nothing was chosen, it reaches {heading} {number(mean)}{beside}."
+            )
+    return lines
 
 
 def _gain(analysis: Analysis, best: Configuration) -> float | None:

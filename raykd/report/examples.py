@@ -39,6 +39,14 @@ class Examples:
         """The score of all examples."""
         return float(ratio(self.numerators.sum(axis=0), self.denominators.sum(axis=0)).mean())
 
+    def of_cells(self, names: Sequence[str]) -> "Examples":
+        """The same of some cells, without items that these do not hold."""
+        columns = [self.cells.index(name) for name in names]
+        rows = np.flatnonzero(self.counts[:, columns].any(axis=1))
+        at = np.ix_(rows, np.array(columns))
+        items = tuple(self.items[row] for row in rows)
+        return Examples(tuple(names), items, self.counts[at], self.numerators[at], self.denominators[at])
+
     def matches(self, other: "Examples") -> bool:
         """Whether both models were given the same examples."""
         same = self.cells == other.cells and self.items == other.items

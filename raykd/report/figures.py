@@ -212,7 +212,9 @@ def _panel(title: str, x_label: str, y_label: str, *, height: float) -> tuple[Fi
     # At 72 dots an inch a point is a pixel of the picture.
     figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(heading)
+    # Over the whole picture: long names of rows leave the axes too little room for it.
+    size, weight = mpl.rcParams["axes.titlesize"], mpl.rcParams["axes.titleweight"]
+    figure.suptitle(heading, x=0.01, ha="left", fontsize=size, fontweight=weight)
     axes.set_xlabel(_plain(x_label))
     axes.set_ylabel(_plain(y_label))
     return figure, axes

@@ -3,18 +3,18 @@
 import csv
 import io
 import json
-import math
 import statistics
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from raykd.errors import ArtifactError
 from raykd.results.configurations import Configuration, by_configuration, mean_of, ranked
 from raykd.results.records import SweepRecords, read_records
 from raykd.tasks.outcomes import Scores
 
+T = TypeVar("T")
 GENERATION_ZERO = "generation 0"
 
 
@@ -81,12 +81,22 @@ def leaderboard_of(records: SweepRecords) -> Leaderboard:
     main, columns = records.main, records.columns
     tests = records.test_sets
     rows = [_row(each, columns, tests) for each in ranked(by_configuration(records.points), main)]
-    for row in _generation_zero(records):
-        # Among the configurations, which keep their order.
-        mean = _main(row, main)
-        above = (number for number, other in enumerate(rows) if (_main(other, main) or -math.inf) < (mean or 0))
-        rows.insert(len(rows) if mean is None else next(above, len(rows)), row)
+    rows = with_references(rows, list(_generation_zero(records)), lambda row: _main(row, main))
     return Leaderboard(main, columns, rows, tests)
+
+
+def with_references(rows: Sequence[T], references: Sequence[T], score: Callable[[T], float | None]) -> list[T]:
+    """Rows with others among them, each before the first row that scores less; the rows keep their order."""
+    every = list(rows)
+    for reference in references:
+        height = score(reference)
+        worse = (
+            number
+            for number, row in enumerate(every)
+            if height is not None and ((found := score(row)) is None or found < height)
+        )
+        every.insert(next(worse, len(every)), reference)
+    return every
 
 
 def chosen_by(tests: Collection[str]) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raykd.report.analysis import Analysis, Contender, base_name, rank, short_names
+from raykd.report.analysis import Analysis, Contender, base_name, short_names
 from raykd.report.document import Block, Figure, Picture, Section, Table, Text
 from raykd.report.figures import Curve, curves
-from raykd.report.leaderboard import GENERATION_ZERO
+from raykd.report.leaderboard import GENERATION_ZERO, chosen_by, with_references
 from raykd.report.numbers import duration, interval, number, value
 from raykd.report.statistics import confidence_interval
 from raykd.results.configurations import Configuration
+from raykd.results.sweep import BaseScores
 from raykd.tasks import TASKS
 
 MOST_PANELS = 3
@@ -20,26 +21,27 @@ def leaderboard_section(analysis: Analysis) -> Section:
     """Every configuration, best first, with mean, deviation and confidence interval of the main score."""
     keys = short_names(sorted({key for each in analysis.configurations for key in each.varied}))
     others = [name for name in analysis.columns if name != analysis.main]
-    rows: list[tuple[float, tuple[str, ...]]] = []
-    for each in analysis.configurations:
-        rows.append((rank(each.mean(analysis.main)), _row(analysis, each, list(keys), others)))
-    for base in analysis.records.bases:
-        main, scores = base.final.values.get(analysis.main), [number(base.final.values.get(name)) for name in others]
-        labels = (base_name(analysis, base), *(value(None) for _ in keys))
-        rows.append((rank(main), (*labels, number(main), "", *scores, "", "")))
-    rows.sort(key=lambda row: -row[0])
+    found = [
+        (each.mean(analysis.main), configuration_row(analysis, each, list(keys), others))
+        for each in analysis.configurations
+    ]
+    bases = [
+        (base.final.values.get(analysis.main), base_row(analysis, base, list(keys), others))
+        for base in analysis.records.bases
+    ]
+    rows = with_references(found, bases, lambda row: row[0])
     others_called = (analysis.columns[name] for name in others)
     headings = ("method", *keys.values(), analysis.heading, "95% interval", *others_called)
     table = Table(
         (*headings, "seeds", "time a point"),
         tuple(row for _, row in rows),
         num_labels=1 + len(keys),
-        emphasised=frozenset({0} if rows and rows[0][0] > rank(None) else ()),
+        emphasised=frozenset({0} if rows and rows[0][0] is not None else ()),
     )
     text = (
         "Mean over seeds ± sample deviation; the interval is Student's t interval of the mean over seeds, so it is "
-        "wide where there are few. Scores are in percent."
-    )
+        "wide where there are few. Scores are in percent. "
+    ) + chosen_by(analysis.records.test_sets)
     if analysis.is_matrix and analysis.main:
         text += (
             " XLT is the mean over cells whose question and context have the same language, G-XLT the mean over all."
@@ -61,7 +63,17 @@ def few_shot_section(analysis: Analysis) -> Section | None:
     return Section("few-shot", "Scores over budgets", "Budgets", blocks)
 
 
-def _row(analysis: Analysis, each: Configuration, keys: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+def base_row(analysis: Analysis, base: BaseScores, keys: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    """A generation 0 as a row of the same table."""
+    scores = [number(base.final.values.get(name)) for name in others]
+    labels = (base_name(analysis, base), *(value(None) for _ in keys))
+    return (*labels, number(base.final.values.get(analysis.main)), "", *scores, "", "")
+
+
+def configuration_row(
+    analysis: Analysis, each: Configuration, keys: Sequence[str], others: Sequence[str]
+) -> tuple[str, ...]:
+    """A configuration as a row of text: labels, the main score with its interval, other scores, seeds, time."""
     found = analysis.interval(each)
     seeds = str(len(each.finished))
     if each.unfinished:

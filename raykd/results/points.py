@@ -100,6 +100,11 @@ class GenerationRecord:
     epoch_scores: tuple[float | None, ...] = ()
     ended_early: bool = False
 
+    @property
+    def artifacts(self) -> set[str]:
+        """All artifacts that it names."""
+        return {self.artifact} | ({self.best_artifact} if self.best_artifact is not None else set())
+
 
 @dataclass(frozen=True)
 class Generations(Record, version=3):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, DataError
 from raykd.results import version_1
 from raykd.results.artifacts import Store
 from raykd.results.record import Record
@@ -135,6 +135,21 @@ class SweepFiles:
     def write(self, description: SweepDescription) -> None:
         """Record what is run."""
         self.store.write_record(SWEEP, description)
+
+    def unchanged(self, data: Mapping[str, str]) -> dict[str, str]:
+        """The hashes of all data sets that this folder's points were made from, with further ones.
+
+        Raises:
+            DataError: if one has changed since.
+        """
+        recorded = self.read().data if self.exists() else {}
+        changed = [name for name, digest in data.items() if recorded.get(name, digest) != digest]
+        if changed:
+            raise DataError(
+                f"{name}: changed since {self.store.root} was begun; restore it, or use another storage"
+                for name in changed
+            )
+        return {**recorded, **data}
 
     def activity(self) -> Activity | None:
         """What a run wrote last; None before."""

@@ -17,7 +17,7 @@ from typing import Any
 from ray import tune
 
 import raykd
-from raykd.errors import DataError, TrainingError
+from raykd.errors import TrainingError
 from raykd.executors.capacity import Capacity, check_storage, check_storage_of_nodes, connect
 from raykd.executors.choice import EXECUTORS, executor_of
 from raykd.executors.executor import Place
@@ -98,7 +98,7 @@ def run_sweep(
     # Workers use it from folders of their own.
     with Lease.take(Store(resolved(root)), say=progress.line) as lease:
         refuse_changed(plan, journal)
-        data = _unchanged(journal, data)
+        data = journal.sweep.unchanged(data)
         connect(verbose=verbose)
         reap_orphans()
         check_storage_of_nodes(journal.store)
@@ -273,18 +273,6 @@ class _Runner:
             reason = DISK_FULL if is_full(self.journal.store) else plain_reason(error)
             raise TrainingError(reason) from error
         reap_all()
-
-
-def _unchanged(journal: Journal, data: Mapping[str, str]) -> dict[str, str]:
-    """The hashes of all data sets that this folder's points were made from."""
-    recorded = journal.sweep.read().data if journal.sweep.exists() else {}
-    changed = [name for name, digest in data.items() if recorded.get(name, digest) != digest]
-    if changed:
-        raise DataError(
-            f"{name}: changed since {journal.store.root} was begun; restore it, or use another storage"
-            for name in changed
-        )
-    return {**recorded, **data}
 
 
 def _description(plan: Plan, folder: Path, *, data: Mapping[str, str]) -> SweepDescription:

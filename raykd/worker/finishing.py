@@ -65,7 +65,7 @@ def _result(
 
 
 def _drop_artifacts(context: WorkerContext, job: PointJob, records: Sequence[GenerationRecord], final: str) -> None:
-    made = {name for record in records for name in (record.artifact, record.best_artifact) if name} - {job.point.base}
+    made = {name for record in records for name in record.artifacts} - {job.point.base}
     keep = {"none": set(), "delivered": {final}, "all": made}[job.point.config.lineage.keep]
     for name in made - keep:
         if context.store.has(name):

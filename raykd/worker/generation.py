@@ -76,15 +76,16 @@ class GenerationRun:
             best_artifact=at.best_artifact,
             best_score=at.best_score,
             epoch_scores=at.epoch_scores,
-            ended_early=at.generation_epochs < per_generation,
+            ended_early=self._is_stuck(at),
         )
 
     def _is_over(self, at: Position) -> bool:
         """Whether the generation has no epoch after a position: all are done, or its student gets no better."""
-        lineage = self.config.lineage
-        if at.generation_epochs == lineage.epochs_per_generation:
-            return True
-        goes_on = lineage.student_init == "previous"
+        return at.generation_epochs == self.config.lineage.epochs_per_generation or self._is_stuck(at)
+
+    def _is_stuck(self, at: Position) -> bool:
+        """Whether the student had no better score for as many epochs as it may."""
+        goes_on = self.config.lineage.student_init == "previous"
         before = [score for record in self.parents if goes_on for score in record.epoch_scores]
         scores = [-math.inf if score is None else score for score in (*before, *at.epoch_scores)]
         return bool(at.epoch_scores) and self.config.training.is_out_of_patience(scores)

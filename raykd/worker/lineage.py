@@ -69,12 +69,12 @@ class Lineage:
 
     def needed(self, records: Sequence[GenerationRecord]) -> frozenset[str]:
         """Artifacts of the generations recorded that a later one may read, or that may be delivered."""
-        following = self.next(records)
-        read = {*following.teachers, following.start_from} if following is not None else set()
+        following, made = self.next(records), {name for record in records for name in record.artifacts}
+        if following is None:
+            return frozenset({self.final(records)} & made)
         # A gate's newest teacher may teach again when the generation after it fails.
-        held = {self.final(records), self.promoted(records)[-1]} if records else set()
-        made = {name for record in records for name in (record.artifact, record.best_artifact)}
-        return frozenset(name for name in (read | held) & made if name is not None)
+        held = {self.final(records), self.promoted(records)[-1], *following.teachers, following.start_from}
+        return frozenset(name for name in held & made if name is not None)
 
     def promoted(self, records: Sequence[GenerationRecord]) -> list[str]:
         """Fingerprints of the generations that may teach, generation 0 first."""

@@ -116,6 +116,6 @@ class PointRun:
         Journal(self.context.store).points.write_generations(self.job.point.id, tuple(records))
         lineage = self._lineage()
         if not lineage.is_done(records) and lineage.config.keep != "all":
-            made = {name for record in records for name in (record.artifact, record.best_artifact) if name}
+            made = {name for record in records for name in record.artifacts}
             self.checkpoints.release(sorted(made - lineage.needed(records) - self.released))
             self.released |= made - lineage.needed(records)
