@@ -32,6 +32,7 @@ class Place:
 class Executor(Protocol):
     """A way to run points on Ray, with workers of one size. It is made in one process and used in others."""
 
+    place: Place
     reuses_process: ClassVar[bool]
     """Whether a process that ran a point runs the next one too."""
 

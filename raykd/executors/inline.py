@@ -67,14 +67,10 @@ class InlineExecutor:
                 yield "the process that computes what points share was lost; retrying"
 
     def reports(self, job: PointJob) -> Generator[EpochReport, None, None]:
-        """In this process; of a finished point those that it left."""
+        """In this process."""
         from raykd.worker.point import PointRun, lineage_of
 
         journal = Journal(self.place.store)
-        if journal.points.is_finished(job.point.id):
-            # A searcher may draw a point that is the same as an earlier one.
-            yield from journal.epochs.of(job.point.id)
-            return
         with recorded(journal, job):
             yield from PointRun(self.context, job).run(Driver(lineage_of(job, self.place.store)).next)
 

@@ -44,7 +44,7 @@ def _pairs(plan: Plan, journal: Journal) -> Iterator[tuple[dict[str, Any], dict[
         recorded = sweep_of(journal.sweep.read().config)
         searched = {*recorded.search.space, *plan.sweep.search.space}
         before = {point.method: point for point in typical_points(recorded)}
-        for point in typical_points(plan.sweep):
+        for point in {point.method: point for point in typical_points(plan.sweep)}.values():
             if point.method in before:
                 yield _without(before[point.method].recipe, searched), _without(point.recipe, searched)
         return

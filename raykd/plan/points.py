@@ -48,7 +48,7 @@ def expand(sweep: SweepConfig) -> tuple[Point, ...]:
     the search space and the seeds. Points that are the same come once, under the first one's label.
 
     With algorithm optuna the points are random draws from its space: how many there are and what they cost is as
-    they say, their values are chosen while the sweep runs (`suggested_point`).
+    they say, their values are chosen while the sweep runs (`suggested_points`).
 
     Raises:
         ConfigError: if a combination of values is not allowed.
@@ -74,19 +74,21 @@ def expand(sweep: SweepConfig) -> tuple[Point, ...]:
     return tuple(points.values())
 
 
-def suggested_point(sweep: SweepConfig, method: str, values: Mapping[str, Any]) -> Point:
-    """The point of a method (`default` where the file has none) with these values of dotted keys.
+def suggested_points(sweep: SweepConfig, method: str, values: Mapping[str, Any]) -> list[Point]:
+    """The points of a method (`default` where the file has none) with these values of dotted keys, one for each seed.
 
     Raises:
         ConfigError: if the combination is not allowed.
     """
-    seed = {"seed": sweep.seeds[0]} if sweep.seeds else {}
-    return _point(sweep, dump(sweep.point), method, {**seed, **values})
+    base, seeds = dump(sweep.point), [{"seed": seed} for seed in sweep.seeds or ()]
+    points = [_point(sweep, base, method, {**seed, **values}) for seed in seeds or [{}]]
+    # A method with a seed of its own has one point.
+    return list({point.id: point for point in points}.values())
 
 
 def typical_points(sweep: SweepConfig) -> list[Point]:
-    """A point of each method with the file's own values: they stand for all that a searcher may suggest."""
-    return [suggested_point(sweep, method, {}) for method in sweep.methods or (DEFAULT_METHOD,)]
+    """Points of each method with the file's own values: they stand for all that a searcher may suggest."""
+    return [point for method in sweep.methods or (DEFAULT_METHOD,) for point in suggested_points(sweep, method, {})]
 
 
 def _draws(sweep: SweepConfig) -> Iterator[dict[str, Any]]:

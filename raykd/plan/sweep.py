@@ -52,10 +52,14 @@ Dimension = Grid | Choice | Uniform | LogUniform | IntRange
 
 
 class Asha(Config):
-    """Asynchronous successive halving on the number of epochs that a point has done."""
+    """Asynchronous successive halving on the number of epochs that a point has done.
+
+    With optuna it is the number over the seeds of a suggestion, one after another, so a hopeless one ends after its
+    first ones.
+    """
 
     grace_epochs: int = Field(1, ge=1)
-    """Epochs that every point gets."""
+    """Epochs that every point gets, or every suggestion of optuna."""
     reduction_factor: float = Field(3, gt=1)
     """One in so many points goes on at each rung."""
 
@@ -64,9 +68,10 @@ class SearchConfig(Config):
     """How the points are chosen and run."""
 
     algorithm: Literal["grid", "random", "optuna"] = "grid"
-    """grid: every combination; random: `num_points` draws; optuna: `num_points` of its TPE sampler."""
+    """grid: every combination; random: `num_points` draws; optuna: `num_points` of its TPE sampler, which goes by the
+    mean over seeds."""
     num_points: int | None = Field(None, ge=1)
-    """Draws for random and optuna."""
+    """Draws for random and optuna; each of them runs with every seed."""
     space: dict[str, Dimension] = Field(default_factory=dict)
     """Key of a point (like `distillation.temperature`) -> values."""
     scheduler: Asha | None = None
@@ -128,12 +133,7 @@ class SweepKeys(Config):
         return location(storage or self.storage or Path("runs") / self.name)
 
     @model_validator(mode="after")
-    def _one_seed_key(self) -> Self:
-        if self.search.algorithm == "optuna" and self.seeds and len(self.seeds) > 1:
-            raise ValueError(
-                "algorithm optuna runs one seed: use `seed: 1` instead of `seeds`, "
-                "and repeat the best points in another sweep"
-            )
+    def _seeds_differ(self) -> Self:
         if self.seeds and len(set(self.seeds)) != len(self.seeds):
             raise ValueError("a seed is listed twice")
         return self

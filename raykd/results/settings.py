@@ -67,8 +67,8 @@ class Settings:
 
     @property
     def num_points(self) -> int:
-        """Points that a searcher chooses."""
-        return int(self._section("search").get("num_points", 0))
+        """Points that a searcher chooses, with all their seeds."""
+        return int(self._section("search").get("num_points") or 0) * max(len(self.keys.get("seeds") or ()), 1)
 
     def _section(self, name: str) -> Mapping[str, Any]:
         found = self.keys.get(name)

@@ -14,8 +14,9 @@ from raykd.reasons import DISK_FULL, reason_in
 from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
 from raykd.results.sweep import Activity
+from raykd.results.words import counted
 from raykd.storage import is_full
-from raykd.sweep.searcher import point_of_suggestion
+from raykd.sweep.searcher import points_of_suggestion
 from raykd.sweep.trial import point_description
 from raykd.worker.heartbeat import StallDetector
 
@@ -70,14 +71,20 @@ class RunRecorder:
         self.journal.heartbeats.forget(point.id)
         self.journal.points.add(point_description(point, suggested=suggested))
 
-    def point_of(self, values: Mapping[str, Any]) -> Point:
-        """The point that a trial's configuration names, or that a searcher's values stand for."""
+    def points_of(self, values: Mapping[str, Any]) -> list[Point]:
+        """The point that a trial's configuration names, or all seeds of what a searcher's values stand for."""
         if "point" in values:
-            return self.points[values["point"].id]
-        point = point_of_suggestion(self.sweep, values)
-        if point.id not in self.points:
-            self.add(point, suggested=dict(values))
-        return point
+            return [self.points[values["point"].id]]
+        points = points_of_suggestion(self.sweep, values)
+        for point in points:
+            if point.id not in self.points:
+                self.add(point, suggested=dict(values))
+        return points
+
+    def current(self, points: Sequence[Point]) -> Point:
+        """The one of a trial's points that it is at: they run one after another."""
+        left = (point for point in points if self.journal.points.state(point.id).status not in ("finished", "failed"))
+        return next(left, points[-1])
 
     def reported(self, point: Point, report: EpochReport) -> None:
         """A point did an epoch."""
@@ -115,13 +122,23 @@ class RunRecorder:
         """A point's process died; it goes on in another one."""
         self.progress.line(f"{point.label}: {self._reason(error)}; retrying")
 
-    def ended(self, point: Point) -> None:
-        """A trial came to its end: its point is finished, failed with an error of raykd, or was stopped early.
+    def ended(self, points: Sequence[Point]) -> None:
+        """A trial came to its end: each of its points is finished, failed with an error of raykd, or was stopped early.
 
         Raises:
             LeaseLostError: if it ended because another run took over, as this one must.
         """
         self.journal.store.check_fence()
+        begun = [point for point in points if self.journal.points.state(point.id).status != "pending"]
+        for point in points:
+            if point in begun or not begun:
+                self._ended(point)
+            else:
+                done = f"{len(begun)} of {counted(len(points), 'seed')}"
+                self.journal.points.end(point.id, "stopped", error=f"its configuration was given up after {done}")
+                self._count(point, "stopped", "never begun")
+
+    def _ended(self, point: Point) -> None:
         state = self.journal.points.state(point.id)
         if state.status == "finished":
             result = self.journal.points.result(point.id)

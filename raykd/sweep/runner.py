@@ -157,7 +157,7 @@ class _Runner:
         self.capacity, self.progress, self.fail_fast = capacity, progress, fail_fast
         self.recorder = RunRecorder(plan.sweep, journal, progress, run=place.run, changed=trackers.changed)
         self.left: list[Point] = []
-        self.due = self.skipped = self.given_up = 0
+        self.due = self.skipped = self.given_up = self.suggestions = 0
 
     def check(self) -> None:
         """Refuse what can never run, all of it at once."""
@@ -169,8 +169,9 @@ class _Runner:
         if not self.plan.is_exact:
             wanted = self.sweep.search.num_points
             assert wanted is not None, "a searcher has a number of points"
-            self.due = max(0, wanted - len(history(self.journal)))
-            self.skipped = wanted - self.due
+            seeds, tried = len(self.sweep.seeds or (None,)), len(history(self.journal))
+            self.suggestions = max(0, wanted - tried)
+            self.due, self.skipped = self.suggestions * seeds, min(tried, wanted) * seeds
             return
         for point in self.plan.points:
             self.recorder.add(point)
@@ -209,8 +210,8 @@ class _Runner:
     def run(self) -> None:
         """Run the points that are left: first those inside trial processes, then those with worker groups."""
         if not self.plan.is_exact:
-            if self.due:
-                self._tune(self.due, None)
+            if self.suggestions:
+                self._tune(self.suggestions, None)
             return
         for executor in EXECUTORS:
             points = [point for point in self.left if point.config.compute.resolved_executor == executor]
@@ -239,10 +240,9 @@ class _Runner:
         )
         trainable: Any = tune.with_parameters(PointTrial, shared=shared)
         self.recorder.does(doing=None, at_once=concurrent)
-        self.progress.line(
-            f"{counted(count, 'point')}, {concurrent} at a time, {counted(worker.cpus, 'CPU')} and "
-            f"{counted(worker.gpus, 'GPU')} per worker"
-        )
+        what = counted(count, "point" if points else "suggestion")
+        size = f"{counted(worker.cpus, 'CPU')} and {counted(worker.gpus, 'GPU')} per worker"
+        self.progress.line(f"{what}, {concurrent} at a time, {size}")
         needs_metric = self.sweep.search.scheduler is not None or not self.plan.is_exact
         space = {"point": tune.grid_search(list(points))} if points else {}
         tuner = tune.Tuner(

@@ -1,42 +1,74 @@
 """Points that a searcher chooses while the sweep runs, and the scheduler that stops them early."""
 
+import json
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from raykd.config.point import PointBase
-from raykd.plan.points import DEFAULT_METHOD, Point, suggested_point
+from raykd.plan.points import DEFAULT_METHOD, Point, suggested_points
 from raykd.plan.sweep import Choice, IntRange, LogUniform, SweepConfig, Uniform
+from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
+from raykd.results.points import PointDescription
+from raykd.tasks import point_from_record
 
 if TYPE_CHECKING:
     from ray.tune.search.optuna import OptunaSearch
 
-METRIC = "dev_score"
+METRIC = "mean_score"
+"""What a trial tells of its points: the mean over their seeds."""
+EPOCHS = "epochs_of_seeds"
+"""How many epochs it did, over all seeds."""
 METHOD = "method"
 
 History = Sequence[tuple[dict[str, Any], float]]
-"""What the searcher tried: the values it chose, and the last dev score of that point."""
+"""What the searcher tried: the values it chose, and what came of them."""
 
 
-def point_of_suggestion(sweep: SweepConfig, values: Mapping[str, Any]) -> Point:
-    """The point that a searcher's draw stands for."""
+def points_of_suggestion(sweep: SweepConfig, values: Mapping[str, Any]) -> list[Point]:
+    """The points that a searcher's draw stands for, one for each seed."""
     method = values.get(METHOD, DEFAULT_METHOD)
-    return suggested_point(sweep, method, {key: value for key, value in values.items() if key != METHOD})
+    return suggested_points(sweep, method, {key: value for key, value in values.items() if key != METHOD})
+
+
+def score_of(report: EpochReport, before: float | None, *, delivers: str) -> float | None:
+    """What a point counts with after an epoch: the score of what it would deliver now.
+
+    Args:
+        before: what it counted with after the epoch before.
+    """
+    if delivers == "last" or before is None or report.dev_score is None:
+        return report.dev_score
+    return max(before, report.dev_score)
 
 
 def history(journal: Journal) -> History:
-    """The points of a searcher that are done, early or not."""
-    tried = []
+    """The suggestions of a searcher whose points are all done, early or not, with their means over seeds."""
+    suggestions: dict[str, list[PointDescription]] = {}
     for point_id in journal.points.ids():
-        suggested = journal.points.description(point_id).suggested
-        last = journal.epochs.find(point_id, journal.epochs.last(point_id))
-        done = journal.points.state(point_id).status in ("finished", "stopped")
-        if suggested and done and last is not None and last.dev_score is not None:
-            tried.append((dict(suggested), last.dev_score))
+        described = journal.points.description(point_id)
+        if described.suggested:
+            suggestions.setdefault(json.dumps(described.suggested, sort_keys=True), []).append(described)
+    tried = []
+    for points in suggestions.values():
+        scores = [found for each in points if (found := _score_in(journal, each)) is not None]
+        states = [journal.points.state(each.id).status for each in points]
+        if scores and all(status in ("finished", "stopped", "failed") for status in states):
+            tried.append((dict(points[0].suggested or {}), fmean(scores)))
     return tried
+
+
+def _score_in(journal: Journal, described: PointDescription) -> float | None:
+    """What a point counts with; None before its first epoch."""
+    score = None
+    delivers = point_from_record(described.config, where=described.id).delivers
+    for report in journal.epochs.of(described.id):
+        score = score_of(report, score, delivers=delivers)
+    return score
 
 
 def tpe(sweep: SweepConfig, tried: History) -> "OptunaSearch":
@@ -65,9 +97,10 @@ def early_stopping(sweep: SweepConfig, configs: Sequence[PointBase]) -> AsyncHyp
     asha = sweep.search.scheduler
     if asha is None:
         return None
-    epochs = max(config.num_epochs for config in configs)
+    is_searched = sweep.search.algorithm == "optuna"
+    epochs = max(config.num_epochs for config in configs) * (len(sweep.seeds or (None,)) if is_searched else 1)
     return AsyncHyperBandScheduler(
-        time_attr="epoch",
+        time_attr=EPOCHS,
         # One beyond the last epoch: a point that got there is finished, not stopped.
         max_t=epochs + 1,
         grace_period=min(asha.grace_epochs, epochs),

@@ -1,8 +1,9 @@
 """What Ray Tune runs for a point: a trial whose process asks an executor for the reports of its epochs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from ray import tune
@@ -11,9 +12,14 @@ from raykd.errors import RaykdError
 from raykd.executors.executor import Executor
 from raykd.plan.points import Point
 from raykd.plan.sweep import SweepConfig
+from raykd.results.epochs import EpochReport
+from raykd.results.journal import Journal
 from raykd.results.points import PointDescription
-from raykd.sweep.searcher import METRIC, point_of_suggestion
+from raykd.sweep.searcher import EPOCHS, METRIC, points_of_suggestion, score_of
 from raykd.worker.job import PointJob
+
+POINT = "point"
+"""Which of its points a trial tells of."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,22 @@ class Shared:
     max_deaths: int
     raises: bool
 
-    def job(self, config: Mapping[str, Any]) -> PointJob:
-        """The point of a trial's configuration."""
-        point = config["point"] if self.sweep is None else point_of_suggestion(self.sweep, config)
-        return PointJob(point, run=self.run, max_deaths=self.max_deaths)
+    def jobs(self, config: Mapping[str, Any]) -> list[PointJob]:
+        """The points of a trial's configuration: the one that it names, or all seeds of what a searcher drew."""
+        points = [config["point"]] if self.sweep is None else points_of_suggestion(self.sweep, config)
+        return [PointJob(point, run=self.run, max_deaths=self.max_deaths) for point in points]
+
+    def reports(self, job: PointJob) -> Generator[EpochReport, None, None]:
+        """The reports of a point; of a finished one, which a searcher may draw again, those that it left."""
+        journal = Journal(self.executor.place.store)
+        if journal.points.is_finished(job.point.id):
+            yield from journal.epochs.of(job.point.id)
+        else:
+            yield from self.executor.reports(job)
 
 
 class PointTrial(tune.Trainable):
-    """One point after another, as far as the executor reuses the process."""
+    """One point, or all seeds of a searcher's draw; then the next, as far as the executor reuses the process."""
 
     def setup(self, config: dict[str, Any], *, shared: Shared) -> None:
         self.shared = shared
@@ -48,27 +62,40 @@ class PointTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
-        self.reports = self.shared.executor.reports(self.shared.job(new_config))
+        self.results = self._results(self.shared.jobs(new_config))
         self.last: dict[str, Any] = {}
         return True
 
     def step(self) -> dict[str, Any]:
-        report = None
-        try:
-            report = next(self.reports, None)
-        except RaykdError:
-            # It is in the journal. The same again would fail again: Tune is to retry processes that died, no more.
-            if self.shared.raises:
-                raise
-        if report is None:
+        result = next(self.results, None)
+        if result is None:
             return {METRIC: math.nan, **self.last, "done": True}
-        self.last = report.measurements()
-        return report.metrics()
+        self.last = {name: result[name] for name in (*EpochReport.MEASURED, METRIC, EPOCHS)}
+        return result
+
+    def _results(self, jobs: Sequence[PointJob]) -> Generator[dict[str, Any], None, None]:
+        """What Tune is told after each epoch of each of the points."""
+        scores: dict[str, float] = {}
+        epochs = 0
+        for job in jobs:
+            score = None
+            try:
+                for report in self.shared.reports(job):
+                    epochs += 1
+                    score = score_of(report, score, delivers=job.point.config.delivers)
+                    if score is not None:
+                        scores[job.point.id] = score
+                    mean = fmean(scores.values()) if scores else math.nan
+                    yield {**report.metrics(), METRIC: mean, EPOCHS: epochs, POINT: job.point.id}
+            except RaykdError:
+                # It is in the journal. The same again would fail again: Tune is to retry processes that died, no more.
+                if self.shared.raises:
+                    raise
 
     def cleanup(self) -> None:
         # Closing the generator frees the engine of a point that was stopped early.
-        if getattr(self, "reports", None) is not None:
-            self.reports.close()
+        if getattr(self, "results", None) is not None:
+            self.results.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         return None

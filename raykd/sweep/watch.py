@@ -10,6 +10,7 @@ from raykd.executors.waiting import LOOK_SECONDS, ReservationWatch, actors_of_jo
 from raykd.plan.points import Point
 from raykd.results.epochs import EpochReport
 from raykd.sweep.recorder import RunRecorder
+from raykd.sweep.trial import POINT
 
 
 class Watch(tune.Callback):
@@ -28,7 +29,7 @@ class Watch(tune.Callback):
         if now - self.looked < LOOK_SECONDS:
             return
         self.looked = now
-        running = [self._point(trial) for trial in trials if trial.status == "RUNNING"]
+        running = [self._current(trial) for trial in trials if trial.status == "RUNNING"]
         silent = [f"{point.label}: {reason}" for point in running if (reason := self.recorder.silent(point))]
         if silent:
             raise StallError([*silent, *actors_of_job()])
@@ -37,16 +38,17 @@ class Watch(tune.Callback):
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
         if "num_epochs" in result:
-            self.recorder.reported(self._point(trial), EpochReport.of_metrics(result))
+            point = next(each for each in self.recorder.points_of(trial.config) if each.id == result[POINT])
+            self.recorder.reported(point, EpochReport.of_metrics(result))
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.recorder.ended(self._point(trial))
+        self.recorder.ended(self.recorder.points_of(trial.config))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.recorder.retried(self._point(trial), trial.get_error() or "")
+        self.recorder.retried(self._current(trial), trial.get_error() or "")
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self.recorder.failed(self._point(trial), trial.get_error() or "")
+        self.recorder.failed(self._current(trial), trial.get_error() or "")
 
-    def _point(self, trial: Any) -> Point:
-        return self.recorder.point_of(trial.config)
+    def _current(self, trial: Any) -> Point:
+        return self.recorder.current(self.recorder.points_of(trial.config))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import ray
@@ -17,6 +18,7 @@ from support.tiny_sweeps import sweep
 from raykd.cli import main
 from raykd.data import smallworld
 from raykd.results.journal import Journal
+from raykd.sweep.searcher import history
 
 pytestmark = pytest.mark.cluster
 
@@ -140,15 +142,64 @@ def test_more_workers_than_the_cluster_has_are_refused_before_anything_starts(ca
 
 def test_optuna_chooses_points_and_goes_on_with_its_history(capsys):
     space = {"distillation.temperature": {"log_uniform": [1, 8]}, "training.learning_rate": {"uniform": [1e-4, 1e-3]}}
-    keys = sweep(search={"algorithm": "optuna", "num_points": 2, "max_concurrent": 1, "space": space})
+    keys = sweep(seeds=[1, 2], search={"algorithm": "optuna", "num_points": 2, "max_concurrent": 1, "space": space})
+    del keys["seed"]
     assert main(["sweep", write(keys)]) == 0
-    assert "2 finished" in capsys.readouterr().out
+    assert "4 finished" in capsys.readouterr().out
     first = set(results_folder_points())
     keys["search"]["num_points"] = 3
     assert main(["sweep", write(keys)]) == 0
-    assert "1 finished" in capsys.readouterr().out
-    assert len(first) == 2
+    assert "2 finished" in capsys.readouterr().out
+    assert len(first) == 4
     assert first < set(results_folder_points())
+    journal = Journal.at(Path("runs/tiny"))
+    described = [journal.points.description(point) for point in results_folder_points()]
+    seeds = {
+        each.configuration: sorted(
+            other.varied["seed"] for other in described if other.configuration == each.configuration
+        )
+        for each in described
+    }
+    assert [*seeds.values()] == [[1, 2]] * 3
+    # The searcher goes by means over seeds.
+    means = {
+        json.dumps(each.suggested, sort_keys=True): [
+            journal.points.result(other.id).generations[-1].dev_score
+            for other in described
+            if other.suggested == each.suggested
+        ]
+        for each in described
+    }
+    assert {json.dumps(values, sort_keys=True): score for values, score in history(journal)} == pytest.approx(
+        {name: fmean(scores) for name, scores in means.items()}
+    )
+
+
+def test_a_hopeless_suggestion_ends_before_its_last_seed(capsys):
+    space = {"training.learning_rate": {"choice": [1e-3, 1e-9]}}
+    keys = sweep(
+        seeds=[1, 2, 3],
+        search={
+            "algorithm": "optuna",
+            "num_points": 4,
+            "max_concurrent": 1,
+            "space": space,
+            "scheduler": {"grace_epochs": 2, "reduction_factor": 2},
+        },
+    )
+    del keys["seed"]
+    assert main(["sweep", write(keys)]) == 0
+    said = capsys.readouterr().out
+    journal = Journal.at(Path("runs/tiny"))
+    given_up = [
+        state.error for each in results_folder_points() if (state := journal.points.state(each)).status == "stopped"
+    ]
+    assert any(error.startswith("its configuration was given up after") for error in given_up)
+    assert re.search(r"[1-9]\d* stopped early", said)
+    before = len(results_folder_points())
+    # What was given up counts as tried.
+    assert main(["sweep", "sweep.yaml"]) == 0
+    assert len(results_folder_points()) == before
 
 
 def test_asha_stops_points_early_and_says_so(capsys):

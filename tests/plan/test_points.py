@@ -14,7 +14,7 @@ from raykd.config.identity import Identity
 from raykd.config.keys import merged, with_path
 from raykd.errors import ConfigError
 from raykd.plan.file import load_sweep, sweep_of
-from raykd.plan.points import expand, make_plan, suggested_point
+from raykd.plan.points import expand, make_plan, suggested_points
 from raykd.plan.sweep import SweepConfig, SweepKeys
 
 POINT = {"data": {"train": {"path": "train.json"}}, "selection": {"source": {"path": "dev.json"}}}
@@ -185,11 +185,14 @@ def test_a_combination_that_is_not_allowed_is_named():
 
 def test_a_suggestion_becomes_a_point_of_its_method():
     space = {"distillation.temperature": {"uniform": [1, 8]}}
-    searched = searching(methods=METHODS, seeds=[4], space=space, algorithm="optuna", num_points=2)
-    suggested = suggested_point(searched, "skd", {"distillation.temperature": 3.25})
-    assert (suggested.label, suggested.config.seed) == ("skd T=3.25 seed=4", 4)
+    searched = searching(methods=METHODS, seeds=[4, 5], space=space, algorithm="optuna", num_points=2)
+    suggested = suggested_points(searched, "skd", {"distillation.temperature": 3.25})
+    assert [(each.label, each.config.seed) for each in suggested] == [
+        ("skd T=3.25 seed=4", 4),
+        ("skd T=3.25 seed=5", 5),
+    ]
     with pytest.raises(ConfigError, match=r"method skd with .*distillation.temperature: got -1; must be greater"):
-        suggested_point(searched, "skd", {"distillation.temperature": -1})
+        suggested_points(searched, "skd", {"distillation.temperature": -1})
     assert not make_plan(searched).is_exact
 
 

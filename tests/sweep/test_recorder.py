@@ -22,14 +22,14 @@ def recorder(tmp_path):
 def test_a_point_that_was_under_way_was_stopped_early(recorder):
     (point,) = recorder.points.values()
     recorder.journal.points.start(point.id, 1)
-    recorder.ended(point)
+    recorder.ended([point])
     assert recorder.journal.points.state(point.id).status == "stopped"
     assert recorder.counts == {"stopped": 1}
 
 
 def test_a_point_that_never_began_failed(recorder):
     (point,) = recorder.points.values()
-    recorder.ended(point)
+    recorder.ended([point])
     state = recorder.journal.points.state(point.id)
     assert (state.status, state.failures) == ("failed", 1)
     assert "ended before the point began" in state.error

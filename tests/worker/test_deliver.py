@@ -56,7 +56,7 @@ def scores(result: PointResult) -> list[float]:
 
 
 def test_the_middle_epoch_is_delivered_where_it_is_best(undisturbed):
-    chosen, context, result = undisturbed
+    _, context, result = undisturbed
     found = scores(result)
     best = found.index(max(found))
     record = context.store.verify(result.artifact)
