@@ -146,6 +146,16 @@ class Results:
         return _frame(rows, ["point", "method", *self._keys, *CELL])
 
     @cached_property
+    def tests(self) -> "DataFrame":
+        """One row for each finished point and test set, with its scores there; nothing was chosen by them."""
+        rows = [
+            {**self._of(point), "test": name, "score": test.scores.main_value, **test.scores.values}
+            for point in self.records.points
+            for name, test in sorted(point.tests.items())
+        ]
+        return _frame(rows, ["point", "method", *self._keys, "test", "score"])
+
+    @cached_property
     def base_cells(self) -> "DataFrame":
         """The same of every generation 0, which `base` names."""
         settings = {point.description.base: point.settings for point in self.records.points}

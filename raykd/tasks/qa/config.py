@@ -236,6 +236,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "epochs_per_generation": 1,
             "student_init": "previous",
             "teacher": "snapshot",
+            "deliver": "last",
         },
         "distillation": {
             "label_weight": 1.0,
