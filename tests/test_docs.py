@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from support.inline_sweep import run_inline
 from support.reference_pages import FOLDER, PAGES
 from support.tiny_sweeps import sweep
@@ -144,7 +145,7 @@ def finished(tmp_path_factory) -> Path:
         "methods": {"ce": {"distillation": {"kd_weight": 0}}},
         "search": {"space": {"data.budget": {"grid": [16]}}},
     }
-    keys = sweep(name="quickstart", lineage={"num_generations": 1}, selection={"max_items": 2}, **changed)
+    keys = sweep(name="quickstart", lineage={"num_generations": 1}, selection={"max_items": 2, "split": 0.5}, **changed)
     run_inline(keys, folder / "runs" / "quickstart")
     # What the sweep file of the README leaves behind.
     (folder / "runs" / "qa").symlink_to("quickstart")
@@ -169,6 +170,8 @@ def test_the_commands_of_a_page_run(page, finished, tmp_path, monkeypatch, capsy
     (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
     (tmp_path / "runs").symlink_to(finished / "runs")
     (tmp_path / "questions.tsv").write_text("Who wrote the book?\tAda Marlow wrote the book in 1843.\n")
+    more = {"source": {"builtin": "small-world", "num_items": 9, "share": [0.5, 1]}, "languages": ["en"]}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"tests": {"more": more}}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for line in commands(page):

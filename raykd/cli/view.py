@@ -53,7 +53,7 @@ class View:
             yield "no run is alive; resume it with the same `raykd sweep` command", "yellow"
         if status.best is not None:
             # The score is what counts: a long label gives way to it.
-            yield f"best    {status.best.heading} {status.best.score:.1f}  {status.best.label}", ""
+            yield f"best    {status.best.heading} {status.best.score:.1f} (selection)  {status.best.label}", ""
         if status.doing:
             yield f"doing   {status.doing}", ""
         for reason in status.waiting:
@@ -70,7 +70,7 @@ def status_lines(status: SweepStatus) -> Iterator[str]:
     left = f", about {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
     yield f"epochs: {status.epochs} of {status.num_epochs}{left}"
     if status.best is not None:
-        yield f"best: {status.best.label}, {status.best.heading} {status.best.score:.1f}"
+        yield f"best: {status.best.label}, {status.best.heading} {status.best.score:.1f} on the selection set"
     if status.doing:
         yield f"doing: {status.doing}"
     yield from (f"waiting: {reason}" for reason in status.waiting)

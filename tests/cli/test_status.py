@@ -77,7 +77,7 @@ def test_the_help_of_every_command_ends_with_examples_that_it_understands(comman
 def test_status_in_lines_names_what_runs_and_what_failed(capsys, journal, alive):
     lines = said(capsys, "status", str(journal.store.root)).splitlines()
     assert lines[1] == "points: 1 pending, 1 running, 1 finished, 1 failed"
-    assert "best: skd seed=1, G-XLT F1 61.5" in lines
+    assert "best: skd seed=1, G-XLT F1 61.5 on the selection set" in lines
     (running,) = [line for line in lines if line.startswith("posterior")]
     assert "running, epoch 1/3, loss 0.500, dev 21.0, 100 examples/s, 15 s left, GPU 3.2 GB, now training" in running
     assert any(line.startswith("bad seed=1: failed, out of memory") for line in lines)
