@@ -1,0 +1,239 @@
+"""A race: configurations meet seeds in rounds, and those that lose to the leader beyond doubt are out.
+
+The idea is that of Birattari et al. 2002 (F-Race) and Lopez-Ibanez et al. 2016 (irace). Their tests take one number for
+each instance. Here a configuration is scored on few seeds and many items, and both are chance:
+
+- Another seed gives another model. Two seeds say little of the variance over seeds, those of all configurations
+  together say much: it is pooled, less the effects of configurations and of seeds (one may be lucky for all).
+- Other items give another score. The chance of single trainings at single items is in the variance over seeds already,
+  and falls with their number; that a configuration is better at some items than at others stays.
+
+In the two-way layout of seeds and items (Cornfield and Tukey 1956) the variance of a difference D over S seeds is
+
+    max(2 pooled, own) / S + max(0, items - both)
+
+`pooled` is the variance of a score over seeds and `own` that of this D, so a pair that is noisier than the rest is not
+taken for a quiet one; `items` is the variance of D over items, averaged over seeds; `both` is the part of it that the
+interaction of items and seeds makes. D is tested by Student's t, its degrees of freedom those of Satterthwaite 1946.
+
+The leader is chosen by the same scores, and tested again after each round. So a p-value is multiplied by the number of
+pairs among the k that are in, k (k - 1) / 2, and by the number of rounds that may have a test. k falls as
+configurations go out, the step-down of Holm 1979. The chance that in a whole race any configuration goes out that is
+no worse than its leader is then at most the level, if the variance over seeds is about the same for all.
+`tests/report/test_race.py` simulates it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from raykd.plan.sweep import Race
+from raykd.report.examples import Examples, ratio
+
+_PARTS = ("numerators", "denominators")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of a configuration.
+
+    Attributes:
+        examples: seed -> what its model made of the selection set.
+        failed: seeds that were given up.
+    """
+
+    name: str
+    examples: Mapping[int, Examples] = field(default_factory=dict)
+    failed: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How far the leader was ahead of a configuration in the last test of the two.
+
+    Attributes:
+        name: of the configuration.
+        leader: of whom it was tested against.
+        round: after which it was tested, from 1.
+        difference: of the mean main scores over the seeds that both have, the leader's less its own, in points.
+        low, high: interval of the difference; at the level, those of all tests of a race hold at once.
+        p_value: two-sided, corrected for pairs and rounds. It is below the level where the interval leaves out 0.
+        num_seeds: that both have.
+        num_items: the items of the selection set.
+    """
+
+    name: str
+    leader: str
+    round: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    num_seeds: int
+    num_items: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Where a race stands.
+
+    Attributes:
+        rounds: complete ones. In a complete round every configuration that was in has a result, or failed.
+        leader: the one with the highest mean score of those with the most seeds; None before the first result.
+        going_on: names of those that are in, the leader first, then the others by their mean score.
+        out: name -> the round after which it went out, in that order.
+        tests: name -> its last test, for all that were tested. One that is out without a test has no result at all.
+        reason: why the race is over; None while it is not, and all of `going_on` meet the next seed.
+    """
+
+    rounds: int
+    leader: str | None
+    going_on: tuple[str, ...]
+    out: Mapping[str, int]
+    tests: Mapping[str, Lead]
+    reason: str | None
+
+
+def race(standings: Sequence[Standing], seeds: Sequence[int], settings: Race) -> Decision:
+    """Where a race stands, from all results that there are.
+
+    Every round is decided again from the seeds up to it, so the same results give the same decisions whenever they are
+    asked for, and results that came too early change nothing. With other `seeds` or settings it is another race.
+
+    A round is decided from `min_seeds` on, where there are `min_items` items. After it
+    - those are out that the leader is ahead of beyond doubt, and those without any result;
+    - the race is over when one is left; when none of the rest is more than `margin` points better than the leader, by
+      the one-sided bound of each at the level (all bounds have to hold, so none is corrected for the others: Berger
+      1982); and when all seeds are done.
+
+    Two are compared over the seeds that both have; with fewer than `min_seeds` of them neither goes out.
+
+    Args:
+        standings: of all configurations, in any order.
+        seeds: of the sweep, in the order in which they are run.
+
+    Raises:
+        ValueError: if models were scored on different examples.
+    """
+    table = _Table(standings, seeds)
+    going_on = np.arange(len(table.names))
+    out: dict[str, int] = {}
+    tests: dict[str, Lead] = {}
+    reason, rounds = None, 0
+    while reason is None and rounds < len(seeds) and table.is_over[going_on, rounds].all():
+        rounds += 1
+        going_on, losers, is_close = _round(table, going_on, rounds, settings, tests)
+        out |= dict.fromkeys(losers, rounds)
+        if len(going_on) < 2:
+            reason = "one is left"
+        elif is_close:
+            reason = f"the rest are within {settings.margin:g} points"
+        elif rounds == len(seeds):
+            reason = "all seeds are done"
+    names = tuple(table.names[each] for each in going_on)
+    has_result = len(going_on) > 0 and table.is_there[going_on[0], :rounds].any()
+    return Decision(rounds, names[0] if has_result else None, names, out, tests, reason)
+
+
+class _Table:
+    """Configurations, seeds and items, with what each item adds to a score.
+
+    Attributes:
+        names: of the C configurations, sorted.
+        is_there: [C, S], whether there is a result.
+        is_over: [C, S], whether there is one or none will come.
+        shares: [C, S, I], in points; a score is the sum of its items' shares, plus a number that is the same for all.
+            0 where there is no result.
+    """
+
+    def __init__(self, standings: Sequence[Standing], seeds: Sequence[int]) -> None:
+        ordered = sorted(standings, key=lambda each: each.name)
+        self.names = [each.name for each in ordered]
+        self.is_there = np.array([[seed in each.examples for seed in seeds] for each in ordered], dtype=bool)
+        self.is_there = self.is_there.reshape(len(ordered), len(seeds))
+        is_failed = np.array([[seed in each.failed for seed in seeds] for each in ordered], dtype=bool)
+        self.is_over = self.is_there | is_failed.reshape(self.is_there.shape)
+        # By seed, so that what the shares are measured from is known after the first one.
+        places = [(row, column) for column, row in zip(*np.nonzero(self.is_there.T), strict=True)]
+        models = [ordered[row].examples[seeds[column]] for row, column in places]
+        if any(not model.matches(models[0]) for model in models):
+            raise ValueError("standings: scored on different examples; only the same ones can be compared")
+        self.shares = np.zeros((*self.is_there.shape, len(models[0].items) if models else 0))
+        first = [model for model, (_, column) in zip(models, places, strict=True) if column == places[0][1]]
+        common = ratio(*(sum(getattr(each, part).sum(axis=0) for each in first) for part in _PARTS)) if first else 0.0
+        for place, model in zip(places, models, strict=True):
+            gains = model.numerators - common * model.denominators
+            self.shares[place] = ratio(gains, model.denominators.sum(axis=0)).mean(axis=1)
+        self.scores = self.shares.sum(axis=2)
+
+    def pooled_variance(self, num_seeds: int) -> tuple[float, int]:
+        """Variance of a score over the first seeds, net of the effects of configurations and seeds, and its degrees."""
+        rows, columns = np.nonzero(self.is_there[:, :num_seeds])
+        effects = np.hstack([np.eye(len(self.names))[rows], np.eye(num_seeds)[columns]])
+        scores = self.scores[rows, columns]
+        found, _, rank, _ = np.linalg.lstsq(effects, scores, rcond=None)
+        degrees = len(scores) - int(rank)
+        return float(((scores - effects @ found) ** 2).sum()) / max(degrees, 1), degrees
+
+
+def _round(
+    table: _Table, going_on: np.ndarray, rounds: int, settings: Race, tests: dict[str, Lead]
+) -> tuple[np.ndarray, list[str], bool]:
+    """Decide a round: who is in after it, the leader first, who is out, and whether the rest are within the margin."""
+    there = table.is_there[:, :rounds]
+    num = there.sum(axis=1)
+    means = ratio(table.scores[:, :rounds].sum(axis=1), num)
+    most = num[going_on].max(initial=0)
+    # As on a leaderboard: with fewer seeds than others none leads by a lucky one.
+    rest = np.array(sorted(going_on, key=lambda each: (num[each] < most, -means[each], each)), dtype=int)
+    if rounds < settings.min_seeds:
+        return rest, [], False
+    losers = [table.names[each] for each in rest if not num[each]]
+    rest = rest[num[rest] > 0]
+    num_items = table.shares.shape[2]
+    pooled, degrees = table.pooled_variance(rounds)
+    if num_items < settings.min_items or not degrees:
+        return rest, losers, False
+    family = len(rest) * (len(rest) - 1) / 2 * (table.is_there.shape[1] - settings.min_seeds + 1)
+    stays, is_close = [True] * len(rest), True
+    for place, each in enumerate(rest[1:], start=1):
+        both = there[rest[0]] & there[each]
+        if both.sum() < settings.min_seeds:
+            is_close = False
+            continue
+        leader, own = (table.shares[one, :rounds][both] for one in (rest[0], each))
+        difference, error, freedom = _difference(leader - own, pooled, degrees)
+        statistic = difference / error if error else np.copysign(np.inf, difference) if difference else 0.0
+        p_value = min(1.0, 2 * family * float(stdtr(freedom, -abs(statistic))))
+        reach = -float(stdtrit(freedom, settings.level / 2 / family)) * error
+        low, high = difference - reach, difference + reach
+        name, ahead_of = table.names[each], table.names[rest[0]]
+        tests[name] = Lead(name, ahead_of, rounds, difference, low, high, p_value, int(both.sum()), num_items)
+        if low > 0:
+            stays[place] = False
+            losers.append(name)
+        else:
+            is_close &= difference + float(stdtrit(freedom, settings.level)) * error >= -settings.margin
+    return rest[stays], losers, is_close
+
+
+def _difference(shares: np.ndarray, pooled: float, degrees: int) -> tuple[float, float, float]:
+    """A difference, its standard error and the degrees of freedom of that, see the module.
+
+    Args:
+        shares: [S, I], of the items in the difference at each seed; S and I are at least 2.
+        pooled, degrees: see `_Table.pooled_variance`.
+    """
+    num_seeds, num_items = shares.shape
+    of_items = shares.mean(axis=0)
+    by_seeds = max(2 * pooled, float(shares.sum(axis=1).var(ddof=1))) / num_seeds
+    by_items = num_items * float(of_items.var(ddof=1))
+    apart = shares - of_items
+    apart -= apart.mean(axis=1, keepdims=True)
+    freedom_of_both = (num_items - 1) * (num_seeds - 1)
+    by_both = num_items * float((apart**2).sum()) / freedom_of_both / num_seeds
+    variance = by_seeds + max(0.0, by_items - by_both)
+    spread = by_seeds**2 / degrees + by_items**2 / (num_items - 1) + by_both**2 / freedom_of_both
+    return float(of_items.sum()), variance**0.5, variance**2 / spread if spread else float(degrees)
