@@ -8,13 +8,14 @@ each instance. Here a configuration is scored on few seeds and many items, and b
 - Other items give another score. The chance of single trainings at single items is in the variance over seeds already,
   and falls with their number; that a configuration is better at some items than at others stays.
 
-In the two-way layout of seeds and items (Cornfield and Tukey 1956) the variance of a difference D over S seeds is
+In the two-way layout of seeds and items (Cornfield and Tukey 1956) the variance of a difference over S seeds has two
+parts: max(2 pooled, own) / S, and max(0, items - both). `pooled` is the variance of a score over seeds and `own` that
+of this difference, so a pair that is noisier than the rest is not taken for a quiet one; `items` is the variance over
+items of what is averaged over seeds; `both` is the part of it that the interaction of items and seeds makes.
 
-    max(2 pooled, own) / S + max(0, items - both)
-
-`pooled` is the variance of a score over seeds and `own` that of this D, so a pair that is noisier than the rest is not
-taken for a quiet one; `items` is the variance of D over items, averaged over seeds; `both` is the part of it that the
-interaction of items and seeds makes. D is tested by Student's t, its degrees of freedom those of Satterthwaite 1946.
+The half width of an interval is the root of the sum of both parts, each times the square of its own quantile of
+Student's t (Banerjee 1961). It holds its level where a part is known from two seeds alone; with degrees of freedom
+worked out for the sum (Satterthwaite 1946), two equal configurations of no others were told apart too often.
 
 The leader is chosen by the same scores, and tested again after each round. So a p-value is multiplied by the number of
 pairs among the k that are in, k (k - 1) / 2, and by the number of rounds that may have a test. k falls as
@@ -23,16 +24,19 @@ no worse than its leader is then at most the level, if the variance over seeds i
 `tests/report/test_race.py` simulates it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.optimize import brentq
+from scipy.special import stdtrit
 
 from raykd.plan.sweep import Race
 from raykd.report.examples import Examples, ratio
 
 _PARTS = ("numerators", "denominators")
+_LEAST_TAIL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -204,36 +208,65 @@ def _round(
             is_close = False
             continue
         leader, own = (table.shares[one, :rounds][both] for one in (rest[0], each))
-        difference, error, freedom = _difference(leader - own, pooled, degrees)
-        statistic = difference / error if error else np.copysign(np.inf, difference) if difference else 0.0
-        p_value = min(1.0, 2 * family * float(stdtr(freedom, -abs(statistic))))
-        reach = -float(stdtrit(freedom, settings.level / 2 / family)) * error
-        low, high = difference - reach, difference + reach
+        gap = _Gap.between(leader, own, pooled, degrees)
+        reach = gap.reach(settings.level / 2 / family)
+        low, high = gap.difference - reach, gap.difference + reach
+        p_value = min(1.0, 2 * family * gap.tail)
         name, ahead_of = table.names[each], table.names[rest[0]]
-        tests[name] = Lead(name, ahead_of, rounds, difference, low, high, p_value, int(both.sum()), num_items)
+        tests[name] = Lead(name, ahead_of, rounds, gap.difference, low, high, p_value, int(both.sum()), num_items)
         if low > 0:
             stays[place] = False
             losers.append(name)
         else:
-            is_close &= difference + float(stdtrit(freedom, settings.level)) * error >= -settings.margin
+            is_close &= gap.difference - gap.reach(settings.level) >= -settings.margin
     return rest[stays], losers, is_close
 
 
-def _difference(shares: np.ndarray, pooled: float, degrees: int) -> tuple[float, float, float]:
-    """A difference, its standard error and the degrees of freedom of that, see the module.
+@dataclass(frozen=True)
+class _Gap:
+    """A difference of two configurations in points, and what it is known to, see the module.
 
-    Args:
-        shares: [S, I], of the items in the difference at each seed; S and I are at least 2.
-        pooled, degrees: see `_Table.pooled_variance`.
+    Attributes:
+        by_seeds, by_items: standard errors, of seeds and of items.
+        seed_degrees, item_degrees: their degrees of freedom.
     """
-    num_seeds, num_items = shares.shape
-    of_items = shares.mean(axis=0)
-    by_seeds = max(2 * pooled, float(shares.sum(axis=1).var(ddof=1))) / num_seeds
-    by_items = num_items * float(of_items.var(ddof=1))
-    apart = shares - of_items
-    apart -= apart.mean(axis=1, keepdims=True)
-    freedom_of_both = (num_items - 1) * (num_seeds - 1)
-    by_both = num_items * float((apart**2).sum()) / freedom_of_both / num_seeds
-    variance = by_seeds + max(0.0, by_items - by_both)
-    spread = by_seeds**2 / degrees + by_items**2 / (num_items - 1) + by_both**2 / freedom_of_both
-    return float(of_items.sum()), variance**0.5, variance**2 / spread if spread else float(degrees)
+
+    difference: float
+    by_seeds: float
+    by_items: float
+    seed_degrees: int
+    item_degrees: int
+
+    @classmethod
+    def between(cls, first: np.ndarray, second: np.ndarray, pooled: float, degrees: int) -> "_Gap":
+        """The first less the second.
+
+        Args:
+            first, second: [S, I], see `_Table.shares`; S and I are at least 2.
+            pooled, degrees: see `_Table.pooled_variance`.
+        """
+        shares = first - second
+        num_seeds, num_items = shares.shape
+        of_items = shares.mean(axis=0)
+        by_seeds = max(2 * pooled, float(shares.sum(axis=1).var(ddof=1))) / num_seeds
+        apart = shares - of_items
+        apart -= apart.mean(axis=1, keepdims=True)
+        by_both = num_items * float((apart**2).sum()) / (num_items - 1) / (num_seeds - 1) / num_seeds
+        by_items = max(0.0, num_items * float(of_items.var(ddof=1)) - by_both)
+        return cls(float(of_items.sum()), by_seeds**0.5, by_items**0.5, degrees, num_items - 1)
+
+    def reach(self, tail: float) -> float:
+        """How far the true difference may be to one side, but for a chance of `tail`, at most 0.5."""
+        seeds, items = (-float(stdtrit(degrees, tail)) for degrees in (self.seed_degrees, self.item_degrees))
+        return math.hypot(seeds * self.by_seeds, items * self.by_items)
+
+    @property
+    def tail(self) -> float:
+        """The chance whose reach the difference is; none is below `_LEAST_TAIL`."""
+        wanted = abs(self.difference)
+        if not wanted:
+            return 0.5
+        if self.reach(_LEAST_TAIL) <= wanted:
+            return _LEAST_TAIL
+        found = brentq(lambda log: self.reach(math.exp(log)) - wanted, math.log(_LEAST_TAIL), math.log(0.5))
+        return math.exp(found)

@@ -16,36 +16,37 @@ from raykd.plan.sweep import Race
 from raykd.report.examples import Examples
 from raykd.report.race import Decision, Standing, race
 
-NUM_CONFIGURATIONS, NUM_SEEDS = 24, 8
+NUM_SEEDS = 8
 SEEDS = range(1, NUM_SEEDS + 1)
 _ITEM = 1.2
 """Deviation of how hard items are: three in ten outcomes are 0 and four in ten 100, at a mean of 60."""
 _POINT = 0.031
 """What moves the mean outcome by a point, where a third of the outcomes is neither."""
 
-Effects = Callable[[np.random.Generator], np.ndarray]
+Effects = Callable[[np.random.Generator, int], np.ndarray]
+"""True scores of so many configurations, less that of the best."""
 
 
-def some_near_the_best(rng: np.random.Generator) -> np.ndarray:
+def some_near_the_best(rng: np.random.Generator, num: int) -> np.ndarray:
     """Two equal best ones, two within 0.3 points of them, and the rest up to 6 points behind."""
-    return np.concatenate([[0, 0, -0.1, -0.3], -rng.uniform(0.3, 6, NUM_CONFIGURATIONS - 4)])
+    return np.concatenate([[0, 0, -0.1, -0.3], -rng.uniform(0.3, 6, num - 4)])
 
 
-def one_ahead(rng: np.random.Generator) -> np.ndarray:
+def one_ahead(rng: np.random.Generator, num: int) -> np.ndarray:
     """One best, a point ahead of the next; the rest up to 6 points behind, in equal pairs."""
-    behind = np.repeat(rng.uniform(1, 6, NUM_CONFIGURATIONS // 2 - 1), 2)
+    behind = np.repeat(rng.uniform(1, 6, num // 2 - 1), 2)
     return -np.concatenate([[0, 1], behind])
 
 
-def many_near_the_best(rng: np.random.Generator) -> np.ndarray:
+def many_near_the_best(rng: np.random.Generator, num: int) -> np.ndarray:
     """Half of them within 1 point of two equal best ones, half 3 to 6 points behind."""
-    half = NUM_CONFIGURATIONS // 2
+    half = num // 2
     return -np.concatenate([[0, 0], rng.uniform(0, 1, half - 2), rng.uniform(3, 6, half)])
 
 
-def all_equal(rng: np.random.Generator) -> np.ndarray:
+def all_equal(rng: np.random.Generator, num: int) -> np.ndarray:
     """No configuration is better than another."""
-    return np.zeros(NUM_CONFIGURATIONS)
+    return np.zeros(num)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Regime:
         taste: the same over configurations, of all trainings of one.
         uneven: deviation over configurations of the logarithm of `seed`.
         common_seed: deviation of what a seed does to all configurations, in points.
+        num: of configurations.
         is_shared: all configurations meet the same hard and easy items. False: nothing is common but their number.
     """
 
@@ -74,18 +76,19 @@ class Regime:
     uneven: float = 0.0
     common_seed: float = 0.0
     is_shared: bool = True
+    num: int = 24
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """[24, 8, items] outcomes, and [24] true scores."""
-        true = 60 + self.effects(rng)
-        shape = (NUM_CONFIGURATIONS, NUM_SEEDS, self.num_items)
-        over_seeds = _POINT * self.seed * np.exp(rng.normal(0, self.uneven, NUM_CONFIGURATIONS))
+        """[configurations, 8, items] outcomes, and [configurations] true scores."""
+        true = 60 + self.effects(rng, self.num)
+        shape = (self.num, NUM_SEEDS, self.num_items)
+        over_seeds = _POINT * self.seed * np.exp(rng.normal(0, self.uneven, self.num))
         common = _POINT * self.common_seed
         spread = np.sqrt(_ITEM**2 + self.both**2 + self.taste**2 + over_seeds**2 + common**2)
         latent = _latent(true, spread)[:, None, None] + over_seeds[:, None, None] * rng.normal(size=(*shape[:2], 1))
         latent = latent + common * rng.normal(size=(1, NUM_SEEDS, 1))
-        latent = latent + rng.normal(0, _ITEM, shape[2:] if self.is_shared else (NUM_CONFIGURATIONS, 1, self.num_items))
-        latent = latent + rng.normal(0, self.taste, (NUM_CONFIGURATIONS, 1, self.num_items))
+        latent = latent + rng.normal(0, _ITEM, shape[2:] if self.is_shared else (self.num, 1, self.num_items))
+        latent = latent + rng.normal(0, self.taste, (self.num, 1, self.num_items))
         return np.clip(100 * (latent + rng.normal(0, self.both, shape)), 0, 100), true
 
 
@@ -196,6 +199,8 @@ REGIMES = {
     "all equal, items not shared": Regime(all_equal, num_items=400, is_shared=False),
     "all equal, a seed moves all": Regime(all_equal, common_seed=1.0),
     "all equal, uneven seed noise (x 1.35)": Regime(all_equal, uneven=0.3),
+    "two alone, equal, much seed noise": Regime(all_equal, num=2, num_items=400, seed=1.0),
+    "five alone, equal, much seed noise": Regime(all_equal, num=5, num_items=400, seed=1.0),
     "all equal, very uneven seed noise (x 1.8)": Regime(all_equal, uneven=0.6),
 }
 
