@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr
 
 from raykd.plan.sweep import Race
 from raykd.report.examples import Examples
@@ -95,11 +95,12 @@ class Regime:
 def _latent(true: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """The mean of a normal number with this deviation whose cut at 0 and 1 has the true mean, in percent."""
     low, high = np.full(len(true), -5.0), np.full(len(true), 6.0)
-    for _ in range(50):
+    for _ in range(40):
         middle = (low + high) / 2
         first, last = -middle / spread, (1 - middle) / spread
-        inside = middle * (stats.norm.cdf(last) - stats.norm.cdf(first))
-        mean = inside + spread * (stats.norm.pdf(first) - stats.norm.pdf(last)) + stats.norm.sf(last)
+        inside = middle * (ndtr(last) - ndtr(first))
+        density = (np.exp(-(first**2) / 2) - np.exp(-(last**2) / 2)) / (2 * np.pi) ** 0.5
+        mean = inside + spread * density + ndtr(-last)
         low, high = np.where(100 * mean < true, middle, low), np.where(100 * mean < true, high, middle)
     return (low + high) / 2
 
