@@ -136,7 +136,7 @@ def race(standings: Sequence[Standing], seeds: Sequence[int], settings: Race) ->
         if len(going_on) < 2:
             reason = "one is left"
         elif is_close:
-            reason = f"the rest are within {settings.margin:g} points"
+            reason = f"none of the rest is more than {settings.margin:g} points better"
         elif rounds == len(seeds):
             reason = "all seeds are done"
     names = tuple(table.names[each] for each in going_on)
@@ -188,7 +188,7 @@ class _Table:
 def _round(
     table: _Table, going_on: np.ndarray, rounds: int, settings: Race, tests: dict[str, Lead]
 ) -> tuple[np.ndarray, list[str], bool]:
-    """Decide a round: who is in after it, the leader first, who is out, and whether the rest are within the margin."""
+    """Decide a round: who is in after it, the leader first; who is out; whether none of the rest is much better."""
     there = table.is_there[:, :rounds]
     num = there.sum(axis=1)
     means = ratio(table.scores[:, :rounds].sum(axis=1), num)

@@ -157,7 +157,7 @@ def judged(decision: Decision, outcomes: np.ndarray, true: np.ndarray, settings:
         is_lost=bool(left < best - settings.margin),
         is_best_lost=bool(left < best),
         is_told_apart=any(true[place[name]] >= true[place[decision.tests[name].leader]] for name in decision.out),
-        is_ended_wrongly="within" in (decision.reason or "") and bool(leader < best - settings.margin),
+        is_ended_wrongly="better" in (decision.reason or "") and bool(leader < best - settings.margin),
         share=sum(rounds) / outcomes[..., 0].size,
         behind=float(best - leader),
         behind_grid=float(best - true[outcomes.mean(axis=(1, 2)).argmax()]),
@@ -221,8 +221,8 @@ def main() -> None:
         behind, grid, left = (
             np.mean([getattr(each, what) for each in found]) for what in ("behind", "behind_grid", "num_left")
         )
-        ends = Counter(each.reason.split(" are ")[0].split(" is ")[0] for each in found)
-        shown = ", ".join(f"{what} {count}" for what, count in ends.most_common())
+        ends = Counter("margin" if "better" in each.reason else each.reason for each in found)
+        shown = ", ".join(f"{count} {what}" for what, count in ends.most_common())
         row = [name, f"{seed_deviation(regime):.2f}", *percents, f"{left:.1f}", f"{behind:.2f} ({grid:.2f})", shown]
         print(f"| {' | '.join(row)} |", flush=True)
     print(f"{num} sweeps a regime, {time.monotonic() - start:.0f} s")
