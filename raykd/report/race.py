@@ -26,7 +26,7 @@ the variance over seeds is about the same for all. `tests/report/test_race.py` s
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -35,7 +35,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri, stdtrit
 
 from raykd.plan.sweep import Race
-from raykd.report.examples import Examples, ratio
+from raykd.report.examples import Examples, ratio, read_examples
+from raykd.results.configurations import DONE, Configuration
 
 _PARTS = ("numerators", "denominators")
 _LEAST_TAIL = 1e-12
@@ -54,6 +55,25 @@ class Standing:
     name: str
     examples: Mapping[int, Examples] = field(default_factory=dict)
     failed: frozenset[int] = frozenset()
+
+
+def read_standings(configurations: Iterable[Configuration]) -> list[Standing]:
+    """Standings of configurations whose points were read with their outcomes.
+
+    A seed that was given up, and one that is over without outcomes behind its main score, count as failed.
+    """
+    found = []
+    for each in configurations:
+        examples, failed = {}, set()
+        for point in each.points:
+            seed = point.description.varied["seed"]
+            main = point.scores.main if point.scores is not None else None
+            if main and point.outcomes is not None and main in point.outcomes.scores:
+                examples[seed] = read_examples(point.outcomes, main)
+            elif point.status in DONE:
+                failed.add(seed)
+        found.append(Standing(each.name, examples, frozenset(failed)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -92,7 +112,7 @@ class Decision:
         going_on: names of those that are in, the leader first, then the others by their mean score.
         out: name -> the round after which it went out, in that order.
         tests: name -> its last test, for all that were tested. One that is out without a test has no result at all.
-        reason: why the race is over; None while it is not, and all of `going_on` meet the next seed.
+        reason: why the race is over; None while it is not: then all of `going_on` meet seed number `rounds`, from 0.
     """
 
     rounds: int
@@ -133,6 +153,7 @@ def race(standings: Sequence[Standing], seeds: Sequence[int], settings: Race) ->
         rounds += 1
         going_on, losers, is_close = _round(table, going_on, rounds, settings, tests)
         out |= dict.fromkeys(losers, rounds)
+        table.forget(losers, rounds)
         if len(going_on) < 2:
             reason = "one is left"
         elif is_close:
@@ -158,6 +179,7 @@ class _Table:
     def __init__(self, standings: Sequence[Standing], seeds: Sequence[int]) -> None:
         ordered = sorted(standings, key=lambda each: each.name)
         self.names = [each.name for each in ordered]
+        assert len(set(self.names)) == len(self.names), "two configurations of one name"
         self.is_there = np.array([[seed in each.examples for seed in seeds] for each in ordered], dtype=bool)
         self.is_there = self.is_there.reshape(len(ordered), len(seeds))
         is_failed = np.array([[seed in each.failed for seed in seeds] for each in ordered], dtype=bool)
@@ -174,6 +196,10 @@ class _Table:
             gains = model.numerators - common * model.denominators
             self.shares[place] = ratio(gains, model.denominators.sum(axis=0)).mean(axis=1)
         self.scores = self.shares.sum(axis=2)
+
+    def forget(self, names: Sequence[str], num_seeds: int) -> None:
+        """Leave out what comes of configurations after these seeds: it may come late, and nothing may change by it."""
+        self.is_there[[self.names.index(name) for name in names], num_seeds:] = False
 
     def pooled_variance(self, num_seeds: int) -> tuple[float, int]:
         """Variance of a score over the first seeds, net of the effects of configurations and seeds, and its degrees."""

@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import brentq
 from support.simulated_races import Regime, all_equal, simulated, some_near_the_best, standings_of
+from support.written_results import description, result, scores_of
 
 from raykd.plan.sweep import Race
 from raykd.report.examples import Examples, read_examples
-from raykd.report.race import Decision, Standing, _farthest, race
+from raykd.report.race import Decision, Standing, _farthest, race, read_standings
 from raykd.report.statistics import exchange_test, shares
+from raykd.results.configurations import by_configuration
+from raykd.results.journal import Journal
+from raykd.results.records import read_records
+from raykd.results.sweep import SweepDescription
 from raykd.tasks.outcomes import record_outcomes
 
 NAMES = ["configuration 00", "configuration 01", "configuration 02", "configuration 03"]
@@ -147,6 +152,12 @@ def test_results_that_came_early_change_nothing():
     standings = standings_of(outcomes_of(6, [0, -0.3, -3, -20]))
     late = [standings[0], without(standings[1], 3, 4), without(standings[2], 4), standings[3]]
     assert raced(late) == raced([without(each, 3, 4) for each in standings])
+    # A result of one that was out meanwhile.
+    outcomes = outcomes_of(6, [0, -0.3, -0.5, -20])
+    standings = standings_of(outcomes)
+    outcomes[3, 2:] = [[90], [10]]
+    expected = raced([*standings[:3], without(standings[3], 3, 4)], margin=0)
+    assert expected.rounds == 4 and raced(standings_of(outcomes), margin=0) == expected
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -230,6 +241,34 @@ def test_models_of_other_examples_are_refused():
     one, other = standings_of(outcomes_of(13, [0]))[0], standings_of(outcomes_of(13, [0], num_items=61))[0]
     with pytest.raises(ValueError, match="different examples"):
         raced([one, renamed(other, "b")])
+
+
+def test_standings_are_read_from_the_records_of_a_sweep(tmp_path):
+    journal = Journal.at(tmp_path)
+    values = outcomes_of(14, [0, -20, -20], num_seeds=2)
+    for number, method in enumerate(("a", "b", "c")):
+        for seed in (1, 2):
+            name = f"{method}{seed}"
+            varied = {"seed": seed}
+            journal.points.add(description(name, method, label=f"{method} seed={seed}", varied=varied))
+            journal.points.start(name)
+            if name == "a2":
+                journal.points.end(name, "failed", error="out of memory")
+            elif name == "b2":
+                continue
+            else:
+                own = values[number, seed - 1]
+                cells = {"en": ([str(row) for row in range(len(own))], own.tolist())}
+                outcomes = record_outcomes(cells, statistic="mean", unit="question", scores={"gxlt_f1": ["en"]})
+                if name != "c2":
+                    journal.points.write_outcomes(name, outcomes)
+                journal.points.write_result(result(name, scores_of({"gxlt_f1": float(own.mean())})))
+                journal.points.end(name, "finished")
+    journal.sweep.write(SweepDescription(name="mine", points=tuple(journal.points.ids())))
+    found = {each.name: each for each in read_standings(by_configuration(read_records(tmp_path).points))}
+    told = {name: (list(each.examples), set(each.failed)) for name, each in found.items()}
+    assert told == {"a": ([1], {2}), "b": ([1], set()), "c": ([1], {2})}
+    assert found["b"].examples[1].score == pytest.approx(values[1, 0].mean())
 
 
 # What may not change a decision -------------------------------------------------------------------------------------
