@@ -49,7 +49,7 @@ LIGHT = dict.fromkeys(
         "results.artifacts",
     ),
     HEAVY | DRAWING,
-) | {"report.build": HEAVY, "report.page": HEAVY, "sweep": MODELS, "executors.choice": MODELS}
+) | {"report.build": HEAVY, "report.page": HEAVY, "report.race": HEAVY, "sweep": MODELS, "executors.choice": MODELS}
 """Modules that answer at once, and what importing them does not load."""
 
 

@@ -61,6 +61,11 @@ class Lines:
         if status == "failed" or not self.quiet:
             self.write(f"{point.label}: {status}, {detail}")
 
+    def given_up(self, points: Sequence[Any], why: str) -> None:
+        """Points of a configuration will not run."""
+        more = f" and {counted(len(points) - 1, 'further seed')}" if len(points) > 1 else ""
+        self.line(f"{points[0].label}{more}: {why}")
+
 
 class Events(Lines):
     """Tells the progress of a sweep as one JSON object a line, alone on standard output."""
@@ -94,6 +99,10 @@ class Events(Lines):
 
     def ended(self, point: Any, status: str, detail: str) -> None:
         self.event("ended", id=point.id, label=point.label, status=status, detail=detail)
+
+    def given_up(self, points: Sequence[Any], why: str) -> None:
+        for point in points:
+            self.ended(point, "stopped", why)
 
 
 class LiveView(Lines):

@@ -64,20 +64,35 @@ class Asha(Config):
     """One in so many points goes on at each rung."""
 
 
+class Race(Config):
+    """When a race gives a configuration up, and when it ends."""
+
+    level: float = Field(0.05, gt=0, lt=1)
+    """Chance that any configuration goes out in the whole race that is no worse than the one it lost to."""
+    min_seeds: int = Field(2, ge=2)
+    """Seeds that every configuration gets."""
+    min_items: int = Field(50, ge=2)
+    """Items of the selection set below which none goes out."""
+    margin: float = Field(0.5, ge=0)
+    """The race ends when none of the rest is more than so many points of the main score better than the leader."""
+
+
 class SearchConfig(Config):
     """How the points are chosen and run."""
 
-    algorithm: Literal["grid", "random", "optuna"] = "grid"
+    algorithm: Literal["grid", "random", "optuna", "race"] = "grid"
     """grid: every combination; random: `num_points` draws; optuna: `num_points` of its TPE sampler, which goes by the
-    mean over seeds."""
+    mean over seeds; race: a grid, or `num_points` draws, that meet `seeds` one after another until they lose to the
+    best beyond doubt. Each budget has a race of its own."""
     num_points: int | None = Field(None, ge=1)
-    """Draws for random and optuna; each of them runs with every seed."""
+    """Draws for random, optuna, and a race with anything to sample; each of them runs with every seed."""
     space: dict[str, Dimension] = Field(default_factory=dict)
     """Key of a point (like `distillation.temperature`) -> values."""
+    race: Race = Race()
     scheduler: Asha | None = None
     """Early stopping; null: every point runs to its end."""
     seed: int = 0
-    """Seed of random and optuna."""
+    """Seed of what is drawn."""
     max_concurrent: int | None = Field(None, ge=1)
     """Points that run at once; null: as many as fit."""
     max_attempts: int = Field(3, ge=1)
@@ -92,11 +107,23 @@ class SearchConfig(Config):
             raise ValueError(f"algorithm grid cannot sample {', '.join(draws)}: list values, or use random or optuna")
         if self.algorithm == "grid" and self.num_points:
             raise ValueError("num_points needs algorithm random or optuna")
-        if self.algorithm != "grid" and not self.num_points:
+        if self.algorithm == "race" and draws and not self.num_points:
+            raise ValueError(f"algorithm race needs num_points to sample {', '.join(draws)}")
+        if self.algorithm == "race" and self.num_points and not draws:
+            raise ValueError(
+                "algorithm race takes num_points only where it samples: remove it, or add choice or a range"
+            )
+        if self.algorithm == "race" and self.scheduler:
+            raise ValueError("algorithm race takes no scheduler: it compares points that ran to their end")
+        if self.algorithm != "race" and self.race != Race():
+            raise ValueError("race needs algorithm race")
+        if self.algorithm in ("grid", "race"):
+            return self
+        if not self.num_points:
             raise ValueError(f"algorithm {self.algorithm} needs num_points")
         if self.algorithm == "optuna" and grids:
             raise ValueError(f"algorithm optuna does not take a grid ({', '.join(grids)}); use choice instead of grid")
-        if self.algorithm != "grid" and not draws:
+        if not draws:
             raise ValueError(
                 f"algorithm {self.algorithm} has nothing to sample: add choice, uniform, log_uniform or int_range"
             )
@@ -134,9 +161,24 @@ class SweepKeys(Config):
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
+        if self.search.algorithm == "race":
+            self._can_race()
         if self.seeds and len(set(self.seeds)) != len(self.seeds):
             raise ValueError("a seed is listed twice")
         return self
+
+    def _can_race(self) -> None:
+        num, least = len(self.seeds or ()), self.search.race.min_seeds
+        if num < least:
+            raise ValueError(
+                f"algorithm race needs at least {least} seeds (search.race.min_seeds), like "
+                f"`seeds: {list(range(1, least + 1))}`; got {num}"
+            )
+        of_its_own = [name for name, change in self.methods.items() if "seed" in change]
+        if of_its_own:
+            raise ValueError(
+                f"algorithm race gives every configuration the same seeds: remove `seed` from method {of_its_own[0]}"
+            )
 
 
 class SweepConfig(SweepKeys):

@@ -8,6 +8,7 @@ from raykd.report.document import Report
 from raykd.report.knobs import knobs_section
 from raykd.report.languages import languages_section
 from raykd.report.numbers import moment
+from raykd.report.racing import race_section
 from raykd.report.scores import few_shot_section, leaderboard_section
 from raykd.report.tests import test_sections
 from raykd.report.training import training_section
@@ -23,6 +24,7 @@ def build(records: SweepRecords) -> Report:
         leaderboard_section(analysis) if records.points else None,
         few_shot_section(analysis),
         significance_section(analysis, comparisons),
+        race_section(analysis),
         *test_sections(records, analysis),
         languages_section(analysis),
         training_section(analysis),

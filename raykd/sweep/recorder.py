@@ -36,6 +36,9 @@ class Progress:
     def ended(self, point: Point, status: str, detail: str) -> None:
         """A point is done."""
 
+    def given_up(self, points: Sequence[Point], why: str) -> None:
+        """Points of a configuration will not run."""
+
 
 class RunRecorder:
     """Keeps the journal and whoever watches informed of the points of a run.
@@ -130,13 +133,19 @@ class RunRecorder:
         """
         self.journal.store.check_fence()
         begun = [point for point in points if self.journal.points.state(point.id).status != "pending"]
+        for point in begun or points:
+            self._ended(point)
+        left = [point for point in points if begun and point not in begun]
+        if left:
+            self.give_up(left, f"its configuration was given up after {len(begun)} of {counted(len(points), 'seed')}")
+
+    def give_up(self, points: Sequence[Point], why: str) -> None:
+        """Points of a configuration are not to run any more."""
         for point in points:
-            if point in begun or not begun:
-                self._ended(point)
-            else:
-                done = f"{len(begun)} of {counted(len(points), 'seed')}"
-                self.journal.points.end(point.id, "stopped", error=f"its configuration was given up after {done}")
-                self._count(point, "stopped", "never begun")
+            self.journal.points.end(point.id, "stopped", error=why)
+            self.counts["stopped"] += 1
+            self.changed(point.id)
+        self.progress.given_up(points, why)
 
     def _ended(self, point: Point) -> None:
         state = self.journal.points.state(point.id)

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from raykd.plan.changes import refuse_changed
 from raykd.plan.points import Plan, Point, typical_points
 from raykd.reasons import DISK_FULL, plain_reason
 from raykd.results.artifacts import Store
+from raykd.results.configurations import by_configuration
 from raykd.results.journal import Journal
 from raykd.results.lease import Lease
-from raykd.results.records import read_point
+from raykd.results.records import PointRecord, read_point
 from raykd.results.sweep import SweepDescription
 from raykd.results.words import counted
 from raykd.storage import is_full, resolved
@@ -208,13 +209,53 @@ class _Runner:
                 self.progress.line(line)
 
     def run(self) -> None:
-        """Run the points that are left: first those inside trial processes, then those with worker groups."""
-        if not self.plan.is_exact:
-            if self.suggestions:
-                self._tune(self.suggestions, None)
-            return
+        """Run the points that are left, or as many as a race wants."""
+        if self.suggestions:
+            self._tune(self.suggestions, None)
+        elif self.sweep.search.algorithm == "race":
+            self._race()
+        else:
+            self._run(self.left)
+
+    def _race(self) -> None:
+        """Run one round after another, as long as there is anything to decide."""
+        tried: set[str] = set()
+        while due := [point for point in self._in_race() if point.id not in tried]:
+            tried |= {point.id for point in due}
+            self._run(due)
+            if self.fail_fast and self.recorder.counts["failed"]:
+                return
+
+    def _in_race(self) -> list[Point]:
+        """The points that are due in the next round; those that get no further seed are given up."""
+        # A race alone needs statistics.
+        from raykd.report.race import decide, why_out
+
+        seeds = self.sweep.seeds or ()
+        records = [self._scored(point) for point in self.plan.points]
+        waiting = {record.id for record in records if record.result is None} & {point.id for point in self.left}
+        points, configurations = {point.id: point for point in self.left}, by_configuration(records)
+        due: list[Point] = []
+        for decision in decide(records, seeds, self.sweep.search.race).values():
+            next_seeds = seeds[: decision.rounds + 1]
+            for each in configurations:
+                if each.name not in decision.names:
+                    continue
+                left = [record for record in each.points if record.id in waiting]
+                why = why_out(each.name, decision)
+                if why is None:
+                    due += [points[record.id] for record in left if points[record.id].config.seed in next_seeds]
+                elif never := [points[record.id] for record in left if record.status in ("pending", "interrupted")]:
+                    self.recorder.give_up(never, why)
+        return due
+
+    def _scored(self, point: Point) -> PointRecord:
+        return replace(read_point(self.journal, point.id), outcomes=self.journal.points.outcomes(point.id))
+
+    def _run(self, left: Sequence[Point]) -> None:
+        """Run points: first those inside trial processes, then those with worker groups."""
         for executor in EXECUTORS:
-            points = [point for point in self.left if point.config.compute.resolved_executor == executor]
+            points = [point for point in left if point.config.compute.resolved_executor == executor]
             kinds: dict[tuple, list[Point]] = {}
             for point in points:
                 compute = point.config.compute

@@ -96,7 +96,10 @@ def test_a_further_set_is_scored_for_all_seeds_of_the_best_configuration_once(ro
 @pytest.mark.parametrize(
     ("tests", "said"),
     [
-        ({"a": {"source": {"builtin": "small-world", "num_items": 12}, "languages": ["de"]}}, "items are in selection too"),
+        (
+            {"a": {"source": {"builtin": "small-world", "num_items": 12}, "languages": ["de"]}},
+            "items are in selection too",
+        ),
         ({"a": {**UNSEEN, "langages": ["en"]}}, "tests.a.langages: unknown key; did you mean 'languages'?"),
         ({"a": {**UNSEEN, "languages": []}}, "tests.a.languages: got []; number of values must be at least 1"),
         ({"held_out": UNSEEN}, "tests.held_out: selection.split makes a test set of this name"),

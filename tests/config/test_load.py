@@ -7,8 +7,8 @@ import pytest
 
 from raykd.config.yaml import parse_value
 from raykd.errors import ConfigError
-from raykd.plan.file import json_schema, load_sweep
-from raykd.plan.sweep import SweepConfig
+from raykd.plan.file import json_schema, load_sweep, sweep_of
+from raykd.plan.sweep import Race, SweepConfig
 
 HEAD = """
 name: small
@@ -265,6 +265,53 @@ def test_optuna_needs_one_executor_and_a_seed_is_named_once(tmp_path):
     assert line == "search.algorithm: optuna needs the same executor for all points, but a runs inline; b runs train"
     (line,) = problems(tmp_path, HEAD + "seeds: [1]\nsearch: {space: {seed: [1, 2]}}")
     assert line == "search.space.seed: seeds is set too; remove one of the two"
+
+
+RACE = "seeds: [1, 2, 3]\nsearch: {algorithm: race, "
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "search: {algorithm: race}",
+            "algorithm race needs at least 2 seeds (search.race.min_seeds), like `seeds: [1, 2]`; got 0",
+        ),
+        (
+            RACE + "race: {min_seeds: 4}}",
+            "algorithm race needs at least 4 seeds (search.race.min_seeds), like `seeds: [1, 2, 3, 4]`; got 3",
+        ),
+        (
+            RACE + "space: {data.budget: [8]}}\nmethods: {a: {}, b: {seed: 3}}",
+            "algorithm race gives every configuration the same seeds: remove `seed` from method b",
+        ),
+        (
+            RACE + "space: {data.budget: {choice: [8, 9]}}}",
+            "search: algorithm race needs num_points to sample data.budget",
+        ),
+        (
+            RACE + "num_points: 3, space: {data.budget: [8, 9]}}",
+            "search: algorithm race takes num_points only where it samples: remove it, or add choice or a range",
+        ),
+        (
+            RACE + "scheduler: asha}",
+            "search: algorithm race takes no scheduler: it compares points that ran to their end",
+        ),
+        ("search: {race: {level: 0.1}}", "search: race needs algorithm race"),
+        (RACE + "race: {level: 5}}", "search.race.level: got 5; must be less than 1"),
+        (RACE + "race: {min_seeds: 1}}", "search.race.min_seeds: got 1; must be greater than or equal to 2"),
+        (RACE + "race: {margins: 1}}", "search.race.margins: unknown key; did you mean 'margin'?"),
+    ],
+)
+def test_what_a_race_needs(tmp_path, text, line):
+    assert problems(tmp_path, HEAD + text) == [line]
+
+
+def test_a_race_takes_a_grid_or_draws_and_is_read_again_from_its_keys(tmp_path):
+    sweep = read(tmp_path, HEAD + RACE + "race: {margin: 1}, space: {data.budget: [8, 9]}}")
+    assert (sweep.search.race.margin, sweep.search.race.level) == (1, 0.05)
+    drawn = read(tmp_path, HEAD + RACE + "num_points: 2, space: {data.budget: [8], data.stride: {choice: [9]}}}")
+    assert sweep_of(drawn.to_json()) == drawn and sweep_of(read(tmp_path, HEAD).to_json()).search.race == Race()
 
 
 def test_the_file_wins_over_its_preset_and_overrides_win_over_the_file(tmp_path):

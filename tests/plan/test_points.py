@@ -171,6 +171,19 @@ def test_grids_methods_and_seeds_multiply_each_random_draw():
     assert len({p.config.training.warmup for p in points}) == 3
 
 
+def test_a_race_has_the_points_of_its_grid_or_draws_with_every_seed():
+    space = {"training.warmup": {"uniform": [0, 0.5]}} | grid(data__budget=[8, 16])
+    for searched, like in (
+        ({"space": grid(data__budget=[8, 16])}, {"algorithm": "grid"}),
+        ({"space": space, "num_points": 3}, {"algorithm": "random"}),
+    ):
+        plan = make_plan(searching(methods=METHODS, seeds=[5, 2], algorithm="race", **searched))
+        expected = expand(searching(methods=METHODS, seeds=[5, 2], **searched, **like))
+        assert [point.label for point in plan.points] == [point.label for point in expected]
+        seeds = [point.config.seed for point in plan.points]
+        assert seeds == sorted(seeds, reverse=True) and plan.is_exact
+
+
 def test_a_combination_that_is_not_allowed_is_named():
     space = grid(data__languages=[["en", "es"], ["en", "es", "de"]], data__num_target_languages=[1, 2])
     with pytest.raises(ConfigError) as caught:
