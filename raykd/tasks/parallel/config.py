@@ -32,9 +32,10 @@ IF_SAMPLED = Influence(when=lambda point: point.data.mixing.kind == "sampled")
 
 
 class PairSource(Source):
-    """Where sentence pairs are: a local path (tried first), a Hub id, or both.
+    """Where sentence pairs are: a path (tried first), a Hub id, or both.
 
-    `{language}` in `path` and `hub_config` stands for a language code, `{side}` for a file of one side.
+    `{language}` in `path`, `hub_config` and `hub_files` stands for a language code, `{pair}` for both codes in
+    the order of the alphabet (`de-en`), `{side}` for a file of one side.
     """
 
     codes: dict[str, str] | None = None
