@@ -318,6 +318,7 @@ def _busy(error: BaseException | None) -> tuple[int | None, float | None]:
 
 
 def _problem(error: Exception, what: str, revision: str) -> HubProblem:
+    from huggingface_hub.constants import is_offline_mode
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     cause: BaseException | None = error
@@ -332,10 +333,12 @@ def _problem(error: Exception, what: str, revision: str) -> HubProblem:
                 f"the Hub has no {what}, or shows it to some only", "check the id; if it is private, set HF_TOKEN"
             )
         cause = cause.__cause__
+    if is_offline_mode():
+        return Unreachable(
+            "it is not in the cache, and HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE once to download it"
+        )
     said = " ".join(str(error).split())[:160]
-    return Unreachable(
-        f"{type(error).__name__}: {said}", "connect to the Hub and check the id, configuration and split"
-    )
+    return Unreachable(f"{type(error).__name__}: {said}", "connect to the Hub and check the id")
 
 
 def near(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
