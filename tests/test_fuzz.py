@@ -33,8 +33,8 @@ from raykd.tasks import TASKS
 from raykd.tasks.outcomes import CellOutcomes, Outcomes
 from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
-from raykd.worker.loop import Begun
 from raykd.worker.lineage import Lineage
+from raykd.worker.loop import Begun
 from raykd.worker.resuming import load_resume_state
 from raykd.worker.timer import no_notice
 

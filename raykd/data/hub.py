@@ -88,6 +88,23 @@ class Snapshot:
             )
         )
 
+    def fetch_all(self, patterns: Sequence[str]) -> Path:
+        """A local folder with the files that match any of some patterns.
+
+        Raises:
+            HubProblem: if they cannot be had.
+        """
+        api = _api()
+        return Path(
+            _patiently(
+                lambda: api.snapshot_download(
+                    self.repo, repo_type=self.kind, revision=self.commit, allow_patterns=list(patterns)
+                ),
+                what=self.repo,
+                revision=self.revision,
+            )
+        )
+
     def files_of(self, config: str | None, split: str) -> list[str] | None:
         """The files of a configuration's split, as the card of the data set lists them.
 

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support.public_hub import CONVERTED, NER, Trouble, _tagged, card, configured, parquet, questions
+from support.public_hub import CONVERTED, NER, Trouble, card, configured, parquet, questions, tagged
 
 from raykd.data.bitext import read_labelled_pairs, read_pairs
 from raykd.data.conll import read_languages
@@ -160,8 +160,8 @@ def test_a_commit_that_was_recorded_is_read_though_the_branch_has_moved(public_h
 
 
 def test_class_labels_by_number_get_their_names(public_hub, tmp_path):
-    tagged = {"PAN-X.de": {"train": _tagged("de", 2, "ner_tags", NER, [1, 0, 5])}}
-    public_hub.add("google/xtreme", configured(tagged))
+    tables = {"PAN-X.de": {"train": tagged("de", 2, "ner_tags", NER, [1, 0, 5])}}
+    public_hub.add("google/xtreme", configured(tables))
     ref = SourceRef(hub="google/xtreme", hub_config="PAN-X.{language}", split="train")
     found = read_languages(ref, languages=["de"], folder=tmp_path)["de"]
     assert found.sentences[1].tags == ("B-PER", "O", "B-LOC")
@@ -214,7 +214,9 @@ def test_several_files_that_hold_no_rows_are_refused(public_hub, tmp_path):
     public_hub.add("a/b", {f"{n}.json": squad_json(questions("de", 1)) for n in (1, 2)})
     with pytest.raises(DataError) as caught:
         read_flat(SourceRef(hub="a/b", hub_files="*.json"), language="de", folder=tmp_path)
-    assert "2 files of a/b match *.json, such as 1.json, 2.json). To do: set hub_files to one of them" in line_of(caught)
+    assert "2 files of a/b match *.json, such as 1.json, 2.json). To do: set hub_files to one of them" in line_of(
+        caught
+    )
 
 
 def test_parallel_text_is_found_by_the_pair_of_codes(public_hub, tmp_path):
@@ -242,10 +244,12 @@ def csv_of(*rows):
 
 
 def test_labelled_pairs_come_from_rows_with_named_classes(public_hub, tmp_path):
-    rows = b'{"premise": "a", "hypothesis": "b", "label": "entailment"}\n{"premise": "a", "hypothesis": "c", "label": 7}'
+    rows = (
+        b'{"premise": "a", "hypothesis": "b", "label": "entailment"}\n{"premise": "a", "hypothesis": "c", "label": 7}'
+    )
     public_hub.add("a/xnli", {"de.jsonl": rows})
     ref = SourceRef(hub="a/xnli", hub_files="{language}.jsonl")
-    with pytest.raises(DataError, match="row 1: .*needs text columns premise and hypothesis or .*named class"):
+    with pytest.raises(DataError, match=r"row 1: .*needs text columns premise and hypothesis or .*named class"):
         read_labelled_pairs(ref, languages=["de"], folder=tmp_path)
 
 
@@ -259,7 +263,7 @@ def test_a_set_without_a_list_of_configurations_is_read_by_its_layout(public_hub
 
 def test_a_card_without_the_wanted_configuration_of_many_asks_for_one(public_hub, tmp_path):
     public_hub.add("a/b", {"README.md": card({"x": ["train"], "y": ["train"]})})
-    with pytest.raises(DataError, match="a/b has 2 configurations.*set hub_config; there are: x, y"):
+    with pytest.raises(DataError, match=r"a/b has 2 configurations.*set hub_config; there are: x, y"):
         read_flat(SourceRef(hub="a/b", split="train"), language="de", folder=tmp_path)
 
 
@@ -326,7 +330,7 @@ def test_a_file_that_was_replaced_since_it_was_cut_off_begins_again(public_hub, 
         Trouble("a.bin", times=1, status=429, retry_after="3600"),
     ]
     ref = SourceRef(path=f"{public_hub.url}/files/a.bin")
-    with pytest.raises(DataError, match="cannot be downloaded .status 429"):
+    with pytest.raises(DataError, match=r"cannot be downloaded \(status 429"):
         locate(ref, folder=tmp_path)
     public_hub.files["a.bin"] = b"new " * 100
     assert locate(ref, folder=tmp_path).read_bytes() == b"new " * 100
@@ -345,7 +349,7 @@ def test_any_address_of_fsspec_is_read(public_hub, tmp_path):
     with fsspec.open("memory://folder/a.tsv", "wb") as stream:
         stream.write(b"house\tHaus\n")
     assert locate(SourceRef(path="memory://folder/a.tsv"), folder=tmp_path).read_bytes() == b"house\tHaus\n"
-    with pytest.raises(DataError, match="nothing://a.tsv: cannot be downloaded"):
+    with pytest.raises(DataError, match=r"nothing://a.tsv: cannot be downloaded"):
         locate(SourceRef(path="nothing://a.tsv"), folder=tmp_path)
 
 

@@ -224,13 +224,13 @@ def classes(*names: str) -> Any:
     return datasets.ClassLabel(names=list(names))
 
 
-def _tagged(language: str, count: int, column: str, names: list[str], tags: list[int]) -> bytes:
+def tagged(language: str, count: int, column: str, names: list[str], tags: list[int]) -> bytes:
     label = datasets.List(classes(*names))
     rows = [{"tokens": [f"{language}{number}", "x", "y"], column: tags} for number in range(count)]
     return parquet(rows, {"tokens": datasets.List(datasets.Value("string")), column: label})
 
 
-def _labelled(language: str, count: int, first: str, second: str, names: list[str]) -> bytes:
+def labelled(language: str, count: int, first: str, second: str, names: list[str]) -> bytes:
     rows = [
         {first: f"{language} {number // 3}", second: f"{language} also {number}", "label": number % len(names)}
         for number in range(count)
@@ -273,13 +273,13 @@ def add_public_sets(hub: PublicHub) -> None:
     hub.add("google-research-datasets/tydiqa", configured({"secondary_task": goldp}))
     xtreme = {
         f"PAN-X.{each}": {
-            split: _tagged(f"{each}{split}", 1600, "ner_tags", NER, [1, 0, 5]) for split in ("train", "validation")
+            split: tagged(f"{each}{split}", 1600, "ner_tags", NER, [1, 0, 5]) for split in ("train", "validation")
         }
         for each in PANX
     }
     xtreme |= {
         f"udpos.{each}": {
-            split: _tagged(f"{each}{split}", 800, "pos_tags", UPOS, [0, 1, 2]) for split in ("train", "validation")
+            split: tagged(f"{each}{split}", 800, "pos_tags", UPOS, [0, 1, 2]) for split in ("train", "validation")
         }
         for each in UDPOS
     }
@@ -292,13 +292,13 @@ def add_public_sets(hub: PublicHub) -> None:
     hub.add("google/xtreme", configured(xtreme))
     xnli = {
         each: {
-            split: _labelled(each, 660, "premise", "hypothesis", ["entailment", "neutral", "contradiction"])
+            split: labelled(each, 660, "premise", "hypothesis", ["entailment", "neutral", "contradiction"])
             for split in ("validation", "test")
         }
         for each in ("en", "ar", "de", "es", "hi", "zh")
     }
     hub.add("facebook/xnli", configured(xnli))
-    pawsx = {each: {"validation": _labelled(each, 9, "sentence1", "sentence2", ["0", "1"])} for each in ("de", "en")}
+    pawsx = {each: {"validation": labelled(each, 9, "sentence1", "sentence2", ["0", "1"])} for each in ("de", "en")}
     hub.add("google-research-datasets/paws-x", configured(pawsx))
     opus = {}
     for each in OPUS:

@@ -19,8 +19,8 @@ from raykd.results.points import GenerationRecord
 from raykd.storage import no_fence
 from raykd.worker.checkpoints import Checkpoints, Position
 from raykd.worker.context import WorkerContext
-from raykd.worker.loop import Begun
 from raykd.worker.lineage import Lineage
+from raykd.worker.loop import Begun
 from raykd.worker.resuming import ResumeState, load_resume_state
 from raykd.worker.timer import no_notice
 

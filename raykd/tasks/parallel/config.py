@@ -46,7 +46,7 @@ class TeacherConfig(Config):
     """The frozen English encoder that teaches generation 1. Generation 0 is the untrained student."""
 
     model: str = "builtin:tiny"
-    """A model folder, a Hub id, `package:NAME/FOLDER`, `RESULTS#POINT`, or `builtin:tiny`. Its tokenizer is its own."""
+    """Named as `base.model` is: a model folder, `ID` or `ID@REVISION` of the Hub, ... Its tokenizer is its own."""
     pooling: Annotated[Pooling, OF_SENTENCES] = "cls"
     """Its sentence vector: that of the first token, or the mean over tokens."""
 

@@ -141,8 +141,8 @@ def test_a_mean_over_no_cells_is_none():
     assert only_diagonal == {
         "xlt_f1": 50,
         "xlt_exact_match": 40,
-        "gxlt_f1": 50,
-        "gxlt_exact_match": 40,
+        "gxlt_f1": None,
+        "gxlt_exact_match": None,
         "gxlt_off_diagonal_f1": None,
         "gxlt_off_diagonal_exact_match": None,
     }
