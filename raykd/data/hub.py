@@ -237,26 +237,32 @@ def forget() -> None:
 
 
 def _ask(repo: str, revision: str, kind: Kind, pinned: str | None) -> Snapshot:
-    kept = (
-        cache_home() / "commits" / f"{hashlib.sha256(f'{kind} {repo} {pinned or revision}'.encode()).hexdigest()}.json"
-    )
+    wanted = pinned or revision
+    kept = _place_of(kind, repo, wanted)
+    # A commit never changes, so many workers need not ask for one again.
+    if _COMMIT.fullmatch(wanted) and (known := _known(kept)):
+        return Snapshot(kind, repo, revision, *known)
     try:
         api = _api()
         ask = api.dataset_info if kind == "dataset" else api.model_info
-        info: Any = _patiently(
-            lambda: ask(repo, revision=pinned or revision, timeout=PROBE_SECONDS), what=repo, revision=revision
-        )
+        info: Any = _patiently(lambda: ask(repo, revision=wanted, timeout=PROBE_SECONDS), what=repo, revision=revision)
     except HubProblem as problem:
         if not isinstance(problem, Unreachable):
             raise
-        if (known := _known(kept) or _cached(repo, pinned or revision, kind)) is None:
+        if (known := _known(kept) or _cached(repo, wanted, kind)) is None:
             raise
         log.info("%s at %s: commit %s, without the Hub (%s)", repo, revision, known[0], problem.reason)
         return Snapshot(kind, repo, revision, *known)
     files = tuple(each.rfilename for each in info.siblings or ())
     found = Snapshot(kind, repo, revision, str(info.sha), files)
-    _keep(kept, found)
+    for place in {kept, _place_of(kind, repo, found.commit)}:
+        _keep(place, found)
     return found
+
+
+def _place_of(kind: Kind, repo: str, revision: str) -> Path:
+    """Where it is kept what the Hub said of a revision."""
+    return cache_home() / "commits" / f"{hashlib.sha256(f'{kind} {repo} {revision}'.encode()).hexdigest()}.json"
 
 
 def _known(kept: Path) -> tuple[str, tuple[str, ...]] | None:
@@ -306,30 +312,32 @@ def _patiently(call: Callable[[], T], *, what: str, revision: str) -> T:
             return call()
         # OSError: offline, or a download that stays cut off. ValueError: not an id.
         except (HTTPError, OSError, ValueError) as error:
-            status, wait = _busy(error)
-            if status is None:
+            how, wait = _busy(error)
+            if how is None:
                 raise _problem(error, what, revision) from error
             wait = pause if wait is None else wait
             if attempt == _ATTEMPTS or wait > _LONGEST_PAUSE:
                 often = f", {attempt} times" if attempt > 1 else ""
                 later = f", and asks to wait {wait:.0f} s" if wait > _LONGEST_PAUSE else ""
                 raise Unreachable(
-                    f"the Hub is busy (status {status}{often}){later}",
+                    f"the Hub is busy ({how}{often}){later}",
                     "run the same command again later; set HF_TOKEN, since the Hub lets known users ask more often",
                 ) from error
-            log.warning("%s: the Hub is busy (status %d); asking again in %g s", what, status, wait)
+            log.warning("%s: the Hub is busy (%s); asking again in %g s", what, how, wait)
             time.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)
     raise AssertionError("the last attempt returns or raises")
 
 
-def _busy(error: BaseException | None) -> tuple[int | None, float | None]:
-    """Status and `Retry-After` (seconds) of a Hub that is busy, wherever the error wraps it; None where it is not."""
+def _busy(error: BaseException | None) -> tuple[str | None, float | None]:
+    """How a Hub is busy, and its `Retry-After` in seconds, wherever the error wraps it; None where it is not."""
     while error is not None:
+        if type(error).__name__ == "ReadTimeout":
+            return "no answer in time", None
         response = getattr(error, "response", None)
         if response is not None and response.status_code in _BUSY:
             after = str(response.headers.get("Retry-After", ""))
-            return int(response.status_code), float(after) if after.isdigit() else None
+            return f"status {response.status_code}", float(after) if after.isdigit() else None
         error = error.__cause__
     return None, None
 

@@ -123,6 +123,15 @@ def test_a_hub_that_stays_busy_is_given_up(public_hub, tmp_path):
     assert "the Hub is busy (status 503, 5 times)" in line_of(caught)
 
 
+def test_a_slow_hub_is_asked_again(public_hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("raykd.data.hub.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("raykd.data.hub._FIRST_PAUSE", 0.0)
+    add_xquad(public_hub)
+    public_hub.troubles.append(Trouble("/api/", delay=0.6))
+    assert len(read_flat(XQUAD, language="de", folder=tmp_path)) == 3
+    assert public_hub.asked("/api/") == 2
+
+
 def test_a_file_of_the_hub_that_is_cut_off_is_taken_up(public_hub, tmp_path, monkeypatch):
     add_xquad(public_hub)
     # The library keeps what it read in chunks, of 10 MiB.
@@ -151,10 +160,12 @@ def test_a_commit_that_was_recorded_is_read_though_the_branch_has_moved(public_h
         read_flat(XQUAD, language="de", folder=tmp_path)
     add_xquad(public_hub, count=5)
     forget()
+    asked = public_hub.asked("/api/")
     pin({**notes, "data train": "another hash"})
     with noted() as again:
         assert len(read_flat(XQUAD, language="de", folder=tmp_path)) == 3
     assert again == notes
+    assert public_hub.asked("/api/") == asked, "a commit never changes"
     forget()
     assert len(read_flat(XQUAD, language="de", folder=tmp_path)) == 5
 
