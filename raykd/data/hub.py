@@ -142,11 +142,15 @@ class Snapshot:
         return [file for pattern in splits[split] for file in self.matching(pattern)]
 
     def _card(self) -> Mapping[str, Any]:
-        if "README.md" not in self.files:
-            return {}
-        from huggingface_hub import metadata_load
+        return _metadata(self.fetch("README.md")) if "README.md" in self.files else {}
 
-        return metadata_load(self.fetch("README.md")) or {}
+
+# The card of a set with 200 configurations takes seconds to read.
+@functools.cache
+def _metadata(card: Path) -> Mapping[str, Any]:
+    from huggingface_hub import metadata_load
+
+    return metadata_load(card) or {}
 
 
 def _splits(config: Mapping[str, Any]) -> dict[str, list[str]] | None:
