@@ -22,14 +22,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from raykd.data.hub import cache_home, near
+from raykd.data.hub import LARGE, cache_home, near
 from raykd.errors import DataError
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
-_LARGE = 32 << 20
-"""Bytes from which a download shows its progress."""
 _ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE, _SILENCE = 6, 0.5, 60.0, 30.0
 _BUSY = {408, 429, 500, 502, 503, 504}
 _FSSPEC_MEMBER = re.compile("zip://(?P<member>.*?)::(?P<archive>.+)")
@@ -195,7 +193,7 @@ def _shown(address: str, total: int | None) -> Iterator[Any]:
     """A bar on stderr for a large file, on a terminal alone."""
     from huggingface_hub.utils import tqdm
 
-    is_small = total is not None and total < _LARGE
+    is_small = total is not None and total < LARGE
     with tqdm(
         total=total, unit="B", unit_scale=True, desc=address.rpartition("/")[2][-40:], disable=is_small or None
     ) as bar:

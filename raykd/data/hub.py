@@ -32,6 +32,8 @@ PROBE_SECONDS = 5
 CONVERTED = "refs/convert/parquet"
 """The branch on which the Hub keeps every data set as parquet, those too that are scripts on their main branch."""
 
+LARGE = 32 << 20
+"""Bytes from which a download shows its progress."""
 _ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE = 5, 1.0, 60.0
 _BUSY = {408, 429, 500, 502, 503, 504}
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -53,14 +55,14 @@ class Snapshot:
 
     Attributes:
         revision: the branch, tag or commit that was asked for.
-        files: names of all files of the commit.
+        files: name of each file of the commit -> its bytes, where the Hub says them.
     """
 
     kind: Kind
     repo: str
     revision: str
     commit: str
-    files: tuple[str, ...]
+    files: Mapping[str, int | None]
 
     def matching(self, pattern: str) -> list[str]:
         """The files that match a pattern (`*` also crosses folders), in the order of their names.
@@ -80,13 +82,14 @@ class Snapshot:
             HubProblem: if it cannot be had.
         """
         api = _api()
-        return Path(
-            _patiently(
-                lambda: api.hf_hub_download(self.repo, file, repo_type=self.kind, revision=self.commit),
-                what=self.repo,
-                revision=self.revision,
+        with _without_bars(is_small=(self.files[file] or 0) < LARGE):
+            return Path(
+                _patiently(
+                    lambda: api.hf_hub_download(self.repo, file, repo_type=self.kind, revision=self.commit),
+                    what=self.repo,
+                    revision=self.revision,
+                )
             )
-        )
 
     def fetch_all(self, patterns: Sequence[str]) -> Path:
         """A local folder with the files that match any of some patterns.
@@ -249,7 +252,9 @@ def _ask(repo: str, revision: str, kind: Kind, pinned: str | None) -> Snapshot:
     try:
         api = _api()
         ask = api.dataset_info if kind == "dataset" else api.model_info
-        info: Any = _patiently(lambda: ask(repo, revision=wanted, timeout=PROBE_SECONDS), what=repo, revision=revision)
+        info: Any = _patiently(
+            lambda: ask(repo, revision=wanted, timeout=PROBE_SECONDS, files_metadata=True), what=repo, revision=revision
+        )
     except HubProblem as problem:
         if not isinstance(problem, Unreachable):
             raise
@@ -257,7 +262,7 @@ def _ask(repo: str, revision: str, kind: Kind, pinned: str | None) -> Snapshot:
             raise
         log.info("%s at %s: commit %s, without the Hub (%s)", repo, revision, known[0], problem.reason)
         return Snapshot(kind, repo, revision, *known)
-    files = tuple(each.rfilename for each in info.siblings or ())
+    files = {each.rfilename: each.size for each in info.siblings or ()}
     found = Snapshot(kind, repo, revision, str(info.sha), files)
     for place in {kept, _place_of(kind, repo, found.commit)}:
         _keep(place, found)
@@ -269,11 +274,11 @@ def _place_of(kind: Kind, repo: str, revision: str) -> Path:
     return cache_home() / "commits" / f"{hashlib.sha256(f'{kind} {repo} {revision}'.encode()).hexdigest()}.json"
 
 
-def _known(kept: Path) -> tuple[str, tuple[str, ...]] | None:
+def _known(kept: Path) -> tuple[str, dict[str, int | None]] | None:
     """Commit and files as the Hub last said."""
     try:
         content = json.loads(kept.read_text(encoding="utf-8"))
-        return str(content["commit"]), tuple(content["files"])
+        return str(content["commit"]), dict(content["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -285,7 +290,7 @@ def _keep(kept: Path, found: Snapshot) -> None:
     part.replace(kept)
 
 
-def _cached(repo: str, revision: str, kind: Kind) -> tuple[str, tuple[str, ...]] | None:
+def _cached(repo: str, revision: str, kind: Kind) -> tuple[str, dict[str, int | None]] | None:
     """Commit and files of what somebody put into the cache of the Hub's own library."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -295,7 +300,8 @@ def _cached(repo: str, revision: str, kind: Kind) -> tuple[str, tuple[str, ...]]
     place = folder / "snapshots" / commit
     if not commit or not place.is_dir():
         return None
-    return commit, tuple(each.relative_to(place).as_posix() for each in place.rglob("*") if each.is_file())
+    files = [each for each in place.rglob("*") if each.is_file()]
+    return commit, {each.relative_to(place).as_posix(): each.stat().st_size for each in files}
 
 
 class Unreachable(HubProblem):
@@ -381,6 +387,21 @@ def some(known: Sequence[str] | Mapping[str, Any]) -> str:
     names = sorted(known)
     more = f", ... ({len(names)})" if len(names) > _SHOWN else ""
     return f"; there are: {', '.join(names[:_SHOWN])}{more}" if names else "; it has none"
+
+
+@contextlib.contextmanager
+def _without_bars(*, is_small: bool) -> Iterator[None]:
+    """No bar for a small file: a matrix of cells has dozens of them."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if not is_small or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _api() -> "HfApi":

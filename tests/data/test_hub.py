@@ -1,5 +1,6 @@
 """Data sets of the Hub and files at addresses, over real HTTP from a Hub on loopback."""
 
+import io
 import json
 import multiprocessing
 import zipfile
@@ -10,7 +11,7 @@ from support.public_hub import CONVERTED, NER, Trouble, card, configured, parque
 
 from raykd.data.bitext import read_labelled_pairs, read_pairs
 from raykd.data.conll import read_languages
-from raykd.data.hub import commits_in, forget, noted, pin
+from raykd.data.hub import commits_in, forget, noted, pin, snapshot
 from raykd.data.sources import SourceRef, locate
 from raykd.data.squad import read_cells, read_flat, read_parallel
 from raykd.errors import DataError
@@ -383,3 +384,24 @@ def test_a_failing_address_leaves_the_word_to_the_hub(public_hub, tmp_path):
     path = f"{public_hub.url}/files/{{language}}.json"
     ref = SourceRef(path=path, hub="google/xquad", hub_config="xquad.{language}", split="validation")
     assert len(read_flat(ref, language="de", folder=tmp_path)) == 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("large", "is_terminal", "is_shown"), [(1, True, True), (1, False, False), (1e9, True, False)])
+def test_only_a_large_file_shows_its_progress_and_only_on_a_terminal(
+    public_hub, tmp_path, monkeypatch, large, is_terminal, is_shown
+):
+    commit = add_xquad(public_hub)
+    public_hub.files["a.bin"] = b"x" * 1_000
+    shown = Terminal() if is_terminal else io.StringIO()
+    monkeypatch.setattr("sys.stderr", shown)
+    for module in ("hub", "addresses"):
+        monkeypatch.setattr(f"raykd.data.{module}.LARGE", large)
+    locate(SourceRef(path=f"{public_hub.url}/files/a.bin"), folder=tmp_path)
+    assert ("a.bin" in shown.getvalue()) == is_shown
+    snapshot("google/xquad", commit).fetch("README.md")
+    assert ("README.md" in shown.getvalue()) == is_shown

@@ -126,7 +126,7 @@ class PublicHub:
         commit = repo.branches.get(revision, revision)
         files = repo.commits[commit]
         if is_api and parts[2:3] in ([], ["revision"]):
-            siblings = [{"rfilename": file} for file in files]
+            siblings = [{"rfilename": file, "size": len(content)} for file, content in files.items()]
             return 200, json.dumps({"id": "/".join(parts[:2]), "sha": commit, "siblings": siblings}).encode(), {}
         if repo.is_gated and "Authorization" not in request.headers:
             return 403, b"{}", {"X-Error-Code": "GatedRepo"}
