@@ -302,11 +302,12 @@ def run_sweep(
     else:
         config = sweep if isinstance(sweep, SweepConfig) else sweep_of(sweep)
     plan = make_plan(config)
+    root = config.place(storage)
+    Journal.at(root).sweep.pin_commits()
     data = check_data(plan, folder=place)
     from raykd.sweep import Progress
     from raykd.sweep import run_sweep as run
 
-    root = config.place(storage)
     outcome = run(
         plan,
         root=root,

@@ -23,6 +23,17 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture
+def public_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An empty `public_hub.PublicHub` that the libraries of the Hub take for theirs, and an empty cache."""
+    from support.public_hub import PublicHub, use_hub
+
+    hub = PublicHub()
+    use_hub(hub, tmp_path / "hf", monkeypatch)
+    yield hub
+    hub.stop()
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[Any]:
     """A `buckets.S3Server`; only tests that use it pay for its import."""

@@ -18,7 +18,7 @@ ONLY_IN = {
     "tokenizers": {"data"},
     "huggingface_hub": {"data", "results", "export"},
     "onnxruntime": {"export"},
-    "fsspec": {"storage", "reasons"},
+    "fsspec": {"storage", "reasons", "data.addresses"},
     "rich": {"cli"},
     "yaml": {"config"},
     "mlflow": {"trackers"},

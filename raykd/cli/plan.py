@@ -103,6 +103,8 @@ def _lines(found: "Preview", currency: str) -> Iterator[str]:
     yield f"  signals: {counted(found.num_signal_passes, 'teacher pass', 'teacher passes')}, outputs saved"
     for executor, why, count in found.executors:
         yield f"  executor {executor}: {counted(count, 'point')}, {why}"
+    for name, commit in found.commits.items():
+        yield f"  {name}: commit {commit}"
     cost = found.estimate
     if cost.examples is not None and cost.steps is not None:
         yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"

@@ -59,11 +59,13 @@ def sweep_arguments(sweep: argparse.ArgumentParser) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     from raykd.plan.inspection import check_data
     from raykd.plan.points import make_plan
+    from raykd.results.journal import Journal
 
     sweep = load(options.file)
     plan = make_plan(sweep)
-    data = check_data(plan, folder=options.file.parent)
     root = place_of(sweep, options.storage)
+    Journal.at(root).sweep.pin_commits()
+    data = check_data(plan, folder=options.file.parent)
     if not options.verbose:
         silence_libraries()
     from raykd.sweep import run_sweep

@@ -59,18 +59,27 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Source(Config):
-    """Where a data set is: a local path (tried first), a Hub id, or both.
+    """Where a data set is: a path (tried first), a Hub id, or both.
 
-    `{language}` in `path` and `hub_config` stands for a language code; a set with one file per cell uses
+    `{language}` in `path`, `hub_config` and `hub_files` stands for a language code; a set with one file per cell uses
     `{question}` and `{context}` instead.
     """
 
     path: str | None = None
-    """A file, absolute, or relative to the sweep file, the current folder or a folder of RAYKD_DATA."""
+    """A file, absolute, or relative to the sweep file, the current folder or a folder of RAYKD_DATA; or an address
+    (`https://...`, `s3://...`), downloaded once. `archive.zip!member` is a member of a zip archive."""
     hub: str | None = None
     """A data set on the Hugging Face Hub, like `google/xquad`."""
     hub_config: str | None = None
     """The configuration of the Hub set, like `xquad.{language}`."""
+    hub_revision: str | None = None
+    """The branch, tag or commit of the Hub set, like `refs/convert/parquet`; null is the main branch. The commit that
+    it stands for is recorded with the results."""
+    hub_files: str | None = None
+    """Files of the Hub set, in place of hub_config and split, like `{language}/validation/*.parquet`: parquet, JSON,
+    JSON lines, CSV, TSV, or a file as the task reads it from a path."""
+    hub_codes: dict[str, str] | None = None
+    """What stands for a language in hub_config and hub_files where that is not what stands in `path`."""
     split: str | None = None
     """The split of the Hub set."""
     builtin: Literal["small-world"] | None = None
@@ -89,8 +98,12 @@ class Source(Config):
             raise ValueError("builtin excludes path and hub")
         if not (self.builtin or self.path or self.hub):
             raise ValueError("give a path, a hub id or builtin")
-        if self.hub and not self.split:
-            raise ValueError(f"hub {self.hub} needs a split")
+        if self.hub and not (self.split or self.hub_files):
+            raise ValueError(f"hub {self.hub} needs a split, or hub_files")
+        if self.hub_files and (self.hub_config or self.split):
+            raise ValueError("hub_files excludes hub_config and split; put them into its pattern")
+        if (self.hub_revision or self.hub_files or self.hub_codes) and not self.hub:
+            raise ValueError("hub_revision, hub_files and hub_codes need hub")
         if self.builtin and not self.num_items:
             raise ValueError("builtin needs num_items")
         if self.num_items and not self.builtin:

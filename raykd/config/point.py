@@ -22,9 +22,9 @@ class BaseConfig(Config):
     """Generation 0: the base teacher, shared by all points that agree on this section."""
 
     model: str = "builtin:tiny"
-    """A model folder, a Hub id, a folder in a Python package (`package:NAME/FOLDER`), `RESULTS#POINT` for what a point
-    of another sweep delivered (its label, id, method or `best`), or `builtin:tiny`: a small random BERT over the
-    built-in world's tokenizer."""
+    """A model folder, a Hub id (`ID@REVISION` for a branch, tag or commit of it), a folder in a Python package
+    (`package:NAME/FOLDER`), `RESULTS#POINT` for what a point of another sweep delivered (its label, id, method or
+    `best`), or `builtin:tiny`: a small random BERT over the built-in world's tokenizer."""
 
 
 class StudentConfig(Config):

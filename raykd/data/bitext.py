@@ -12,8 +12,13 @@ from pathlib import Path
 from raykd.data.examples import LabelledPair, SentencePair
 from raykd.data.lines import read_lines
 from raykd.data.problems import add_missing, all_at_once, short
-from raykd.data.sources import NotFoundError, SourceRef, load_hub, locate
+from raykd.data.rows import Rows
+from raykd.data.sources import NotFoundError, SourceRef, opened
 from raykd.errors import DataError
+
+_ROWS = (".parquet", ".json", ".jsonl", ".csv")
+_LABELLED = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("first", "second"))
+"""Where the rows of the Hub hold the two sentences of a labelled pair (XNLI, PAWS-X), by preference."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,9 @@ def read_pairs(
         `path` with {language}: a file for each language, `English<TAB>other` on each line.
         `path` with {language} and {side}: two files for each language, such as `tatoeba.{language}-eng.{side}`; their
             lines belong together. {side} is the code of the pivot, then that of the language.
-        `hub`: rows with the texts by code, in a dictionary `translation` or as columns.
+        {pair} is both codes in the order of the alphabet: `de-en`.
+        Rows, as of the Hub: the texts by code, in a dictionary `translation` or as columns; or `source_sentence` and
+            `target_sentence` with their codes in `source_lang` and `target_lang`.
 
     Args:
         ref: where the pairs are.
@@ -86,43 +93,52 @@ def read_pairs(
 def read_labelled_pairs(
     ref: SourceRef, *, languages: Sequence[str], folder: Path, codes: Mapping[str, str] | None = None
 ) -> dict[str, list[LabelledPair]]:
-    """Labelled pairs of sentences (XNLI, PAWS-X), from a file for each language: `first<TAB>second<TAB>label`.
+    """Labelled pairs of sentences (XNLI, PAWS-X): for each language a file, `first<TAB>second<TAB>label`, or rows.
 
     Ids are `{language}:000000` and on, counting the lines: where files are parallel, so are their numbers. Blank lines
     are skipped. Nothing else is left out, so repeated pairs stay.
 
     Args:
-        ref: a source with a path; its Hub id is not used.
+        ref: where the pairs are. Rows have `label` and the two sentences under one of `_LABELLED`; a label that is a
+            number is called as the set names it.
         languages: of the sentences.
         folder: the folder of the sweep file.
-        codes: language -> what stands for it in the path; itself if not named.
+        codes: language -> what stands for it in templates; itself if not named.
 
     Raises:
-        DataError: as `read_pairs`, of lines that have not three fields or an empty one; if a file has fewer than two
+        DataError: as `read_pairs`, of lines that have not three fields or an empty one; if a set has fewer than two
             labels.
     """
-    if not ref.path:
-        raise DataError(f"hub {ref.hub}: labelled pairs are read from files only; give a path")
-    languages, ref, codes = list(dict.fromkeys(languages)), SourceRef(path=ref.path), codes or {}
-    _refuse_one_file_for(languages, ref)
+    languages, codes = list(dict.fromkeys(languages)), codes or {}
+    if len(languages) > 1 and "language" not in ref.placeholders():
+        raise DataError(
+            f"{ref.path or ref.hub}: several languages need {{language}} in its path and its hub_config or hub_files"
+        )
     found: dict[str, list[LabelledPair]] = {}
     with all_at_once() as problems:
         for language in languages:
             names = {"language": codes.get(language, language)}
             try:
-                path = locate(ref, folder=folder, **names)
+                source = opened(ref, folder=folder, rows=_ROWS, **names)
             except NotFoundError as error:
                 add_missing(problems, error, ref.describe(**names))
+            except DataError as error:
+                problems.extend(error.problems)
             else:
-                assert path is not None  # Only the Hub is left to ask where there is no path, and this source has none.
-                found[language] = _read_labelled(path, language, problems)
+                if isinstance(source, Path):
+                    lines = _fields(source, ("first", "second", "label"), problems)
+                    found[language] = _labelled(lines, str(source), _line, language, problems)
+                else:
+                    where = ref.describe(**names)
+                    lines = _labelled_rows(source, where, problems)
+                    found[language] = _labelled(lines, where, _row, language, problems)
     return found
 
 
 def _refuse_one_file_for(languages: Sequence[str], ref: SourceRef) -> None:
     # A table of the Hub may hold all languages in its columns; a file holds one.
-    if len(languages) > 1 and ref.path and "language" not in SourceRef(path=ref.path).placeholders():
-        raise DataError(f"{ref.path}: several languages need {{language}} in its path")
+    if len(languages) > 1 and ref.path and not {"language", "pair"} & SourceRef(path=ref.path).placeholders():
+        raise DataError(f"{ref.path}: several languages need {{language}} or {{pair}} in its path")
 
 
 @dataclass(frozen=True)
@@ -150,28 +166,24 @@ def _table(
 ) -> _Table | None:
     """The rows of one pair of languages; None if they are not found, which is added to `problems`."""
     pivot_code, code = (codes.get(language, language) for language in pair)
-    has_sides = ref.path and "side" in SourceRef(path=ref.path).placeholders()
-    paths: list[Path | None] = []
+    has_sides = any(template and "{side}" in template for template in (ref.path, ref.hub_files))
+    names = {"language": code, "pair": "-".join(sorted((pivot_code, code)))}
+    found: list[Path | Rows] = []
     for side in (pivot_code, code) if has_sides else (code,):
-        names = {"language": code, "side": side}
         try:
-            paths.append(locate(ref, folder=folder, **names))
+            found.append(opened(ref, folder=folder, rows=_ROWS, **names, side=side))
         except NotFoundError as error:
             plain = [name for name in (pair if has_sides else pair[1:]) if name not in codes]
-            add_missing(problems, _with_codes(error, plain), ref.describe(**names))
-    if len(paths) < 1 + bool(has_sides):
+            add_missing(problems, _with_codes(error, plain), ref.describe(**names, side=side))
+        except DataError as error:
+            problems.extend(error.problems)
+    if len(found) < 1 + has_sides:
         return None
-    files = [path for path in paths if path is not None]
-    if len(files) == len(paths):
-        return _two_files(files[0], files[1], problems) if has_sides else _two_columns(files[0], problems)
-    try:
-        rows = load_hub(ref, folder=folder, **names)
-    except NotFoundError as error:
-        add_missing(problems, error, ref.describe(**names))
-        return None
-    source = ref.describe(**names)
-    columns = ((pivot_code, pair[0]), (code, pair[1]))
-    return _Table((source, source), _texts_of_rows(rows, source, columns, problems), _row)
+    if rows := [each for each in found if isinstance(each, Rows)]:
+        source, columns = ref.describe(**names, side=code), ((pivot_code, pair[0]), (code, pair[1]))
+        return _Table((source, source), _texts_of_rows(rows[0], source, columns, problems), _row)
+    files = [each for each in found if isinstance(each, Path)]
+    return _two_files(files[0], files[1], problems) if has_sides else _two_columns(files[0], problems)
 
 
 def _with_codes(error: NotFoundError, plain: Sequence[str]) -> NotFoundError:
@@ -207,6 +219,8 @@ def _texts_of_rows(
     for number, row in enumerate(rows):
         texts = row.get("translation")
         texts = texts if isinstance(texts, Mapping) else row
+        if {"source_lang", "target_lang"} <= row.keys():
+            texts = {row[f"{side}_lang"]: row.get(f"{side}_sentence") for side in ("source", "target")}
         english, other = (next((texts[name] or "" for name in names if name in texts), None) for names in columns)
         if not (isinstance(english, str) and isinstance(other, str)):
             needed = " and ".join(names[0] for names in columns)
@@ -251,23 +265,46 @@ def _collect(table: _Table, language: str, problems: list[str]) -> PairSet:
     return PairSet(tuple(pairs), num_blank, num_repeated)
 
 
-def _read_labelled(path: Path, language: str, problems: list[str]) -> list[LabelledPair]:
+def _labelled_rows(rows: Rows, source: str, problems: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """The number from 0, both sentences and the label of each row."""
+    classes: Sequence[str] = getattr(rows.features.get("label"), "names", None) or ()
+    for number, row in enumerate(rows):
+        names = next((names for names in _LABELLED if {*names, "label"} <= row.keys()), None)
+        label = row.get("label")
+        if isinstance(label, int) and 0 <= label < len(classes):
+            label = classes[label]
+        texts = [*(row[name] for name in names or ()), label]
+        if names is None or not all(isinstance(text, str) for text in texts):
+            needed = " or ".join(" and ".join(each) for each in _LABELLED)
+            found = f"{short(dict(row))}; needs text columns {needed}, and `label`, a text or a named class"
+            problems.append(f"{source}: {_row(number)}: {found}")
+            return
+        yield number, [str(text) for text in texts]
+
+
+def _labelled(
+    rows: Iterable[tuple[int, list[str]]],
+    source: str,
+    place: Callable[[int], str],
+    language: str,
+    problems: list[str],
+) -> list[LabelledPair]:
     before, names = len(problems), ("first", "second", "label")
     pairs: list[LabelledPair] = []
-    for number, fields in _fields(path, names, problems):
+    for number, fields in rows:
         texts = [_tidy(field) for field in fields]
         if all(texts):
             first, second, label = texts
             pairs.append(LabelledPair(f"{language}:{number:06d}", language, first, second, label))
         elif any(texts):
             empty = " and ".join(name for name, text in zip(names, texts, strict=True) if not text)
-            problems.append(f"{path}: {_line(number)}: {empty}: empty in {short('<TAB>'.join(texts))}")
+            problems.append(f"{source}: {place(number)}: {empty}: empty in {short('<TAB>'.join(texts))}")
     labels = {pair.label for pair in pairs}
     if len(problems) == before and not pairs:
-        problems.append(f"{path}: no pairs")
+        problems.append(f"{source}: no pairs")
     elif len(problems) == before and len(labels) < 2:
         problems.append(
-            f"{path}: all {len(pairs)} pairs have the label {short(*labels)}; two labels or more are needed"
+            f"{source}: all {len(pairs)} pairs have the label {short(*labels)}; two labels or more are needed"
         )
     return pairs
 

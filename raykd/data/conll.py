@@ -13,7 +13,7 @@ from pathlib import Path
 from raykd.data import tags as tagging
 from raykd.data.examples import Sentence
 from raykd.data.problems import add_missing, all_at_once, short
-from raykd.data.sources import NotFoundError, SourceRef, load_hub, locate
+from raykd.data.sources import NotFoundError, SourceRef, opened
 from raykd.data.tag_format import Shaper, TagFormat
 from raykd.data.tags import Scheme, TagError
 from raykd.errors import DataError
@@ -24,6 +24,7 @@ HUB_TAGS = ("ner_tags", "pos_tags", "upos", "tags")
 AS_FOUND = TagFormat()
 """Words in the first column, tags in the last, in whatever scheme; a bad sequence is refused."""
 
+_ROWS = (".parquet", ".json", ".jsonl")
 _RANGE_OR_EMPTY_NODE = re.compile(r"\d+[-.]\d+")
 
 
@@ -116,16 +117,19 @@ def read_languages(
     """
     languages = list(dict.fromkeys(languages))
     if "language" not in ref.placeholders() and len(languages) > 1:
-        raise DataError(f"{ref.path or ref.hub}: several languages need {{language}} in its path and its hub_config")
+        raise DataError(
+            f"{ref.path or ref.hub}: several languages need {{language}} in its path and its hub_config or hub_files"
+        )
     found: dict[str, TaggedSentences] = {}
     with all_at_once() as problems:
         for language in languages:
             try:
-                if path := locate(ref, folder=folder, language=language):
-                    found[language] = _read_file(path, _Wanted(language, tag_format, labels), problems)
+                wanted, source = _Wanted(language, tag_format, labels), ref.describe(language=language)
+                rows = opened(ref, folder=folder, rows=_ROWS, language=language)
+                if isinstance(rows, Path):
+                    found[language] = _read_file(rows, wanted, problems)
                 else:
-                    rows, source = load_hub(ref, folder=folder, language=language), ref.describe(language=language)
-                    found[language] = _read_rows(rows, source, _Wanted(language, tag_format, labels), problems)
+                    found[language] = _read_rows(rows, source, wanted, problems)
             except NotFoundError as error:
                 add_missing(problems, error, ref.describe(language=language))
             except DataError as error:

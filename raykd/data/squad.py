@@ -15,11 +15,12 @@ from typing import Any
 
 from raykd.data.examples import Answer, ParallelQA, QAExample
 from raykd.data.problems import add_missing, all_at_once, short
-from raykd.data.sources import NotFoundError, SourceRef, load_hub, locate
+from raykd.data.sources import NotFoundError, SourceRef, opened
 from raykd.errors import DataError
 
 # json.loads lets half a pair through, and a tokenizer dies of it much later.
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ROWS = (".parquet", ".jsonl", ".csv", ".tsv")
 _KINDS = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
 
 
@@ -66,7 +67,7 @@ def read_parallel(ref: SourceRef, *, languages: Sequence[str], folder: Path) -> 
         DataError: as `read_squad`; if a language lacks ids of another one, or the template has no {language}.
     """
     if "language" not in ref.placeholders():
-        raise DataError(f"{ref.path or ref.hub}: parallel data needs {{language}} in path and hub_config")
+        raise DataError(f"{ref.path or ref.hub}: parallel data needs {{language}} in path and hub_config or hub_files")
     by_language: dict[str, dict[str, QAExample]] = {}
     with all_at_once() as problems:
         for language in dict.fromkeys(languages):
@@ -132,10 +133,11 @@ def _read_source(
     ref: SourceRef, folder: Path, languages: tuple[str, str], problems: list[str], **names: str
 ) -> list[QAExample]:
     try:
-        if path := locate(ref, folder=folder, **names):
-            found = _read_file(path, languages, problems)
+        source = opened(ref, folder=folder, rows=_ROWS, **names)
+        if isinstance(source, Path):
+            found = _read_file(source, languages, problems)
         else:
-            found = _read_rows(load_hub(ref, folder=folder, **names), languages, ref.describe(**names), problems)
+            found = _read_rows(source, languages, ref.describe(**names), problems)
         return ref.kept(found, lambda example: example.id)
     except NotFoundError as error:
         add_missing(problems, error, ref.describe(**names))

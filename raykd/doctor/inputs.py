@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from raykd.data.hub import commits_in
 from raykd.data.sources import DATA_VARIABLE, hub_problem
 from raykd.doctor.finding import Finding, Step, errors_of
 from raykd.doctor.machine import disk
@@ -74,5 +75,7 @@ def file_data(file: Path) -> Iterator[Finding | Step]:
     except RaykdError as error:
         yield from errors_of("sweep file", error)
         return
-    found = f"{file}: {len(plan.points)} points; {len(hashes)} data sets and models, all found"
+    found = (
+        f"{file}: {len(plan.points)} points; {len(hashes) - len(commits_in(hashes))} data sets and models, all found"
+    )
     yield Finding("ok", "sweep file", found)

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from raykd import __version__
 from raykd.config.base import Source
 from raykd.config.point import PointBase, ScoredConfig
+from raykd.data.hub import commits_in
 from raykd.export.lineage import lineage_table
 from raykd.export.method import knobs, method
 from raykd.report.leaderboard import matrix
@@ -103,7 +104,7 @@ def _front_matter(subject: Subject) -> ModelCardData:
         library_name="transformers",
         pipeline_tag=subject.words.pipeline,
         tags=["raykd", "knowledge-distillation", "multilingual", subject.point.method],
-        base_model=base if _is_hub_id(base) else None,
+        base_model=base.partition("@")[0] if _is_hub_id(base) else None,
         metrics=sorted({result.metric_type for result in results}),
         model_name=subject.title,
         eval_results=results,
@@ -180,6 +181,8 @@ def _data(subject: Subject) -> Iterator[str]:
     if train := config.label_training:
         labels = f"{_source(train.source)} ({', '.join(config.labelled_languages)}), {counted(train.epochs, 'epoch')}"
         yield f"Generation 0 was trained on the labels of {labels}"
+    for name, commit in commits_in(subject.records.description.data).items():
+        yield f"On the Hub, {name} was commit `{commit}`"
     yield f"Languages of training: {', '.join(subject.trained)}"
     if subject.zero_shot:
         yield f"Zero-shot, never trained on: {', '.join(subject.zero_shot)}"
@@ -236,12 +239,14 @@ def _metric(name: str) -> str:
 def _source(source: Source) -> str:
     if source.builtin:
         return f"raykd's own {source.builtin} ({source.num_items} items)"
-    return f"`{source.hub}`" if source.hub else f"`{source.path}`"
+    if not source.hub:
+        return f"`{source.path}`"
+    return f"`{source.hub}` at {source.hub_revision}" if source.hub_revision else f"`{source.hub}`"
 
 
 def _is_hub_id(name: str) -> bool:
-    """Whether a base model is named as `owner/model` of the Hub; a folder of two names looks the same."""
-    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name)) and not Path(name).is_dir()
+    """Whether a base model is named as `owner/model` of the Hub, at a revision or not; a folder may look the same."""
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", name)) and not Path(name).is_dir()
 
 
 def _row(cells: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from raykd.config.digest import dump
 from raykd.config.point import PointBase
+from raykd.data.hub import noted
 from raykd.errors import DataError
 from raykd.plan.points import Plan
 from raykd.results.artifacts import fingerprint, hash_folder
@@ -32,7 +33,8 @@ def check_data(plan: Plan, *, folder: Path) -> dict[str, str]:
     """Find and read every data set, and find every model, that the points name.
 
     Returns:
-        Data set, as a section of the file says it, or `student.model NAME` -> hash of what it holds.
+        Data set, as a section of the file says it, or `student.model NAME` -> hash of what it holds; and the commits
+        of the Hub, see `raykd.data.hub.noted`.
 
     Raises:
         DataError: with all that is missing or wrong, over all of them.
@@ -47,9 +49,11 @@ def inspect(plan: Plan, folder: Path) -> Inspection:
     """Read and find everything that the points name."""
     configs = [point.config for point in plan.points]
     inspector = _Inspector(task_of(configs[0]), folder)
-    for key, group in _grouped(configs, PointBase.items_recipe):
-        inspector.read_data(key, group)
-    inspector.find_models(configs)
+    with noted() as commits:
+        for key, group in _grouped(configs, PointBase.items_recipe):
+            inspector.read_data(key, group)
+        inspector.find_models(configs)
+    inspector.hashes |= commits
     return inspector.found()
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from raykd.data.hub import commits_in
 from raykd.errors import ConfigError
 from raykd.plan.cost import Cost, Estimate, Sizes, estimate
 from raykd.plan.inspection import Inspection, inspect
 from raykd.plan.points import Plan, Point
-from raykd.results.models import locate_model
+from raykd.results.models import described_model, locate_model
 from raykd.results.records import read_records
 from raykd.tasks import task_of
 
@@ -81,6 +82,7 @@ class Preview:
         wall_seconds: from begin to end, with `parallel` points at a time.
         unit: what hours are counted and paid in: `GPU` where a point uses any, else `CPU`.
         money: price an hour times hours; None without a price.
+        commits: `dataset ID@REVISION` or `model ID@REVISION` of the Hub -> the commit that it stands for.
         problems: all that is missing or wrong about data and models, one line each.
     """
 
@@ -98,6 +100,7 @@ class Preview:
     wall_seconds: float | None
     unit: str
     money: float | None
+    commits: dict[str, str]
     problems: tuple[str, ...]
 
 
@@ -141,6 +144,7 @@ def preview(
         wall_seconds=cost.wall_seconds(parallel),
         unit=unit,
         money=_money(total, unit, price),
+        commits=commits_in(found.hashes),
         problems=found.problems,
     )
 
@@ -194,4 +198,4 @@ def _width(model: str, *, folder: Path) -> int:
     # Only this needs torch; other plans do not wait for it.
     from raykd.models.encoder import vector_size
 
-    return vector_size(locate_model(model, folder=folder))
+    return vector_size(str(described_model(model, folder=folder)))

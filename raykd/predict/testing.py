@@ -57,6 +57,7 @@ def score_sweep_on_tests(
         raise ConfigError(f"{root}: its file has no test set; give a YAML file with `tests: {{NAME: {{source: ...}}}}`")
     store = Store(records.root)
     artifacts = {point.id: delivered_artifact(store, point) for point, _ in wanted}
+    Journal(store).sweep.pin_commits()
     data = check_sets([identity.config for _, identity in wanted], folder=folder)
     with Lease.take(store, say=say) as lease:
         journal = Journal(lease.fenced_store())

@@ -29,8 +29,8 @@ def _explained(settings: Race, num_seeds: int) -> str:
         "After each seed those configurations are out that the leader is ahead of beyond doubt: differences count the "
         "chance of other seeds and of other items, and p-values are corrected for all pairs and all rounds, so the "
         f"chance that any goes out that is no worse than its leader is {settings.level:g} in the whole race. It ends "
-        f"when one is left, when none of the rest is more than {settings.margin:g} points better than the leader, or after "
-        f"{counted(num_seeds, 'seed')}. All of it goes by the selection set."
+        f"when one is left, when none of the rest is more than {settings.margin:g} points better than the leader, or "
+        f"after {counted(num_seeds, 'seed')}. All of it goes by the selection set."
     )
 
 

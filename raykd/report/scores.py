@@ -42,7 +42,7 @@ def leaderboard_section(analysis: Analysis) -> Section:
         "Mean over seeds ± sample deviation; the interval is Student's t interval of the mean over seeds, so it is "
         "wide where there are few. Scores are in percent. "
     ) + chosen_by(analysis.records.test_sets)
-    if analysis.is_matrix and analysis.main:
+    if any(heading.startswith("G-XLT") for heading in analysis.columns.values()):
         text += (
             " XLT is the mean over cells whose question and context have the same language, G-XLT the mean over all."
         )

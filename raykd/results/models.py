@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from raykd.data.sources import PROBE_SECONDS, listed, places_of
+from raykd.data.hub import HubProblem, Snapshot, snapshot
+from raykd.data.sources import listed, places_of
 from raykd.errors import ArtifactError, DataError
 from raykd.models.files import usable_positions
 from raykd.results.delivered import delivered_by, verify_delivered
@@ -19,7 +20,7 @@ _POINT_MARK = "#"
 _PACKAGE = "package:"
 _MODEL_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 _PICKLES = ("pytorch_model*.bin",)
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*(/[\w-][\w.-]*)?)(@(?P<revision>[\w-][\w./-]*))?")
 
 
 def locate_model(name: str, *, folder: Path) -> str:
@@ -28,9 +29,8 @@ def locate_model(name: str, *, folder: Path) -> str:
     Args:
         name: a folder, searched for in the order of `locate`; what a point of another sweep delivered, as
             `RESULTS#POINT` with the folder of its results, searched for likewise, or their URL (see `delivered_by`); a
-            Hub id such as
-            `google-bert/bert-base-cased`; or a folder inside an installed Python package, such as
-            `package:some_package/model`.
+            Hub id such as `google-bert/bert-base-cased`, or `ID@REVISION` with a branch, tag or commit of it; or a
+            folder inside an installed Python package, such as `package:some_package/model`.
         folder: the folder of the sweep file.
 
     Raises:
@@ -61,7 +61,7 @@ def locate_model(name: str, *, folder: Path) -> str:
     if _HUB_ID.fullmatch(name):
         return name
     raise DataError(
-        f"model {name}: no such folder and no Hub id ('name' or 'owner/name'); "
+        f"model {name}: no such folder and no Hub id ('name' or 'owner/name', with '@revision' or without); "
         f"tried {listed(places)}. Put the model in one of these, or give a Hub id"
     )
 
@@ -106,15 +106,24 @@ def check_model(name: str, *, folder: Path) -> None:
         with _errors_of(name):
             verify_delivered(located)
         return
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HTTPError
+    _on_hub(name)
 
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        return
-    try:
-        HfApi().model_info(name, timeout=PROBE_SECONDS)
-    except (HTTPError, OSError, ValueError) as error:
-        raise _not_given(name, error) from error
+
+def _on_hub(name: str) -> Snapshot:
+    """A model of the Hub at the commit that its name stands for.
+
+    Raises:
+        DataError: if it cannot be had.
+    """
+    with _hub_errors_of(name):
+        return snapshot(*repo_and_revision(name), kind="model")
+
+
+def repo_and_revision(name: str) -> tuple[str, str | None]:
+    """Id and revision of a model of the Hub."""
+    found = _HUB_ID.fullmatch(name)
+    assert found, "a name that is no folder is a Hub id"
+    return found["repo"], found["revision"]
 
 
 def positions_of(name: str, *, folder: Path) -> int | None:
@@ -124,19 +133,30 @@ def positions_of(name: str, *, folder: Path) -> int | None:
     Raises:
         DataError: as `locate_model`.
     """
-    located = Path(locate_model(name, folder=folder)) / "config.json"
-    if not located.is_file():
-        from huggingface_hub import try_to_load_from_cache
-
-        cached = try_to_load_from_cache(name, "config.json") if _HUB_ID.fullmatch(name) else None
-        if not isinstance(cached, str):
-            return None
-        located = Path(cached)
+    try:
+        located = described_model(name, folder=folder) / "config.json"
+    except DataError:
+        locate_model(name, folder=folder)
+        return None
     try:
         return usable_positions(json.loads(located.read_text(encoding="utf-8")))
     except (OSError, ValueError, AttributeError):
         # Whoever loads the model says what is wrong with the file.
         return None
+
+
+def described_model(name: str, *, folder: Path) -> Path:
+    """A local folder with the configuration of a model named as for `locate_model`; the Hub's weights stay there.
+
+    Raises:
+        DataError: if it cannot be had.
+    """
+    located = Path(locate_model(name, folder=folder))
+    if located.is_dir():
+        return located
+    found = _on_hub(name)
+    with _hub_errors_of(name):
+        return found.fetch("config.json").parent
 
 
 def fetch_model(name: str, *, folder: Path) -> Path:
@@ -148,21 +168,19 @@ def fetch_model(name: str, *, folder: Path) -> Path:
     located = Path(locate_model(name, folder=folder))
     if located.is_dir():
         return located
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError
+    found = _on_hub(name)
+    has_tensors = any(file.endswith(".safetensors") for file in found.files)
+    with _hub_errors_of(name):
+        return found.fetch_all([*_MODEL_FILES, *([] if has_tensors else _PICKLES)])
 
+
+@contextlib.contextmanager
+def _hub_errors_of(model: str) -> Iterator[None]:
+    """What keeps the Hub from giving a model, as one line."""
     try:
-        place = Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
-        if not any(place.glob("*.safetensors")):
-            place = Path(snapshot_download(name, allow_patterns=[*_MODEL_FILES, *_PICKLES]))
-        return place
-    except (HTTPError, OSError, ValueError) as error:
-        raise _not_given(name, error) from error
-
-
-def _not_given(name: str, error: Exception) -> DataError:
-    reason = " ".join(str(error).split())[:200]
-    return DataError(
-        f"model {name}: no such folder, and the Hub does not give it ({type(error).__name__}: {reason}). To do: "
-        "give a model folder, or connect to the Hub and check the id"
-    )
+        yield
+    except HubProblem as problem:
+        raise DataError(
+            f"model {model}: no such folder, and the Hub does not give it ({problem.reason}). To do: give a model "
+            f"folder, or {problem.remedy}"
+        ) from problem

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from raykd.data.hub import pin
 from raykd.errors import ConfigError, DataError
 from raykd.results import version_1
 from raykd.results.artifacts import Store
@@ -49,7 +50,7 @@ class SweepDescription(Record, version=1):
         config: the resolved sweep file, as JSON holds it.
         points: ids of the points of the file, in its order; empty where a searcher chooses them.
         versions: package -> version.
-        data: data set -> its hash.
+        data: data set -> its hash, and the commits of the Hub, see `raykd.data.hub.noted`.
         source: None where the file lies in no Git repository.
         started: when, in seconds of the Unix clock.
     """
@@ -150,6 +151,11 @@ class SweepFiles:
                 for name in changed
             )
         return {**recorded, **data}
+
+    def pin_commits(self) -> None:
+        """Names of the Hub stand in this process for the commits that they stood for when the folder was begun."""
+        if self.exists():
+            pin(self.read().data)
 
     def activity(self) -> Activity | None:
         """What a run wrote last; None before."""

@@ -16,6 +16,9 @@ def reference(source: Source) -> SourceRef:
         path=source.path,
         hub=source.hub,
         hub_config=source.hub_config,
+        hub_revision=source.hub_revision,
+        hub_files=source.hub_files,
+        hub_codes=source.hub_codes,
         split=source.split,
         share=source.share,
         share_seed=source.share_seed,
@@ -24,7 +27,8 @@ def reference(source: Source) -> SourceRef:
 
 def source_name(source: Source) -> str:
     """What tells a source from others, whichever part of it is read; built-in items have names of their own."""
-    return " ".join(filter(None, (source.path, source.hub, source.hub_config, source.split))) or str(source.builtin)
+    parts = (source.path, source.hub, source.hub_revision, source.hub_config, source.hub_files, source.split)
+    return " ".join(filter(None, parts)) or str(source.builtin)
 
 
 class PlainReader:

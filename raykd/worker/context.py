@@ -15,6 +15,7 @@ from raykd.config.identity import Identity
 from raykd.config.point import PointBase, ScoredConfig
 from raykd.models.qa import load_tokenizer
 from raykd.results.artifacts import Store
+from raykd.results.journal import Journal
 from raykd.tasks import task_of
 from raykd.tasks.sizes import Items
 from raykd.tasks.task import Places, ScoredSet, TrainSet
@@ -49,6 +50,7 @@ class WorkerContext:
         if threads:
             torch.set_num_threads(threads)
         join_process_group(alone=alone)
+        Journal(store).sweep.pin_commits()
         device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         return cls(store, folder, torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
 

@@ -17,7 +17,7 @@ from raykd.errors import ArtifactError, DataError
 from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer, shrink
 from raykd.results.artifacts import ArtifactRecord
-from raykd.results.models import locate_model
+from raykd.results.models import fetch_model
 from raykd.tasks import task_of
 from raykd.tasks.task import Features, Task
 from raykd.worker.context import WorkerContext, tokenizer_hash
@@ -38,7 +38,7 @@ def given_model(context: WorkerContext, config: PointBase) -> tuple[Any, Any]:
     if config.base.model == BUILTIN_TINY:
         tokenizer = _tiny_tokenizer(context, config)
         return models.tiny(config, tokenizer, items=items, seed=seed), tokenizer
-    return models.given(config, locate_model(config.base.model, folder=context.folder), items=items)
+    return models.given(config, str(fetch_model(config.base.model, folder=context.folder)), items=items)
 
 
 def given_teacher(context: WorkerContext, config: PointBase, name: str) -> tuple[Any, Any]:
@@ -47,7 +47,7 @@ def given_teacher(context: WorkerContext, config: PointBase, name: str) -> tuple
     if name == BUILTIN_TINY:
         tokenizer = _tiny_tokenizer(context, config)
         return teachers.tiny(config, tokenizer), tokenizer
-    place = locate_model(name, folder=context.folder)
+    place = str(fetch_model(name, folder=context.folder))
     return teachers.given(config, place), load_tokenizer(place)
 
 
@@ -80,7 +80,7 @@ def first_student(context: WorkerContext, point: Identity) -> Any:
     config, base = point.config, point.base
     dropout = config.training.dropout
     if config.student.model:
-        name = locate_model(config.student.model, folder=context.folder)
+        name = str(fetch_model(config.student.model, folder=context.folder))
         same_tokenizer(base, context.tokenizer(base), name, load_tokenizer(name))
         torch.manual_seed(config.seed)
         return task_of(config).model.load(name, dropout=dropout)

@@ -263,3 +263,51 @@ def test_a_sweep_that_was_killed_goes_on_and_ends_as_if_nothing_had_happened(tmp
     stores = [Journal.at(tmp_path / folder).store for folder in ("whole", "killed")]
     first, second = (store.record(whole.artifact).files["model.safetensors"] for store in stores)
     assert first == second
+
+
+def test_a_race_drops_what_loses_and_killed_in_the_middle_it_ends_with_the_same_survivors(tmp_path, capsys):
+    keys = sweep(
+        methods={
+            "still": {"training": {"learning_rate": 1e-9}},
+            "calm": {"training": {"learning_rate": 1e-8}},
+            "wild": {"training": {"learning_rate": 0.1}},
+        },
+        seeds=[1, 2, 3, 4],
+        # A generation 0 that has something to lose.
+        base={"train": {"source": {"num_items": 300}, "epochs": 4}},
+        selection={"source": {"num_items": 60}, "max_items": 60},
+        lineage={"num_generations": 1},
+        search={"algorithm": "race", "race": {"min_items": 20, "margin": 0.1}},
+    )
+    del keys["seed"]
+    assert main(["sweep", write(keys), "--storage", "whole"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(
+        r"wild seed=3 and 1 further seed: out of the race after 2 seeds: .* points behind (still|calm) ", said
+    )
+    # The two others are within the margin: their races end there, too.
+    assert "none of the rest is more than 0.1 points better" in said
+
+    command = [sys.executable, "-m", "raykd", "sweep", "sweep.yaml", "--storage", "killed"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        for line in process.stdout:
+            if "seed=2: generation" in line or ("seed=2" in line and "epoch" in line):
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+    assert main(["sweep", "sweep.yaml", "--storage", "killed"]) == 0
+    capsys.readouterr()
+
+    def ends(folder: str) -> dict[str, tuple[str, str | None]]:
+        points = Journal.at(tmp_path / folder).points
+        states = {points.description(point).label: points.state(point) for point in points.ids()}
+        return {label: (state.status, state.error) for label, state in states.items()}
+
+    assert ends("killed") == ends("whole")
+    assert main(["leaderboard", "whole"]) == 0
+    rows = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
+    assert rows[-1] == "wild"
+    assert main(["report", "whole"]) == 0
+    assert "out after round 2" in (tmp_path / "whole/report.md").read_text()

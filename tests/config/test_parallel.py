@@ -195,8 +195,13 @@ def test_optuna_needs_a_teacher_in_the_file(tmp_path):
         ({"data": {"mixing": {"kind": "sampled", "exponent": 2}}}, "exponent: got 2; must be less than or equal to 1"),
         (
             {"data": {"train": {"builtin": None, "num_items": None, "hub": "a/b"}}},
-            "data.train: hub a/b needs a split",
+            "data.train: hub a/b needs a split, or hub_files",
         ),
+        (
+            {"data": {"train": {"builtin": None, "num_items": None, "hub": "a/b", "split": "x", "hub_files": "*"}}},
+            "hub_files excludes hub_config and split; put them into its pattern",
+        ),
+        ({"data": {"train": {"hub_revision": "v1"}}}, "hub_revision, hub_files and hub_codes need hub"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, change, said):

@@ -1,10 +1,10 @@
 import json
 from collections import Counter
 
-import datasets
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.public_hub import configured, labelled
 
 from raykd.data.bitext import read_labelled_pairs, read_pairs
 from raykd.data.examples import LabelledPair, SentencePair
@@ -130,14 +130,14 @@ def test_languages_keep_their_order_and_files_may_use_other_codes(write, read):
 def test_what_cannot_be_meant_is_refused(write, read, tmp_path):
     write({"de.tsv": "a\tb\n"})
     assert problems_of(read, tmp_path, ref=SourceRef(path="de.tsv"), languages=["de", "fr"]) == [
-        "de.tsv: several languages need {language} in its path"
+        "de.tsv: several languages need {language} or {pair} in its path"
     ]
     assert texts(read(SourceRef(path="de.tsv"))["de"]) == [("a", "b")]
     assert problems_of(read, tmp_path, languages=["en", "de"]) == [
         "{language}.tsv: en is one side of every pair; languages names the other sides"
     ]
     (line,) = problems_of(read, tmp_path, ref=SourceRef(path="{lang}.tsv"))
-    assert line.startswith("{lang}.tsv: unknown placeholder {lang}; allowed here: {language}, {side}")
+    assert line.startswith("{lang}.tsv: unknown placeholder {lang}; allowed here: {language}, {pair}, {side}")
 
 
 CELL = st.text(st.characters(exclude_characters="\ufeff", exclude_categories=["Cs"]), max_size=4)
@@ -199,15 +199,13 @@ def test_problems_name_the_file_they_are_in(write, read, tmp_path):
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """Rows as a data set that the library loads from a folder of that name instead of the Hub."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def hub(public_hub):
+    """Rows as a data set of the Hub."""
 
     def stored(rows, path=None):
-        folder = tmp_path / f"set{len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
-        (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return SourceRef(path=path, hub=str(folder), split="train")
+        name = f"a/set{len(public_hub.repos)}"
+        public_hub.add(name, {"train.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode()})
+        return SourceRef(path=path, hub=name, hub_files="train.jsonl")
 
     return stored
 
@@ -226,7 +224,7 @@ def test_rows_hold_their_texts_in_a_dictionary_or_in_columns(hub, read):
 def test_problems_of_rows_are_counted_from_0(hub, read, tmp_path):
     ref = hub([{"translation": {"en": "a", "de": "b"}}, {"translation": {"en": "a", "de": None}}])
     empty, absent = problems_of(read, tmp_path, ref=ref, languages=["de", "fr"])
-    assert empty.endswith("train: row 1: one side is empty, the other is 'a'; fill it, or remove the pair")
+    assert empty.endswith("train.jsonl: row 1: one side is empty, the other is 'a'; fill it, or remove the pair")
     assert ": row 0: needs text columns en and fr, or `translation` with these keys; has ['en', 'de']" in absent
     (number,) = problems_of(read, tmp_path, ref=hub([{"en": 1, "de": "b"}]))
     assert ": row 0: needs text columns en and de" in number
@@ -268,11 +266,19 @@ def test_every_problem_of_labelled_files_is_named_at_once(write, read_labelled, 
     assert wrong[5].startswith("it.tsv: not found; tried ") and len(wrong) == 6
 
 
-def test_labelled_pairs_come_from_files(read_labelled, tmp_path):
-    (line,) = problems_of(read_labelled, tmp_path, ref=SourceRef(hub="facebook/xnli", split="test"))
-    assert line == "hub facebook/xnli: labelled pairs are read from files only; give a path"
-    (line,) = problems_of(read_labelled, tmp_path, ref=SourceRef(path="a.tsv"), languages=["de", "fr"])
-    assert line == "a.tsv: several languages need {language} in its path"
+@pytest.mark.parametrize("ref", [SourceRef(path="a.tsv"), SourceRef(hub="a.tsv", split="test")])
+def test_labelled_pairs_of_several_languages_need_several_sources(read_labelled, tmp_path, ref):
+    (line,) = problems_of(read_labelled, tmp_path, ref=ref, languages=["de", "fr"])
+    assert line == "a.tsv: several languages need {language} in its path and its hub_config or hub_files"
+
+
+def test_labelled_rows_are_two_texts_and_a_named_class(public_hub, read_labelled):
+    names = ["entailment", "neutral", "contradiction"]
+    tables = {each: {"test": labelled(each, 3, "premise", "hypothesis", names)} for each in ("de", "en")}
+    public_hub.add("facebook/xnli", configured(tables))
+    found = read_labelled(SourceRef(hub="facebook/xnli", hub_config="{language}", split="test"), ["de", "en"])
+    assert found["de"][2] == LabelledPair("de:000002", "de", "de 0", "de also 2", "contradiction")
+    assert [pair.label for pair in found["en"]] == names
 
 
 # Published files ----------------------------------------------------------------------------------------------------

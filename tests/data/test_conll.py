@@ -3,8 +3,9 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.public_hub import NER as NER_CLASSES
+from support.public_hub import configured, tagged
 
-from raykd.data import conll
 from raykd.data.conll import TagFormat, from_hub_rows, read_conll, read_languages
 from raykd.data.sources import SourceRef
 from raykd.data.tags import convert, first_bad, label_set, spans, types_of
@@ -287,14 +288,13 @@ def test_a_damaged_row_is_explained(row, problem):
     assert caught.value.problems[0].startswith(problem)
 
 
-def test_the_hub_is_asked_where_there_is_no_file(tmp_path, monkeypatch):
-    asked = []
-    rows = Rows([{"tokens": ["Al"], "ner_tags": [1]}])
-    monkeypatch.setattr(conll, "load_hub", lambda ref, *, folder, **names: asked.append(names) or rows)
+def test_the_hub_is_asked_where_there_is_no_file(public_hub, tmp_path):
+    tables = {f"PAN-X.{each}": {"train": tagged(each, 2, "ner_tags", NER_CLASSES, [1, 0, 5])} for each in ("de", "en")}
+    public_hub.add("google/xtreme", configured(tables))
     ref = SourceRef(path="none/{language}.tsv", hub="google/xtreme", hub_config="PAN-X.{language}", split="train")
     found = read_languages(ref, languages=["en", "de"], folder=tmp_path)
-    assert asked == [{"language": "en"}, {"language": "de"}]
     assert found["de"].sentences[0].id == "de-000000" and found["de"].source == "none/de.tsv"
+    assert rows_of(found["en"])[1] == [("en1", "B-PER"), ("x", "O"), ("y", "B-LOC")]
 
 
 # Anything at all --------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What a model card says."""
 
+from dataclasses import replace
+
 import pytest
 from huggingface_hub import ModelCard
 from support.tiny_sweeps import pair_point, point, tag_point
@@ -78,6 +80,19 @@ def test_a_card_of_an_encoder_counts_english_in_and_says_how_sentences_become_ve
 )
 def test_only_a_base_model_of_the_hub_is_named_as_one(name, is_one):
     assert _is_hub_id(name) == is_one
+
+
+def test_a_card_says_which_commits_of_the_hub_were_read(sweep):
+    records = read_records(sweep("qa"))
+    (record,) = records.points
+    commits = {"commit of dataset google/xquad@main": "0123abc", "data xquad": "a hash of items"}
+    described = replace(records, description=replace(records.description, data=commits))
+    pinned = point(base={"model": "google-bert/bert-base-multilingual-cased@v1"}).config
+    model = load_qa_model(str(records.root / "artifacts" / record.result.artifact))
+    kind = ArtifactRecord(kind="generation")
+    text = model_card(Subject(described, record, pinned, kind, record.result, model, "pass", has_onnx=False))
+    assert "On the Hub, dataset google/xquad@main was commit `0123abc`" in text and "a hash of items" not in text
+    assert "base_model: google-bert/bert-base-multilingual-cased\n" in text
 
 
 def test_methods_in_words():

@@ -32,9 +32,10 @@ IF_SAMPLED = Influence(when=lambda point: point.data.mixing.kind == "sampled")
 
 
 class PairSource(Source):
-    """Where sentence pairs are: a local path (tried first), a Hub id, or both.
+    """Where sentence pairs are: a path (tried first), a Hub id, or both.
 
-    `{language}` in `path` and `hub_config` stands for a language code, `{side}` for a file of one side.
+    `{language}` in `path`, `hub_config` and `hub_files` stands for a language code, `{pair}` for both codes in
+    the order of the alphabet (`de-en`), `{side}` for a file of one side.
     """
 
     codes: dict[str, str] | None = None
@@ -45,7 +46,7 @@ class TeacherConfig(Config):
     """The frozen English encoder that teaches generation 1. Generation 0 is the untrained student."""
 
     model: str = "builtin:tiny"
-    """A model folder, a Hub id, `package:NAME/FOLDER`, `RESULTS#POINT`, or `builtin:tiny`. Its tokenizer is its own."""
+    """Named as `base.model` is: a model folder, `ID` or `ID@REVISION` of the Hub, ... Its tokenizer is its own."""
     pooling: Annotated[Pooling, OF_SENTENCES] = "cls"
     """Its sentence vector: that of the first token, or the mean over tokens."""
 

@@ -34,9 +34,20 @@ def score_predictions(predictions: Iterable[Prediction], dev: DevSet, *, normali
 
 
 def scores_of(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) -> Scores:
-    """`COLUMNS` and the G-XLT matrix of the scores of all questions, by cell and id."""
+    """`COLUMNS` and the G-XLT matrix of the scores of all questions, by cell and id.
+
+    Cells of one language alone are not G-XLT: they have the columns of XLT only.
+    """
     cells = {cell: score_cell(of_cell.values()) for cell, of_cell in questions.items()}
-    return Scores(main="gxlt_f1", columns=COLUMNS, values=summarize(cells), cells=cells_to_json(cells), is_matrix=True)
+    main, columns = "gxlt_f1", COLUMNS
+    if not _goes_across(cells):
+        main, columns = "xlt_f1", {name: heading for name, heading in COLUMNS.items() if name.startswith("xlt_")}
+    return Scores(main=main, columns=columns, values=summarize(cells), cells=cells_to_json(cells), is_matrix=True)
+
+
+def _goes_across(cells: Iterable[tuple[str, str]]) -> bool:
+    """Whether a question is asked in another language than its context's anywhere."""
+    return any(question != context for question, context in cells)
 
 
 def _outcomes(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) -> Outcomes:
@@ -47,7 +58,7 @@ def _outcomes(questions: Mapping[tuple[str, str], Mapping[str, QuestionScore]]) 
         statistic="mean",
         unit="question",
         scores={
-            "gxlt_f1": list(names.values()),
+            **({"gxlt_f1": list(names.values())} if _goes_across(names) else {}),
             "xlt_f1": [names[cell] for cell in names if cell[0] == cell[1]],
             "gxlt_off_diagonal_f1": [names[cell] for cell in names if cell[0] != cell[1]],
         },

@@ -16,7 +16,7 @@ from raykd.data.shares import in_part
 from raykd.data.squad import read_cells, read_flat, read_parallel, sample
 from raykd.errors import DataError
 from raykd.tasks.qa.config import QaData, QaLabelTraining, QaPoint, QaScored
-from raykd.tasks.readers import PlainReader, reference
+from raykd.tasks.readers import PlainReader, reference, source_name
 from raykd.tasks.sizes import Content, Items, Keys, TextSizes
 from raykd.tasks.task import Features, Places, ScoredSet, TrainSet
 
@@ -89,8 +89,8 @@ def load_cells(config: QaScored, *, folder: Path, diagonal: bool = False) -> Cel
         items = dict(islice(items.items(), config.max_items))
         pairs = [(q, c) for q in languages for c in languages if q == c or not diagonal]
         return {(q, c): [_across(item, q, c) for item in items.values()] for q, c in pairs}
-    if config.source.path and "{" not in config.source.path and not config.source.hub:
-        return _cells_of_one_file(config, folder=folder)
+    if reference(config.source).is_one_set:
+        return _cells_of_one_set(config, folder=folder)
     return read_cells(
         reference(config.source),
         question_languages=languages,
@@ -102,8 +102,8 @@ def load_cells(config: QaScored, *, folder: Path, diagonal: bool = False) -> Cel
     )
 
 
-def _cells_of_one_file(config: QaScored, *, folder: Path) -> Cells:
-    """The diagonal, from a file of one language, or from TyDiQA-GoldP, whose ids begin with a language's name."""
+def _cells_of_one_set(config: QaScored, *, folder: Path) -> Cells:
+    """The diagonal, from a set of one language, or from TyDiQA-GoldP, whose ids begin with a language's name."""
     most, seed = config.max_items, config.seed
     if len(config.languages) == 1:
         (language,) = config.languages
@@ -120,7 +120,10 @@ def _cells_of_one_file(config: QaScored, *, folder: Path) -> Cells:
         ]
         if not members:
             found = f"no id begins with {name!r}"
-            raise DataError(f"{config.source.path}: {found}: cannot tell languages; use {{language}} in the path")
+            raise DataError(
+                f"{source_name(config.source)}: {found}: cannot tell languages; use {{language}} in path, "
+                "hub_config or hub_files"
+            )
         cells[language, language] = sample(members, max_items=most, seed=seed)
     return cells
 

@@ -113,12 +113,13 @@ def summarize(cells: Mapping[tuple[str, str], CellScore]) -> dict[str, float | N
     Returns:
         "xlt_f1", "gxlt_f1", "gxlt_off_diagonal_f1" and the same ending in "_exact_match". xlt: the mean over cells
         whose two languages agree. gxlt: over all cells, those included (arXiv:2309.17134). gxlt_off_diagonal: over the
-        others. None where there is no such cell.
+        others. None where there is no such cell; gxlt also where there are none but those of one language (TyDiQA).
     """
+    across = [score for (question, context), score in cells.items() if question != context]
     groups = {
         "xlt": [score for (question, context), score in cells.items() if question == context],
-        "gxlt": list(cells.values()),
-        "gxlt_off_diagonal": [score for (question, context), score in cells.items() if question != context],
+        "gxlt": list(cells.values()) if across else [],
+        "gxlt_off_diagonal": across,
     }
     summary: dict[str, float | None] = {}
     for name, scores in groups.items():

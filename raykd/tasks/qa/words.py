@@ -30,9 +30,10 @@ def _limits(config: QaPoint) -> Iterator[str]:
 
 
 def _score_notes(config: QaPoint, scores: Scores) -> Iterator[str]:
+    whole = ", G-XLT the mean over all cells" if scores.main == "gxlt_f1" else ""
     yield (
-        "XLT is the mean over cells whose question and context have the same language, G-XLT the mean over all "
-        "cells. Answers are normalised by the rules of "
+        f"XLT is the mean over cells whose question and context have the same language{whole}. Answers are "
+        "normalised by the rules of "
         + ("the context's language (MLQA)." if config.selection.normalization == "mlqa" else "English (SQuAD).")
     )
 

@@ -31,9 +31,9 @@ def _if_objective(*names: str) -> Influence:
 
 
 class TaggingSource(Source):
-    """Where tagged sentences are: a local path (tried first), a Hub id, or both.
+    """Where tagged sentences are: a path (tried first), a Hub id, or both.
 
-    `{language}` in `path` and `hub_config` stands for a language code.
+    `{language}` in `path`, `hub_config` and `hub_files` stands for a language code.
     """
 
     rows: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = None

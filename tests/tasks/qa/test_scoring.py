@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raykd.errors import DataError
-from raykd.tasks.qa.scoring import STYLES, CellScore, exact_match, f1, score_cell, score_questions, summarize
+from raykd.tasks.qa.answers import scores_of
+from raykd.tasks.qa.scoring import (
+    STYLES,
+    CellScore,
+    QuestionScore,
+    exact_match,
+    f1,
+    score_cell,
+    score_questions,
+    summarize,
+)
 
 LANGUAGES = ("en", "es", "de", "ar", "vi", "hi", "zh")
 
@@ -141,8 +151,8 @@ def test_a_mean_over_no_cells_is_none():
     assert only_diagonal == {
         "xlt_f1": 50,
         "xlt_exact_match": 40,
-        "gxlt_f1": 50,
-        "gxlt_exact_match": 40,
+        "gxlt_f1": None,
+        "gxlt_exact_match": None,
         "gxlt_off_diagonal_f1": None,
         "gxlt_off_diagonal_exact_match": None,
     }
@@ -152,3 +162,16 @@ def test_a_mean_over_no_cells_is_none():
 def test_scoring_needs_no_torch():
     code = "import sys, raykd.tasks.qa.scoring; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_cells_of_one_language_only_are_called_xlt_and_never_g_xlt():
+    scored = {"q": QuestionScore(100.0, 80.0)}
+    only = scores_of({("sw", "sw"): scored, ("te", "te"): {"q": QuestionScore(0.0, 40.0)}})
+    assert (only.main, only.main_value, only.columns) == (
+        "xlt_f1",
+        60.0,
+        {"xlt_f1": "XLT F1", "xlt_exact_match": "XLT EM"},
+    )
+    assert "G-XLT" not in only.in_words
+    whole = scores_of({("sw", "sw"): scored, ("te", "sw"): {"q": QuestionScore(0.0, 40.0)}})
+    assert (whole.main, whole.main_value) == ("gxlt_f1", 60.0)
