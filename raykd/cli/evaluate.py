@@ -55,6 +55,11 @@ def add(commands: Any) -> None:
         help="tokens that neighbouring windows share (default: those of the sweep, otherwise 128 or a third)",
     )
     evaluate.add_argument(
+        "--whole-words",
+        action=argparse.BooleanOptionalAction,
+        help="answers begin and end at the edges of words (default: as in the sweep that made the model)",
+    )
+    evaluate.add_argument(
         "--predictions", type=Path, metavar="FILE", help="write the N best answers of every question as JSON"
     )
     evaluate.add_argument(
@@ -83,6 +88,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         normalization=options.normalization,
         max_length=options.max_length,
         stride=options.stride,
+        whole_words=options.whole_words,
         n_best=options.n_best if options.predictions else 0,
         say=lambda line: print(line, file=sys.stderr),
     )

@@ -52,12 +52,14 @@ class Reading:
         stride: that neighbouring windows share.
         max_question_length: of a question; the rest of it is cut.
         max_answer_tokens: of an answer.
+        whole_words: answers begin and end at the edges of words.
     """
 
     max_length: int = 384
     stride: int = 128
     max_question_length: int = 64
     max_answer_tokens: int = 30
+    whole_words: bool = False
 
     @classmethod
     def of(cls, point: Mapping[str, Any], *, limit: int) -> "Reading":
@@ -67,9 +69,9 @@ class Reading:
             point: the configuration of the model's point; empty where nobody knows it.
         """
         sections = {**point.get("data", {}), **point.get("selection", point.get("evaluation", {}))}
-        names = ("max_length", "stride", "max_question_length", "max_answer_tokens")
+        names = ("max_length", "stride", "max_question_length", "max_answer_tokens", "whole_words")
         found = {name: sections[name] for name in names if isinstance(sections.get(name), int)}
-        if found:
+        if "max_length" in found:
             return cls(**found)
         most = min(cls.max_length, limit)
         return cls(most, min(cls.stride, most // 3), min(cls.max_question_length, most // 4))

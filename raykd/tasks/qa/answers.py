@@ -73,6 +73,7 @@ def collect_ranked(
             outputs.end_logits[row, :length].cpu(),
             offsets=torch.from_numpy(dev.features.chars[first:past]),
             context_mask=batch["context_mask"][row, :length].cpu(),
+            word_edges=batch["word_edges"][row, :length].cpu() if "word_edges" in batch else None,
             n_best=n_best,
             max_answer_tokens=max_answer_tokens,
         )
@@ -128,6 +129,7 @@ def spans_of(
         outputs.start_logits,
         outputs.end_logits,
         context_mask=batch["context_mask"],
+        word_edges=batch.get("word_edges"),
         max_answer_tokens=max_answer_tokens,
     )
     return list(zip(indices.tolist(), scores.tolist(), first.tolist(), last.tolist(), strict=True))

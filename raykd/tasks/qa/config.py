@@ -140,6 +140,9 @@ class QaScored(ScoredConfig):
     """How answers are normalised: MLQA's rules for the context's language, or SQuAD's English rules for all."""
     max_answer_tokens: int = Field(30, ge=1)
     """Longest answer."""
+    whole_words: bool = False
+    """Answers begin and end at the edges of words alone, so that no word is cut in pieces. In scripts without spaces
+    they may begin and end anywhere."""
 
 
 class QaSelection(QaScored, SelectionConfig):

@@ -194,7 +194,8 @@ class QaReader(PlainReader):
     def scored_set(self, config: QaPoint, scored: QaScored, tokenizer: Any, *, places: Places) -> ScoredSet:
         from raykd.tasks.qa.sets import dev_set
 
-        return dev_set(load_cells(scored, folder=places.folder), tokenizer, **config.window_options)
+        cells = load_cells(scored, folder=places.folder)
+        return dev_set(cells, tokenizer, whole_words=scored.whole_words, **config.window_options)
 
     def labelled(
         self, config: QaPoint, tokenizer: Any, model: Any, *, folder: Path, language: str | None

@@ -40,6 +40,7 @@ def evaluate(
     normalization: Literal["squad", "mlqa"] = "mlqa",
     max_length: int | None = None,
     stride: int | None = None,
+    whole_words: bool | None = None,
     n_best: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
@@ -51,6 +52,7 @@ def evaluate(
         data: a path in SQuAD format, with `{language}`, with `{question}` and `{context}`, or a single file.
         diagonal: only cells whose question and context have the same language; others need not be there.
         max_length, stride: tokens of a window, and those that neighbouring windows share; None: as the point has it.
+        whole_words: answers begin and end at the edges of words; None: as the point has it.
         n_best: answers to keep for each question, best first; 0 keeps none.
         say: told a line for each cell that is scored.
 
@@ -66,6 +68,8 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded.to(device)
     reading = _reading(point, most_tokens(loaded, tokenizer), max_length=max_length, stride=stride)
+    if whole_words is not None:
+        reading = replace(reading, whole_words=whole_words)
     questions: dict[tuple[str, str], dict[str, QuestionScore]] = {}
     answers: dict[str, dict[str, str]] = {}
     rows: list[dict[str, Any]] = []
@@ -77,6 +81,7 @@ def evaluate(
             max_length=reading.max_length,
             stride=reading.stride,
             max_question_length=reading.max_question_length,
+            whole_words=reading.whole_words,
         )
         predictions, ranked = _predict(loaded, dev, device, tokens=config.batch_tokens, reading=reading, n_best=n_best)
         best = best_answers(dev.features, dev.examples, predictions)

@@ -13,7 +13,7 @@ from raykd.errors import DataError
 from raykd.models.qa import load_qa_model
 from raykd.tasks.predictor import LANGUAGE, Ask, Said, TaskPredictor
 from raykd.tasks.qa.decode import best_spans
-from raykd.tasks.qa.features import QAFeatures, build_features
+from raykd.tasks.qa.features import QAFeatures, build_features, with_word_edges
 from raykd.tasks.qa.files import read_questions
 
 CANDIDATES = 20
@@ -94,6 +94,8 @@ class QaPredictor(TaskPredictor):
             max_question_length=reading.max_question_length,
             no_answer="keep",
         )
+        if reading.whole_words:
+            features = with_word_edges(features, examples)
         count = max(CANDIDATES, n_best)
         # Windows in their order: of equal scores the first one counts, as in a sweep.
         found: dict[int, list[tuple[float, int, int]]] = {}
@@ -110,6 +112,7 @@ class QaPredictor(TaskPredictor):
             masks, starts, ends = (
                 part.cpu() for part in (batch["context_mask"], outputs.start_logits, outputs.end_logits)
             )
+            edges = batch["word_edges"].cpu() if "word_edges" in batch else None
             for row, window in enumerate(indices.tolist()):
                 first, past = features.bounds[window : window + 2]
                 length = past - first
@@ -118,6 +121,7 @@ class QaPredictor(TaskPredictor):
                     ends[row, :length],
                     offsets=torch.from_numpy(features.chars[first:past]),
                     context_mask=masks[row, :length],
+                    word_edges=edges[row, :length] if edges is not None else None,
                     n_best=count,
                     max_answer_tokens=self.reading.max_answer_tokens,
                 )

@@ -27,6 +27,8 @@ def _limits(config: QaPoint) -> Iterator[str]:
         f"It reads windows of {config.data.max_length} tokens that overlap by {config.data.stride}, and answers with "
         f"at most {config.selection.max_answer_tokens} tokens."
     )
+    if config.selection.whole_words:
+        yield "Its scores are of answers that begin and end at the edges of words; a pipeline may cut words in pieces."
 
 
 def _score_notes(config: QaPoint, scores: Scores) -> Iterator[str]:
