@@ -60,6 +60,18 @@ def add(commands: Any) -> None:
         help="answers begin and end at the edges of words (default: as in the sweep that made the model)",
     )
     evaluate.add_argument(
+        "--unanswerable",
+        action=argparse.BooleanOptionalAction,
+        help="questions may have no answer, as in SQuAD 2.0 (default: as in the sweep that made the model)",
+    )
+    evaluate.add_argument(
+        "--null-threshold",
+        type=float,
+        metavar="X",
+        help="no answer is given where it scores more than X above the best one (default: as the selection set of the "
+        "sweep that made the model chose, otherwise 0)",
+    )
+    evaluate.add_argument(
         "--predictions", type=Path, metavar="FILE", help="write the N best answers of every question as JSON"
     )
     evaluate.add_argument(
@@ -89,6 +101,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         max_length=options.max_length,
         stride=options.stride,
         whole_words=options.whole_words,
+        unanswerable=options.unanswerable,
+        null_threshold=options.null_threshold,
         n_best=options.n_best if options.predictions else 0,
         say=lambda line: print(line, file=sys.stderr),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raykd.errors import DataError
 from raykd.models.accelerator import settle_accelerator
+from raykd.results.delivered import chosen_for
 from raykd.results.models import fetch_model
 from raykd.tasks import TASKS
 from raykd.tasks.predictor import TaskPredictor
@@ -105,12 +106,22 @@ def _known_task(folder: Path, point: Mapping[str, Any]) -> Task | None:
 
 
 def _point_of(folder: Path) -> Mapping[str, Any]:
-    """The configuration of the point that a folder is from; empty where nobody knows it."""
-    return next(filter(None, (_read_point(folder / name) for name in _ORIGINS)), {})
+    """The configuration of the point that a folder is from, with what its selection set chose; empty where nobody
+    knows it.
+    """
+    for name in _ORIGINS:
+        content = _read_origin(folder / name)
+        point, chosen = content.get("point"), content.get("chosen", {})
+        if isinstance(point, dict) and point:
+            section = point.get("selection")
+            if isinstance(section, dict) and isinstance(chosen, dict):
+                point = {**point, "selection": {**section, **chosen, **chosen_for(folder)}}
+            return point
+    return {}
 
 
-def _read_point(path: Path) -> Mapping[str, Any]:
-    """The configuration in a file of ours; nothing where there is none."""
+def _read_origin(path: Path) -> Mapping[str, Any]:
+    """The content of a file of ours; nothing where there is none."""
     if not path.is_file():
         return {}
     try:
@@ -118,5 +129,4 @@ def _read_point(path: Path) -> Mapping[str, Any]:
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}); export the model again") from error
     found = found.get("content", found) if isinstance(found, dict) else {}
-    point = found.get("point") if isinstance(found, dict) else None
-    return point if isinstance(point, dict) else {}
+    return found if isinstance(found, dict) else {}

@@ -86,7 +86,14 @@ class QaData(DataConfig):
     max_question_length: int = Field(64, ge=4)
     """Tokens of a question at the most."""
     no_answer: Literal["drop", "cls"] = "drop"
-    """What to do with a window that does not hold the answer: leave it out, or label it with the first token."""
+    """What to do with a window that does not hold the answer: leave it out, or label it with the first token. `cls`
+    also trains on questions without an answer; `drop` refuses them."""
+
+    @property
+    def answers(self) -> Literal["each", "some"]:
+        """Which questions of training data need an answer."""
+        return "some" if self.no_answer == "cls" else "each"
+
     teacher_view: Annotated[Literal["same", "q-random", "q-en-diag"], Influence(when=_teaches)] = "same"
     """What the teacher reads: the student's input, or the same context with the question in another language."""
 
@@ -143,6 +150,18 @@ class QaScored(ScoredConfig):
     whole_words: bool = False
     """Answers begin and end at the edges of words alone, so that no word is cut in pieces. In scripts without spaces
     they may begin and end anywhere."""
+    unanswerable: bool = False
+    """Questions may have no answer, as in SQuAD 2.0. None is given where the score of the first token is above that of
+    the best span by more than a threshold, which the selection set chooses."""
+    null_threshold: float | None = None
+    """With `unanswerable`: this threshold. Null: the selection set takes the one with the best score, and test sets
+    take that of the selection set."""
+
+    @model_validator(mode="after")
+    def _threshold_of_something(self) -> Self:
+        if self.null_threshold is not None and not self.unanswerable:
+            raise ValueError("null_threshold needs unanswerable: true")
+        return self
 
 
 class QaSelection(QaScored, SelectionConfig):
@@ -177,6 +196,12 @@ class QaPoint(PointBase):
             raise ValueError("data: stride + max_question_length leave no room for the context; raise max_length")
         if data.teacher_view != "same" and not self.distillation.context_only:
             raise ValueError("data.teacher_view q-random and q-en-diag need distillation.context_only: true")
+        for name, test in self.tests.items():
+            if test.unanswerable and test.null_threshold is None and not self.selection.unanswerable:
+                raise ValueError(
+                    f"tests.{name}.unanswerable: the selection set has no threshold for it: set "
+                    f"selection.unanswerable: true, or tests.{name}.null_threshold"
+                )
         if self.training.pad_to_max and not self.distillation.context_only and self.stores_signals:
             raise ValueError(
                 "training.pad_to_max with distillation.context_only: false compares padding, which signals lack: "
@@ -203,6 +228,13 @@ class QaPoint(PointBase):
         if data.num_target_languages == 0:
             return num_languages
         return min(data.num_target_languages + data.english_centric, num_languages) ** 2
+
+    def score_recipe(self, scored: ScoredConfig) -> dict[str, Any]:
+        found = super().score_recipe(scored)
+        asks = isinstance(scored, QaScored) and scored.unanswerable and scored.null_threshold is None
+        if asks and not isinstance(scored, QaSelection):
+            found["chosen_by"] = super().score_recipe(self.selection_set)
+        return found
 
     def signal_options(self) -> dict[str, Any]:
         data = self.data
