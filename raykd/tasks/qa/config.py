@@ -290,6 +290,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "lr_schedule": "linear",
             "warmup": 0.0,
             "weight_decay": 0.0,
+            "optimizer": "adamw_legacy",
             "adam_epsilon": 1e-8,
             "max_grad_norm": 1.0,
             "tokens_per_step": None,
