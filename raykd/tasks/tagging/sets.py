@@ -66,9 +66,9 @@ def dev_set(config: TaggingPoint, scored: TaggingScored, tokenizer: Any, *, fold
     """The sentences of a set that a point is scored on, with the labels of the model in folder `base`."""
     items = load_dev(scored, config.data.columns, folder=folder, labels=head_of(str(base)).labels)
     sentences, languages = items.all(), scored.languages
-    features = _windows(
-        sentences, config, tokenizer, base, languages=languages, scheme=items.scheme, spare_chunks=False
-    )
+    # Windows have no number for a tag that is no label, and scores need none.
+    read = [replace(each, tags=()) for each in sentences] if scored.unknown_tags == "miss" else sentences
+    features = _windows(read, config, tokenizer, base, languages=languages, scheme=items.scheme, spare_chunks=False)
     return TagDevSet(sentences, features, items.scheme, config.data.languages)
 
 
