@@ -5,13 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import torch
-
 from raykd.config.base import Source
-from raykd.data.batching import batches_for_inference
 from raykd.errors import DataError
 from raykd.models.qa import load_qa_model, load_tokenizer
-from raykd.tasks.form import plain_inputs
+from raykd.tasks.evaluating import Forwarder, Precision, refuse_foreign
 from raykd.tasks.outcomes import Evaluation
 from raykd.tasks.predictor import Reading, most_tokens
 from raykd.tasks.qa.answers import (
@@ -28,9 +25,11 @@ from raykd.tasks.qa.answers import (
 )
 from raykd.tasks.qa.config import QaScored
 from raykd.tasks.qa.data import load_cells
+from raykd.tasks.qa.model import QaModel
 from raykd.tasks.qa.no_answer import settled
 from raykd.tasks.qa.scoring import QuestionScore, score_cell
 from raykd.tasks.qa.sets import DevSet, dev_set
+from raykd.tasks.qa.words import INFO
 
 T = TypeVar("T")
 
@@ -40,7 +39,7 @@ def evaluate(
     point: Mapping[str, Any],
     *,
     data: str,
-    languages: tuple[str, ...],
+    languages: tuple[str, ...] = ("en",),
     diagonal: bool = False,
     max_items: int | None = None,
     normalization: Literal["squad", "mlqa"] = "mlqa",
@@ -49,8 +48,10 @@ def evaluate(
     whole_words: bool | None = None,
     unanswerable: bool | None = None,
     null_threshold: float | None = None,
+    precision: Precision = "float32",
     n_best: int = 0,
     say: Callable[[str], None] = lambda line: None,
+    **foreign: Any,
 ) -> Evaluation:
     """Scores of a model on the cells of a data set, and its answers.
 
@@ -67,8 +68,10 @@ def evaluate(
         say: told a line for each cell that is scored.
 
     Raises:
-        DataError: if model or data cannot be found or read, or the model cannot read such windows.
+        DataError: if model or data cannot be found or read, the model cannot read such windows, or an option is foreign
+            to question answering.
     """
+    refuse_foreign(foreign, INFO.title)
     here, name = Path.cwd(), str(model)
     config = QaScored(
         source=Source(path=data),
@@ -78,9 +81,8 @@ def evaluate(
         unanswerable=_or_usual(unanswerable, Reading.of(point, limit=Reading.max_length).unanswerable),
     )
     cells = load_cells(config, folder=here, diagonal=diagonal)
-    tokenizer, loaded = load_tokenizer(name), load_qa_model(name, needs_head=True).eval()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded.to(device)
+    tokenizer, loaded = load_tokenizer(name), load_qa_model(name, needs_head=True)
+    forward = Forwarder.of(loaded, QaModel(), precision, config.batch_tokens)
     reading = _reading(point, most_tokens(loaded, tokenizer), max_length=max_length, stride=stride)
     reading = replace(
         reading,
@@ -104,7 +106,7 @@ def evaluate(
             max_question_length=reading.max_question_length,
             whole_words=reading.whole_words,
         )
-        predictions, ranked = _predict(loaded, dev, device, tokens=config.batch_tokens, reading=reading, n_best=n_best)
+        predictions, ranked = _predict(forward, dev, reading=reading, n_best=n_best)
         best = best_answers(dev.features, dev.examples, predictions)
         if threshold is None:
             scored = score_answers(dev.cells, best, dev.examples, normalization=normalization)
@@ -121,22 +123,17 @@ def evaluate(
     return Evaluation(scores_of(questions, threshold=threshold), rows, answers)
 
 
-@torch.no_grad()
 def _predict(
-    model: Any, dev: DevSet, device: torch.device, *, tokens: int, reading: Reading, n_best: int
+    forward: Forwarder, dev: DevSet, *, reading: Reading, n_best: int
 ) -> tuple[list[Prediction], dict[int, dict[str, float]]]:
     """The best span of every window, and the `n_best` answers of every question."""
     predictions: list[Prediction] = []
     ranked: dict[int, dict[str, float]] = {}
     most = reading.max_answer_tokens
-    for micro in batches_for_inference(dev.features.lengths, tokens=tokens, rank=0, world_size=1):
-        batch = {key: tensor.to(device) for key, tensor in dev.features.collate(micro.indices).items()}
-        outputs = model(**plain_inputs(batch))
-        predictions += spans_of(
-            outputs, batch, micro.indices, max_answer_tokens=most, unanswerable=reading.unanswerable
-        )
+    for indices, batch, outputs in forward(dev.features):
+        predictions += spans_of(outputs, batch, indices, max_answer_tokens=most, unanswerable=reading.unanswerable)
         if n_best:
-            collect_ranked(ranked, outputs, batch, micro.indices, dev=dev, n_best=n_best, max_answer_tokens=most)
+            collect_ranked(ranked, outputs, batch, indices, dev=dev, n_best=n_best, max_answer_tokens=most)
     return predictions, ranked
 
 
