@@ -112,6 +112,10 @@ class RowTeacher:
     def mean_coefficient(self) -> None:
         """There is none."""
 
+    def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
+        """There are none."""
+        return []
+
 
 class PlainForm:
     """The usual parts of `Form`: the model is one of transformers already, and answers by name."""
