@@ -183,6 +183,20 @@ def test_the_coefficient_is_drawn_step_by_step_with_its_spread(reported):
     ]
 
 
+def test_an_oracle_is_a_table_by_question_language(tmp_path):
+    points = fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
+    journal = Journal.at(tmp_path / "runs")
+    for point in points:
+        result = journal.points.result(point.id)
+        probes = {"oracle_f1": {"en": {"top_1": 40.0, "top_2": 60.0}, "es": {"top_1": 20.0, "top_2": 30.0}}}
+        journal.points.write_result(replace(result, scores=replace(result.scores, probes=probes)))
+    shown = section(report_of(tmp_path / "runs"), "languages")
+    (table,) = [block for block in shown.blocks if isinstance(block, Table)]
+    assert table.headings == ("method", "answers", "en", "es")
+    assert table.rows[:2] == ((table.rows[0][0], "1", "40.0", "20.0"), (table.rows[0][0], "2", "60.0", "30.0"))
+    assert "could teach" in table.caption
+
+
 def test_steps_that_a_resumed_epoch_lacks_leave_the_curve_over_steps_out(tmp_path):
     points = fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
     journal = Journal.at(tmp_path / "runs")

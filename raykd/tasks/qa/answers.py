@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -12,9 +13,10 @@ from torch import Tensor
 from raykd.data.examples import QAExample
 from raykd.tasks.outcomes import Outcomes, Scored, Scores, record_outcomes
 from raykd.tasks.qa.config import QaScored
-from raykd.tasks.qa.decode import best_spans, top_spans
+from raykd.tasks.qa.decode import best_spans, top_k_spans, top_spans
 from raykd.tasks.qa.features import QAFeatures
 from raykd.tasks.qa.no_answer import THRESHOLD, Choice, best_threshold, settled
+from raykd.tasks.qa.oracle import ORACLE, oracle_scores
 from raykd.tasks.qa.scoring import CellScore, QuestionScore, by_answer, score_cell, score_questions, summarize
 from raykd.tasks.qa.sets import DevSet
 
@@ -45,17 +47,22 @@ def score_predictions(predictions: Iterable[Prediction], dev: DevSet, section: Q
     Where there may be no answer, by the threshold of the section, or else by the one that is best here.
     """
     predictions = list(predictions)
+    probes = {}
+    if section.oracle_k:
+        spans = (each[:4] for each in predictions)
+        found = oracle_scores(spans, dev, k=section.oracle_k, normalization=section.normalization)
+        probes = {ORACLE: found} if found else {}
     answers = best_answers(dev.features, dev.examples, predictions)
     if not section.unanswerable:
         questions = score_answers(dev.cells, answers, dev.examples, normalization=section.normalization)
-        return Scored(scores_of(questions), _outcomes(questions))
+        return Scored(replace(scores_of(questions), probes=probes), _outcomes(questions))
     margins = null_margins(dev.features, predictions)
     choices = choices_of(dev.cells, answers, margins, dev.examples, normalization=section.normalization)
     threshold = section.null_threshold
     if threshold is None:
         threshold = best_threshold([list(of_cell.values()) for of_cell in choices.values()])
     questions = {cell: settled(of_cell, threshold) for cell, of_cell in choices.items()}
-    return Scored(scores_of(questions, threshold=threshold), _outcomes(questions))
+    return Scored(replace(scores_of(questions, threshold=threshold), probes=probes), _outcomes(questions))
 
 
 def scores_of(
@@ -218,9 +225,17 @@ def best_answers(features: QAFeatures, examples: Sequence[QAExample], spans: Ite
 
 
 def spans_of(
-    outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, *, max_answer_tokens: int, unanswerable: bool = False
+    outputs: Any,
+    batch: dict[str, Tensor],
+    indices: np.ndarray,
+    *,
+    max_answer_tokens: int,
+    unanswerable: bool = False,
+    more: int = 0,
 ) -> list[Prediction]:
-    """The best span of every window of a batch; `unanswerable` adds the score of no answer."""
+    """The best span of every window of a batch; `unanswerable` adds the score of no answer, `more` so many of the best
+    spans behind it.
+    """
     scores, first, last = top_spans(
         outputs.start_logits,
         outputs.end_logits,
@@ -228,10 +243,24 @@ def spans_of(
         word_edges=batch.get("word_edges"),
         max_answer_tokens=max_answer_tokens,
     )
-    parts = [indices.tolist(), scores.tolist(), first.tolist(), last.tolist()]
+    windows, parts = torch.from_numpy(indices), [scores, first, last]
     if unanswerable:
-        parts.append((outputs.start_logits[:, 0].float() + outputs.end_logits[:, 0].float()).tolist())
-    return list(zip(*parts, strict=True))
+        parts.append(outputs.start_logits[:, 0].float() + outputs.end_logits[:, 0].float())
+    if more:
+        found = top_k_spans(
+            outputs.start_logits,
+            outputs.end_logits,
+            context_mask=batch["context_mask"],
+            k=more,
+            word_edges=batch.get("word_edges"),
+            max_answer_tokens=max_answer_tokens,
+        )
+        count = found[0].shape[1]
+        # The first of a window stays first: of equal scores it is the one that is answered with.
+        wide = [*found, *(part[:, None].expand(-1, count) for part in parts[3:])]
+        parts = [torch.cat([part[:, None], each], dim=1).flatten() for part, each in zip(parts, wide, strict=True)]
+        windows = windows.repeat_interleave(count + 1)
+    return list(zip(windows.tolist(), *(part.tolist() for part in parts), strict=True))
 
 
 def score_answers(

@@ -150,6 +150,9 @@ class QaScored(ScoredConfig):
     whole_words: bool = False
     """Answers begin and end at the edges of words alone, so that no word is cut in pieces. In scripts without spaces
     they may begin and end anywhere."""
+    oracle_k: int = Field(0, ge=0)
+    """Also report, for each question language, the F1 that the best of so many different answers would have, for every
+    number up to this one: what a teacher knows where its first answer is wrong. 0: not."""
     unanswerable: bool = False
     """Questions may have no answer, as in SQuAD 2.0. None is given where the score of the first token is above that of
     the best span by more than a threshold, which the selection set chooses."""

@@ -60,13 +60,14 @@ class QaLearning(PlainLearning):
     def predict(
         self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, section: QaScored
     ) -> list[Prediction]:
-        """The best span of every window of a batch."""
+        """The best span of every window of a batch, and the next ones where an oracle asks for them."""
         return spans_of(
             outputs,
             batch,
             indices,
             max_answer_tokens=section.max_answer_tokens,
             unanswerable=section.unanswerable,
+            more=section.oracle_k,
         )
 
     def score(self, predictions: Iterable[Prediction], scored: DevSet, section: QaScored) -> Scored:
