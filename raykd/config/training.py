@@ -19,6 +19,9 @@ class Batching(Config):
     """Share of all steps over which the learning rate rises from 0."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay; biases and norms are left out of it."""
+    optimizer: Literal["adamw", "adamw_legacy"] = "adamw"
+    """AdamW, or that of older transformers, which adds epsilon before the bias of the second moment is corrected: its
+    first steps are smaller where gradients are tiny."""
     adam_epsilon: float = Field(1e-8, gt=0)
     """Epsilon of AdamW."""
     max_grad_norm: float = Field(1.0, ge=0)
@@ -43,6 +46,15 @@ class Batching(Config):
     def _one_batch_size(self) -> Self:
         if (self.tokens_per_step is None) == (self.examples_per_step is None):
             raise ValueError("set one of tokens_per_step and examples_per_step, and the other to null")
+        return self
+
+    @model_validator(mode="after")
+    def _decay_as_it_was(self) -> Self:
+        if self.optimizer == "adamw_legacy" and self.weight_decay:
+            raise ValueError(
+                f"optimizer adamw_legacy decays weights after the update, which this one does not: got weight_decay "
+                f"{self.weight_decay:g}; set it to 0, or optimizer: adamw"
+            )
         return self
 
     def is_out_of_patience(self, scores: Sequence[float]) -> bool:

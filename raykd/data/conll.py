@@ -5,7 +5,7 @@ A reader finds every problem of all its files before it gives up. It changes no 
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +28,13 @@ _ROWS = (".parquet", ".json", ".jsonl")
 _RANGE_OR_EMPTY_NODE = re.compile(r"\d+[-.]\d+")
 
 
+Labels = Collection[str] | Callable[[Scheme], Collection[str]]
+"""Tags that may be there; or such, given the scheme that the tags are turned into."""
+
+Rows = tuple[int, int]
+"""The sentences of a source from a number on, up to but without another one."""
+
+
 @dataclass(frozen=True)
 class TaggedSentences:
     """The sentences of one language from one source.
@@ -38,6 +45,7 @@ class TaggedSentences:
         scheme: the scheme that the tags were found in; None without tags.
         target: the scheme that they are in now.
         num_repaired: tags that were changed to make a sequence legal.
+        num_there: sentences of the source, of which `sentences` may be some rows.
     """
 
     sentences: tuple[Sentence, ...]
@@ -45,6 +53,7 @@ class TaggedSentences:
     scheme: Scheme | None
     target: Scheme | None
     num_repaired: int
+    num_there: int
 
     def to_json(self) -> dict[str, object]:
         """All but the sentences, with their number and that of their words, for a record."""
@@ -59,7 +68,12 @@ class TaggedSentences:
 
 
 def read_conll(
-    path: Path, *, language: str, tag_format: TagFormat = AS_FOUND, labels: Collection[str] | None = None
+    path: Path,
+    *,
+    language: str,
+    tag_format: TagFormat = AS_FOUND,
+    labels: Labels | None = None,
+    rows: Rows | None = None,
 ) -> TaggedSentences:
     """The sentences of one UTF-8 file; lines of white space part them.
 
@@ -73,6 +87,7 @@ def read_conll(
         language: of the sentences.
         tag_format: columns, schemes and types.
         labels: the tags that may be there once types and scheme are as wanted; None allows all.
+        rows: only these sentences, whatever tags the others have.
 
     Raises:
         DataError: if the file cannot be read or is not UTF-8, holds no sentence, lacks a column, a word or a tag, or
@@ -80,7 +95,7 @@ def read_conll(
             line number.
     """
     with all_at_once() as problems:
-        found = _read_file(path, _Wanted(language, tag_format, labels), problems)
+        found = _read_file(path, _Wanted(language, tag_format, labels, rows), problems)
     return found
 
 
@@ -90,14 +105,14 @@ def from_hub_rows(
     language: str,
     source: str,
     tag_format: TagFormat = AS_FOUND,
-    labels: Collection[str] | None = None,
+    labels: Labels | None = None,
 ) -> TaggedSentences:
     """The same from rows with `tokens` and the first of `HUB_TAGS` that is there; errors begin with `source`.
 
     Tags are strings, or numbers that `rows.features` (a data set of the Hub has them) gives names to.
     """
     with all_at_once() as problems:
-        found = _read_rows(rows, source, _Wanted(language, tag_format, labels), problems)
+        found = _read_rows(rows, source, _Wanted(language, tag_format, labels, None), problems)
     return found
 
 
@@ -107,7 +122,8 @@ def read_languages(
     languages: Sequence[str],
     folder: Path,
     tag_format: TagFormat = AS_FOUND,
-    labels: Collection[str] | None = None,
+    labels: Labels | None = None,
+    rows: Rows | None = None,
 ) -> dict[str, TaggedSentences]:
     """One source for each language ({language} in the template of `ref`), in the order of `languages`.
 
@@ -123,13 +139,13 @@ def read_languages(
     found: dict[str, TaggedSentences] = {}
     with all_at_once() as problems:
         for language in languages:
+            wanted = _Wanted(language, tag_format, labels, rows)
             try:
-                wanted, source = _Wanted(language, tag_format, labels), ref.describe(language=language)
-                rows = opened(ref, folder=folder, rows=_ROWS, language=language)
-                if isinstance(rows, Path):
-                    found[language] = _read_file(rows, wanted, problems)
+                loaded = opened(ref, folder=folder, rows=_ROWS, language=language)
+                if isinstance(loaded, Path):
+                    found[language] = _read_file(loaded, wanted, problems)
                 else:
-                    found[language] = _read_rows(rows, source, wanted, problems)
+                    found[language] = _read_rows(loaded, ref.describe(language=language), wanted, problems)
             except NotFoundError as error:
                 add_missing(problems, error, ref.describe(language=language))
             except DataError as error:
@@ -141,7 +157,8 @@ def read_languages(
 class _Wanted:
     language: str
     tag_format: TagFormat
-    labels: Collection[str] | None
+    labels: Labels | None
+    rows: Rows | None
 
 
 @dataclass
@@ -155,6 +172,8 @@ class _Raw:
     tags: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    untagged: list[str] = field(default_factory=list)
+    """What is wrong with words that have no tag."""
 
     def is_between_sentences(self) -> bool:
         return len(self.words) == (self.ends[-1] if self.ends else 0)
@@ -178,6 +197,14 @@ def _read_file(path: Path, wanted: _Wanted, problems: list[str]) -> TaggedSenten
     else:
         # Not splitlines(): a word may hold U+2028 or U+0085, which are no ends of lines in these files.
         _read_lines([line.removesuffix("\r") for line in text.split("\n")], str(path), wanted.tag_format, raw, problems)
+        if raw.untagged and not raw.words:
+            problems.append(
+                f"{path}: none of {len(raw.untagged)} words has a tag: published without labels, it can neither be "
+                "trained nor scored on; `raykd predict MODEL FILE` labels it (or set data.columns.word and "
+                "data.columns.tag)"
+            )
+        else:
+            problems.extend(raw.untagged)
     return _judged(raw, str(path), wanted, problems, is_damaged=len(problems) > before)
 
 
@@ -203,11 +230,13 @@ def _read_lines(lines: Sequence[str], source: str, tag_format: TagFormat, raw: _
         if len(cells) < needed:
             parted = "tab" if has_tabs else "space"
             wanted = f"need {needed}; check the line, or data.columns.word and data.columns.tag"
-            problems.append(f"{source}: {place}: {len(cells)} {parted}-separated columns in {short(line)}; {wanted}")
+            found = f"{source}: {place}: {len(cells)} {parted}-separated columns in {short(line)}; {wanted}"
+            (raw.untagged if tag_format.tag_column is not None else problems).append(found)
             continue
         word, *tag = (cells[column] for column in columns)
         if not word or tag == [""]:
-            problems.append(f"{source}: {place}: the {'tag' if word else 'word'} is empty in {short(line)}")
+            found = f"{source}: {place}: the {'tag' if word else 'word'} is empty in {short(line)}"
+            (raw.untagged if word else problems).append(found)
             continue
         raw.words.append(word)
         raw.tags.extend(tag)
@@ -260,26 +289,30 @@ def _judged(raw: _Raw, source: str, wanted: _Wanted, problems: list[str], *, is_
     num_repaired, words, prefix = 0, raw.words, f"{wanted.language}:"
     if all(word.startswith(prefix) and len(word) > len(prefix) for word in words):
         words = [word.removeprefix(prefix) for word in words]
-    bounds = list(pairwise([0, *raw.ends]))
-    if not bounds and not is_damaged:
+    every = list(enumerate(pairwise([0, *raw.ends])))
+    if not every and not is_damaged:
         problems.append(f"{source}: no sentences")
+    # Whatever is wrong with a tag outside of the rows does not matter.
+    kept = every[slice(*wanted.rows)] if wanted.rows else every
+    bounds = [each for _, each in kept]
     if raw.tags and bounds:
         sequences = [tuple(raw.tags[start:end]) for start, end in bounds]
         try:
             scheme = wanted.tag_format.scheme or tagging.detect(sequences)
         except TagError as error:
-            problems.append(f"{source}: {raw.places[error.position]}: {error}")
+            problems.append(f"{source}: {raw.places[bounds[0][0] + error.position]}: {error}")
         else:
             if scheme == "none" and wanted.tag_format.types == "drop":
                 problems.append(f"{source}: types: drop: these tags are no chunks of a type, such as {raw.tags[0]!r}")
             target = scheme if scheme == "none" else wanted.tag_format.target or scheme
-            shaper = Shaper(scheme, target, wanted.tag_format, wanted.labels)
+            labels = wanted.labels(target) if callable(wanted.labels) else wanted.labels
+            shaper = Shaper(scheme, target, wanted.tag_format, labels)
             for number, (start, _) in enumerate(bounds):
                 sequences[number], wrong = shaper.shaped(sequences[number])
                 problems.extend(f"{source}: {raw.places[start + at]}: {problem}" for at, problem in wrong)
             num_repaired = shaper.num_repaired
     sentences = tuple(
-        Sentence(f"{wanted.language}-{number:06d}", wanted.language, tuple(words[start:end]), sequences[number])
-        for number, (start, end) in enumerate(bounds)
+        Sentence(f"{wanted.language}-{number:06d}", wanted.language, tuple(words[start:end]), sequences[place])
+        for place, (number, (start, end)) in enumerate(kept)
     )
-    return TaggedSentences(sentences, source, scheme, target, num_repaired)
+    return TaggedSentences(sentences, source, scheme, target, num_repaired, len(every))

@@ -1,4 +1,4 @@
-"""Readers of extractive question answering in SQuAD v1.1 form: SQuAD, XQuAD, MLQA, TyDiQA-GoldP.
+"""Readers of extractive question answering in SQuAD form: SQuAD 1.1 and 2.0, XQuAD, MLQA, TyDiQA-GoldP.
 
 A reader finds every problem of all its files before it gives up. It repairs nothing: every answer of the published
 XQuAD and MLQA dev files lies exactly at its offset, counted in characters, so a deviation is a damaged file.
@@ -8,10 +8,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from raykd.data.examples import Answer, ParallelQA, QAExample
 from raykd.data.problems import add_missing, all_at_once, short
@@ -21,44 +21,69 @@ from raykd.errors import DataError
 # json.loads lets half a pair through, and a tokenizer dies of it much later.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ROWS = (".parquet", ".jsonl", ".csv", ".tsv")
+Answers = Literal["each", "some", "ignored"]
+"""Which questions need an answer: each; not those that have none, as in SQuAD 2.0; answers are not read."""
+
 _KINDS = {str: "a string", int: "a whole number", list: "a list", dict: "an object"}
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What a source is read for."""
+
+    question_language: str
+    context_language: str
+    answers: Answers
+
+
 def read_squad(
-    path: Path, *, question_language: str, context_language: str, with_answers: bool = True
+    path: Path, *, question_language: str, context_language: str, answers: Answers = "each"
 ) -> list[QAExample]:
-    """The questions of one SQuAD v1.1 JSON file (UTF-8), in file order, with all their answers.
+    """The questions of one SQuAD JSON file (UTF-8), in file order, with all their answers.
+
+    An id that stands again before another question or context gets `#2`, `#3`, ... at its end.
 
     Args:
-        with_answers: False leaves answers out, and needs none.
+        answers: `some` reads questions without an answer too, if the file has any answer or says `is_impossible`.
 
     Raises:
-        DataError: if the file cannot be read, is not JSON (line and column), lacks a key, repeats an id, or holds a
-            question without an answer or an answer that is not at its offset (with what stands there, and where the
+        DataError: if the file cannot be read, is not JSON (line and column), lacks a key, repeats a question, or holds
+            a question without an answer or an answer that is not at its offset (with what stands there, and where the
             answer stands). All problems at once, at most 10 lines.
     """
     with all_at_once() as problems:
-        return _read_file(path, (question_language, context_language), problems, with_answers=with_answers)
+        return _read_file(path, _Wanted(question_language, context_language, answers), problems)
 
 
 def from_hub_rows(
-    rows: Iterable[Mapping[str, object]], *, question_language: str, context_language: str, source: str
+    rows: Iterable[Mapping[str, object]],
+    *,
+    question_language: str,
+    context_language: str,
+    source: str,
+    answers: Answers = "each",
 ) -> list[QAExample]:
     """The same from rows: id, question, context, answers{text, answer_start}; errors begin with `source`."""
     with all_at_once() as problems:
-        return _read_rows(rows, (question_language, context_language), source, problems)
+        return _read_rows(rows, _Wanted(question_language, context_language, answers), source, problems)
 
 
 def read_flat(
-    ref: SourceRef, *, language: str, folder: Path, max_items: int | None = None, seed: int = 0
+    ref: SourceRef,
+    *,
+    language: str,
+    folder: Path,
+    max_items: int | None = None,
+    seed: int = 0,
+    answers: Answers = "each",
 ) -> list[QAExample]:
     """Monolingual examples from one source, in file order; `max_items` and errors as in `read_cells`."""
     with all_at_once() as problems:
-        examples = _read_source(ref, folder, (language, language), problems, language=language)
+        examples = _read_source(ref, folder, _Wanted(language, language, answers), problems, language=language)
     return sample(examples, max_items, seed)
 
 
-def read_parallel(ref: SourceRef, *, languages: Sequence[str], folder: Path) -> ParallelQA:
+def read_parallel(ref: SourceRef, *, languages: Sequence[str], folder: Path, answers: Answers = "each") -> ParallelQA:
     """Items that every language holds, from one source per language ({language} in the template of `ref`).
 
     Items are in the order of the first language, their languages in the order of `languages`.
@@ -71,7 +96,7 @@ def read_parallel(ref: SourceRef, *, languages: Sequence[str], folder: Path) -> 
     by_language: dict[str, dict[str, QAExample]] = {}
     with all_at_once() as problems:
         for language in dict.fromkeys(languages):
-            examples = _read_source(ref, folder, (language, language), problems, language=language)
+            examples = _read_source(ref, folder, _Wanted(language, language, answers), problems, language=language)
             by_language[language] = {example.id: example for example in examples}
     ids = list(dict.fromkeys(item for items in by_language.values() for item in items))
     with all_at_once() as problems:
@@ -92,6 +117,7 @@ def read_cells(
     max_items: int | None = None,
     seed: int = 0,
     diagonal: bool = False,
+    answers: Answers = "each",
 ) -> dict[tuple[str, str], list[QAExample]]:
     """The cells of the G-XLT matrix: (question language, context language) -> examples, in file order.
 
@@ -106,12 +132,17 @@ def read_cells(
     cells = [(q, c) for q, c in product(question_languages, context_languages) if q == c or not diagonal]
     if {"question", "context"} <= ref.placeholders():
         with all_at_once() as problems:
-            examples = {(q, c): _read_source(ref, folder, (q, c), problems, question=q, context=c) for q, c in cells}
+            examples = {
+                (q, c): _read_source(ref, folder, _Wanted(q, c, answers), problems, question=q, context=c)
+                for q, c in cells
+            }
     elif diagonal:
         with all_at_once() as problems:
-            examples = {(q, c): _read_source(ref, folder, (q, c), problems, language=c) for q, c in cells}
+            examples = {
+                (q, c): _read_source(ref, folder, _Wanted(q, c, answers), problems, language=c) for q, c in cells
+            }
     else:
-        items = read_parallel(ref, languages=[*question_languages, *context_languages], folder=folder)
+        items = read_parallel(ref, languages=[*question_languages, *context_languages], folder=folder, answers=answers)
         examples = {cell: [compose(item, *cell) for item in items.values()] for cell in cells}
     return {cell: sample(found, max_items, seed) for cell, found in examples.items()}
 
@@ -129,15 +160,13 @@ def sample(examples: list[QAExample], max_items: int | None, seed: int) -> list[
     return [example for example in examples if example.id in kept]
 
 
-def _read_source(
-    ref: SourceRef, folder: Path, languages: tuple[str, str], problems: list[str], **names: str
-) -> list[QAExample]:
+def _read_source(ref: SourceRef, folder: Path, wanted: _Wanted, problems: list[str], **names: str) -> list[QAExample]:
     try:
         source = opened(ref, folder=folder, rows=_ROWS, **names)
         if isinstance(source, Path):
-            found = _read_file(source, languages, problems)
+            found = _read_file(source, wanted, problems)
         else:
-            found = _read_rows(source, languages, ref.describe(**names), problems)
+            found = _read_rows(source, wanted, ref.describe(**names), problems)
         return ref.kept(found, lambda example: example.id)
     except NotFoundError as error:
         add_missing(problems, error, ref.describe(**names))
@@ -147,9 +176,7 @@ def _read_source(
         return []
 
 
-def _read_file(
-    path: Path, languages: tuple[str, str], problems: list[str], *, with_answers: bool = True
-) -> list[QAExample]:
+def _read_file(path: Path, wanted: _Wanted, problems: list[str]) -> list[QAExample]:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -157,7 +184,7 @@ def _read_file(
     except (OSError, ValueError, RecursionError) as error:
         problems.append(f"{path}: cannot be read: {error}")
     else:
-        reader = _Reader(str(path), languages, problems, with_answers=with_answers)
+        reader = _Reader(str(path), wanted, problems)
         for article_at, article in reader.entries(document, "data", ""):
             for paragraph_at, paragraph in reader.entries(article, "paragraphs", article_at):
                 context = reader.value(paragraph, "context", str, paragraph_at)
@@ -168,9 +195,9 @@ def _read_file(
 
 
 def _read_rows(
-    rows: Iterable[Mapping[str, object]], languages: tuple[str, str], source: str, problems: list[str]
+    rows: Iterable[Mapping[str, object]], wanted: _Wanted, source: str, problems: list[str]
 ) -> list[QAExample]:
-    reader = _Reader(source, languages, problems)
+    reader = _Reader(source, wanted, problems)
     for number, row in enumerate(rows):
         where = f"row {number}"
         answers = reader.value(row, "answers", dict, where)
@@ -188,13 +215,13 @@ def _read_rows(
 class _Reader:
     """Collects the examples and the problems of one source."""
 
-    def __init__(
-        self, source: str, languages: tuple[str, str], problems: list[str], *, with_answers: bool = True
-    ) -> None:
-        self._source, self._languages, self._problems = source, languages, problems
-        self._with_answers = with_answers
+    def __init__(self, source: str, wanted: _Wanted, problems: list[str]) -> None:
+        self._source, self._wanted, self._problems = source, wanted, problems
         self._examples: dict[str, QAExample] = {}
         self._num_noted_before = len(problems)
+        self._num_questions = 0
+        self._unlabelled: list[str] = []
+        self._says_impossible = False
 
     def note(self, where: str, problem: str) -> None:
         self._problems.append(": ".join(filter(None, (self._source, where, problem))))
@@ -226,15 +253,29 @@ class _Reader:
             return
         label = where if qa_id is None else f"id {qa_id}"
         question = self.value(qa, "question", str, label)
-        answers = tuple(self._answers(qa, context, label)) if self._with_answers else ()
-        if qa_id in self._examples:
-            self.note(where, f"id {qa_id} occurs twice")
-        elif context is not None and None not in (qa_id, question):
-            self._examples[qa_id] = QAExample(qa_id, question, context, answers, *self._languages)
+        self._num_questions += 1
+        answers = () if self._wanted.answers == "ignored" else tuple(self._answers(qa, context, label))
+        if context is None or qa_id is None or question is None:
+            return
+        name, number = qa_id, 1
+        while (known := self._examples.get(name)) is not None:
+            if (known.question, known.context) == (question, context):
+                self.note(where, f"id {qa_id} occurs twice with the same question and context; remove one of them")
+                return
+            number += 1
+            name = f"{qa_id}#{number}"
+        languages = self._wanted.question_language, self._wanted.context_language
+        self._examples[name] = QAExample(name, question, context, answers, *languages)
 
     def _answers(self, qa: Mapping[str, object], context: str | None, label: str) -> Iterable[Answer]:
-        if qa.get("answers") == []:
-            self.note(label, "no answer; every question needs one (SQuAD v1.1)")
+        if qa.get("is_impossible") is True and self._wanted.answers == "some":
+            self._says_impossible = True
+            if qa.get("answers"):
+                self.note(label, "is_impossible, and there are answers; remove one of the two")
+            return
+        if "answers" not in qa or qa["answers"] == []:
+            self._unlabelled.append(label)
+            return
         for where, answer in self.entries(qa, "answers", label):
             text, start = self.value(answer, "text", str, where), self.value(answer, "answer_start", int, where)
             if text is not None and not text.strip():
@@ -245,6 +286,19 @@ class _Reader:
                 yield Answer(text, start)
 
     def finish(self) -> list[QAExample]:
+        if len(self._unlabelled) == self._num_questions and self._unlabelled and not self._says_impossible:
+            self.note(
+                "",
+                f"none of {self._num_questions} questions has an answer: published without labels, it can neither be "
+                "trained nor scored on; `raykd predict MODEL FILE` answers it",
+            )
+        elif self._wanted.answers == "each":
+            for label in self._unlabelled:
+                self.note(
+                    label,
+                    "no answer; every question needs one, unless data.no_answer: cls (training) or unanswerable: true "
+                    "(selection, tests) says otherwise",
+                )
         if not self._examples and len(self._problems) == self._num_noted_before:
             self.note("", "no questions")
         return list(self._examples.values())

@@ -206,6 +206,21 @@ def label_set(types: Iterable[str], scheme: Scheme) -> tuple[str, ...]:
     return (OUTSIDE, *(_tag(prefix, kind) for kind in kinds for prefix in _WRITTEN[scheme]))
 
 
+def named_labels(names: Iterable[str], scheme: Scheme) -> tuple[str, ...]:
+    """The label set of a scheme that names stand for: chunk types, or tags of any chunk scheme, which stand for theirs.
+
+    In `none` the names are the tags.
+    """
+    if scheme == "none":
+        return label_set(names, scheme)
+    kinds = []
+    for name in names:
+        tag = _CHUNK_TAG.fullmatch(name)
+        if name != OUTSIDE:
+            kinds.append(tag[2] if tag and tag[2] else name)
+    return label_set(kinds, scheme)
+
+
 @dataclass(frozen=True)
 class Transitions:
     """What a scheme allows over L labels, as bool arrays.

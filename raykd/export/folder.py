@@ -114,6 +114,7 @@ def _origin(records: SweepRecords, point: PointRecord, config: PointBase, record
         "label": point.label,
         "artifact": record.fingerprint,
         "point": recipe(config),
+        "chosen": dict(point.result.scores.chosen) if point.result is not None else {},
     }
     return json.dumps(origin, ensure_ascii=False, indent=1) + "\n"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raykd.errors import DataError
 from raykd.models.accelerator import settle_accelerator
+from raykd.results.delivered import chosen_for
 from raykd.results.models import fetch_model
 from raykd.tasks import TASKS
 from raykd.tasks.predictor import TaskPredictor
@@ -45,28 +46,32 @@ class Predictor:
         return task.load_predictor(task.model, place, point)
 
 
-def evaluate(model: str, **options: Any) -> "Evaluation":
+def evaluate(model: str, *, task: str | None = None, **options: Any) -> "Evaluation":
     """Scores of a model on a data set, as a sweep's result holds them, and its answers.
 
     Args:
         model: a folder, a Hub id, or `RESULTS#POINT`.
+        task: of a model that does not say what it is for.
         options: of the task that the model is of.
 
     Raises:
-        DataError: if model or data cannot be found or read, or models of this task are scored in sweeps alone.
+        DataError: if model or data cannot be found or read, there is no such task, or its models are scored in sweeps
+            alone.
     """
     settle_accelerator()
+    able = {each.name: each for each in TASKS.values() if each.evaluate is not None}
+    if task is not None and task not in able:
+        raise DataError(f"--task {task}: give one of {', '.join(able)}")
     place = fetch_model(model, folder=Path.cwd())
-    able = [each for each in TASKS.values() if each.evaluate is not None]
-    # A bare encoder may be meant for any task: the one that scores it says what it lacks.
     point = _point_of(place)
-    task = _known_task(place, point) or able[0]
-    if task.evaluate is None:
-        titles = ", ".join(each.info.title for each in able)
+    # A bare encoder may be meant for any task: the first one says what it lacks.
+    chosen = able[task] if task is not None else _known_task(place, point) or next(iter(able.values()))
+    if chosen.evaluate is None:
+        titles = ", ".join(each.info.title for each in able.values())
         raise DataError(
-            f"model {model}: of task {task.name}, whose models are scored inside their sweeps; this scores {titles}"
+            f"model {model}: of task {chosen.name}, whose models are scored inside their sweeps; this scores {titles}"
         )
-    return task.evaluate(place, point, **options)
+    return chosen.evaluate(place, point, **options)
 
 
 def _task_of_folder(folder: Path, point: Mapping[str, Any]) -> Task:
@@ -105,12 +110,22 @@ def _known_task(folder: Path, point: Mapping[str, Any]) -> Task | None:
 
 
 def _point_of(folder: Path) -> Mapping[str, Any]:
-    """The configuration of the point that a folder is from; empty where nobody knows it."""
-    return next(filter(None, (_read_point(folder / name) for name in _ORIGINS)), {})
+    """The configuration of the point that a folder is from, with what its selection set chose; empty where nobody
+    knows it.
+    """
+    for name in _ORIGINS:
+        content = _read_origin(folder / name)
+        point, chosen = content.get("point"), content.get("chosen", {})
+        if isinstance(point, dict) and point:
+            section = point.get("selection")
+            if isinstance(section, dict) and isinstance(chosen, dict):
+                point = {**point, "selection": {**section, **chosen, **chosen_for(folder)}}
+            return point
+    return {}
 
 
-def _read_point(path: Path) -> Mapping[str, Any]:
-    """The configuration in a file of ours; nothing where there is none."""
+def _read_origin(path: Path) -> Mapping[str, Any]:
+    """The content of a file of ours; nothing where there is none."""
     if not path.is_file():
         return {}
     try:
@@ -118,5 +133,4 @@ def _read_point(path: Path) -> Mapping[str, Any]:
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}); export the model again") from error
     found = found.get("content", found) if isinstance(found, dict) else {}
-    point = found.get("point") if isinstance(found, dict) else None
-    return point if isinstance(point, dict) else {}
+    return found if isinstance(found, dict) else {}

@@ -31,7 +31,34 @@ def languages_section(analysis: Analysis) -> Section | None:
     caption += f"; hollow: {GENERATION_ZERO}." if analysis.base else "."
     numbers = tuple(_language_table(role, table) for role, table in roles.items())
     blocks.append(Figure(pictures, caption, numbers))
+    if analysis.is_matrix:
+        blocks += _oracle_tables(analysis, shown)
     return Section("languages", "Languages", "Languages", tuple(blocks))
+
+
+def _oracle_tables(analysis: Analysis, shown: Sequence[tuple[str, int, Configuration]]) -> list[Table]:
+    """Of each score that is taken over the best answers: what the best of them would reach, by question language."""
+    everyone = {name: [point.scores for point in each.points if point.scores is not None] for name, _, each in shown}
+    if analysis.base:
+        everyone[GENERATION_ZERO] = [analysis.base.final]
+    tables = []
+    for probe in dict.fromkeys(probe for scores in everyone.values() for each in scores for probe in each.probes):
+        found = {
+            name: [each.probes[probe] for each in scores if probe in each.probes] for name, scores in everyone.items()
+        }
+        languages = list(dict.fromkeys(language for each in found.values() for one in each for language in one))
+        most = max(len(one[language]) for each in found.values() for one in each for language in one)
+        rows = []
+        for name, each in found.items():
+            for count in dict.fromkeys((1, most)) if each else ():
+                means = _mean_cells(each, f"top_{count}")
+                rows.append((name, str(count), *(number(means.get(language)) for language in languages)))
+        caption = (
+            "F1 of the best of the first answers, by question language: what a model knows where its first answer is "
+            f"wrong, and could teach{analysis.at_best}"
+        )
+        tables.append(Table(("method", "answers", *languages), tuple(rows), caption))
+    return tables
 
 
 def _best_of_contenders(analysis: Analysis) -> list[tuple[str, int, Configuration]]:

@@ -1,7 +1,11 @@
 """What happened while points trained, epoch by epoch: scores of generations, coefficient, losses, signs of collapse."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from raykd.report.analysis import Analysis, Contender, rank, spoken
 from raykd.report.document import Figure, Picture, Section, Table
@@ -12,6 +16,8 @@ from raykd.results.configurations import Configuration, mean_of
 from raykd.results.epochs import EpochReport
 
 MOST_PANELS = 3
+PLACES = 100
+"""Of a curve over steps, at the most."""
 _WATCHED = {"effective_rank": "effective rank", "std": "deviation", "mean_cosine": "mean cosine"}
 Read = Callable[[EpochReport], float | None]
 """From the report of an epoch to a number; None where it has none."""
@@ -19,7 +25,13 @@ Read = Callable[[EpochReport], float | None]
 
 def training_section(analysis: Analysis) -> Section | None:
     """Figures over the epochs; None where no epoch was recorded."""
-    figures = [_generations(analysis), _coefficient(analysis), _health(analysis), _losses(analysis)]
+    figures = [
+        _generations(analysis),
+        _coefficient(analysis),
+        _coefficient_steps(analysis),
+        _health(analysis),
+        _losses(analysis),
+    ]
     found = tuple(figure for figure in figures if figure is not None)
     return Section("training", "Training curves", "Training", found) if found else None
 
@@ -49,6 +61,54 @@ def _coefficient(analysis: Analysis) -> Figure | None:
         f"ranks the right positions{_hand_offs(analysis)}."
     )
     return Figure(pictures, caption)
+
+
+def _coefficient_steps(analysis: Analysis) -> Figure | None:
+    """The coefficient over the steps of each contender whose teacher has one that varies, a picture each."""
+    pictures: list[Picture] = []
+    for each in analysis.contenders:
+        best = each.best(analysis.main)
+        found = _steps_of(best)
+        if found is None or len(pictures) == MOST_PANELS:
+            continue
+        curve, boundaries = found
+        line = replace(curve, name=each.name, style=each.style)
+        title = f"Coefficient of {each.name}"
+        alt = f"{title}, step by step: {_ends([line])}"
+        pictures.append(
+            curves([line], title=title, x_label="step", y_label="coefficient", alt=alt, boundaries=boundaries)
+        )
+    caption = (
+        f"The same step by step{analysis.at_best}, mean over seeds, each place the mean over a hundredth of the steps; "
+        "the band is one standard deviation over the examples of a step to each side. A curve that rises to 1 and gets "
+        f"narrow says that the teacher learns{_hand_offs(analysis)}."
+    )
+    return Figure(tuple(pictures), caption) if pictures else None
+
+
+def _steps_of(configuration: Configuration) -> tuple[Curve, list[float]] | None:
+    """A curve without a name, and after which steps the teacher changes; None where the coefficient cannot vary."""
+    found = [
+        ([row for epoch in point.epochs for row in epoch.coefficients], point.epochs)
+        for point in configuration.finished
+        # Of a resumed epoch some steps are missing, and no place would fit.
+        if all(len(epoch.coefficients) == len(epoch.losses) > 0 for epoch in point.epochs)
+    ]
+    if not found:
+        return None
+    length = min(len(rows) for rows, _ in found)
+    table = np.mean([rows[:length] for rows, _ in found], axis=0)
+    parts = np.array_split(np.arange(length), min(length, PLACES))
+    mean, spread = (np.array([table[part, column].mean() for part in parts]) for column in (0, 1))
+    epochs = found[0][1]
+    ends = np.cumsum([len(epoch.losses) for epoch in epochs])
+    changes = [
+        end + 0.5
+        for end, (one, other) in zip(ends.tolist(), pairwise(epochs), strict=False)
+        if one.generation != other.generation
+    ]
+    x = [float(part.mean()) + 1 for part in parts]
+    return Curve("", 0, x, mean.tolist(), (mean - spread).tolist(), (mean + spread).tolist()), changes
 
 
 def _health(analysis: Analysis) -> Figure | None:

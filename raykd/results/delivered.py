@@ -1,6 +1,7 @@
 """Models by the name of what made them: the artifact that a point of another sweep delivered."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from raykd.errors import DataError
@@ -53,6 +54,17 @@ def delivered_artifact(store: Store, point: PointRecord) -> str:
             "storage"
         )
     return artifact
+
+
+def chosen_for(folder: Path) -> Mapping[str, float]:
+    """What the selection set chose for a model folder, if a point of a sweep delivered it; see `Scores`."""
+    if folder.parent.name != "artifacts":
+        return {}
+    journal = Journal.at(folder.parents[1])
+    if not journal.sweep.exists():
+        return {}
+    results = (journal.points.result(point_id) for point_id in journal.points.ids())
+    return next((each.scores.chosen for each in results if each is not None and each.artifact == folder.name), {})
 
 
 def verify_delivered(folder: Path) -> None:

@@ -11,7 +11,7 @@ from raykd.results.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpochReport(Record, version=2):
+class EpochReport(Record, version=3):
     """What a worker says at the end of an epoch. Losses are means over its steps, in nats; times are in seconds.
 
     Attributes:
@@ -30,6 +30,8 @@ class EpochReport(Record, version=2):
         written: when, in seconds of the Unix clock.
         teachers: artifacts that taught.
         losses: [steps][terms] of every step: loss, label term, KD term, its parts. Not in what a cluster is told.
+        coefficients: [steps][2] mean and standard deviation over the examples of a step, of the last steps where the
+            epoch was resumed; none where it cannot vary. Not in what a cluster is told either.
     """
 
     MEASURED: ClassVar[tuple[str, ...]]
@@ -57,6 +59,7 @@ class EpochReport(Record, version=2):
     written: float
     teachers: tuple[str, ...] = ()
     losses: list[list[float]] = field(default_factory=list)
+    coefficients: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def upgraded(cls, content: Any) -> Any:
@@ -76,7 +79,7 @@ class EpochReport(Record, version=2):
         return {name: getattr(self, name) for name in self.MEASURED}
 
 
-EpochReport._TOLD = tuple(each.name for each in fields(EpochReport) if each.name != "losses")
+EpochReport._TOLD = tuple(each.name for each in fields(EpochReport) if each.name not in ("losses", "coefficients"))
 EpochReport.MEASURED = tuple(name for name in EpochReport._TOLD if name not in ("num_epochs", "teachers"))
 
 

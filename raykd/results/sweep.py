@@ -8,7 +8,7 @@ from raykd.data.hub import pin
 from raykd.errors import ConfigError, DataError
 from raykd.results import version_1
 from raykd.results.artifacts import Store
-from raykd.results.record import Record
+from raykd.results.record import VERSION, Record
 from raykd.results.settings import Settings
 from raykd.tasks.outcomes import Outcomes, Scores
 
@@ -88,7 +88,7 @@ class Activity(Record, version=1):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseScores(Record, version=2):
+class BaseScores(Record, version=3):
     """Generation 0 of some points, scored once for all of them.
 
     Attributes:
@@ -106,7 +106,7 @@ class BaseScores(Record, version=2):
 
     @classmethod
     def upgraded(cls, content: Any) -> Any:
-        return version_1.base_scores(content)
+        return version_1.base_scores(content) if content.get(VERSION, 1) == 1 else content
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ class Scores:
         is_matrix: cells are pairs of question and context language.
         probes: score -> language -> metric -> value, of scores that are not taken over cells.
         watched: what is reported after every epoch beside the main score. No score: it decides nothing.
+        chosen: what was chosen on this set for the model, by the key of its section: a threshold, say. If the set is
+            the selection set, test sets and predictions take it as it is.
     """
 
     main: str
@@ -33,6 +35,7 @@ class Scores:
     is_matrix: bool = False
     probes: Mapping[str, Mapping[str, Mapping[str, int | float]]] = field(default_factory=dict)
     watched: Mapping[str, float] = field(default_factory=dict)
+    chosen: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def main_value(self) -> float | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raykd.data.smallworld_tokenizer import build_tokenizer
 from raykd.tasks.form import Batch, plain_inputs
-from raykd.tasks.outcomes import Scored
+from raykd.tasks.outcomes import Scored, Scores
 from raykd.tasks.teaching import Micro, Teacher, Teaching
 
 
@@ -80,6 +80,10 @@ class PlainLearning:
         """Every window with the place of the largest entry in its row of the first output."""
         return list(zip(indices.tolist(), getattr(outputs, self.outputs[0]).argmax(dim=-1).tolist(), strict=True))
 
+    def settled(self, section: Any, chosen: Scores) -> Any:
+        """Nothing is chosen for it."""
+        return section
+
     def combine(self, scored: Mapping[str | None, Scored]) -> Scored:
         """Generation 0 is one model."""
         return scored[None]
@@ -107,6 +111,10 @@ class RowTeacher:
 
     def mean_coefficient(self) -> None:
         """There is none."""
+
+    def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
+        """There are none."""
+        return []
 
 
 class PlainForm:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -52,12 +52,17 @@ class Reading:
         stride: that neighbouring windows share.
         max_question_length: of a question; the rest of it is cut.
         max_answer_tokens: of an answer.
+        whole_words: answers begin and end at the edges of words.
+        unanswerable: no answer is given if its score is above that of the best answer by more than `null_threshold`.
     """
 
     max_length: int = 384
     stride: int = 128
     max_question_length: int = 64
     max_answer_tokens: int = 30
+    whole_words: bool = False
+    unanswerable: bool = False
+    null_threshold: float = 0.0
 
     @classmethod
     def of(cls, point: Mapping[str, Any], *, limit: int) -> "Reading":
@@ -67,9 +72,10 @@ class Reading:
             point: the configuration of the model's point; empty where nobody knows it.
         """
         sections = {**point.get("data", {}), **point.get("selection", point.get("evaluation", {}))}
-        names = ("max_length", "stride", "max_question_length", "max_answer_tokens")
-        found = {name: sections[name] for name in names if isinstance(sections.get(name), int)}
-        if found:
+        found = {
+            each.name: sections[each.name] for each in fields(cls) if isinstance(sections.get(each.name), int | float)
+        }
+        if "max_length" in found:
             return cls(**found)
         most = min(cls.max_length, limit)
         return cls(most, min(cls.stride, most // 3), min(cls.max_question_length, most // 4))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from raykd.tasks.form import Form
-    from raykd.tasks.outcomes import Evaluation, Scored
+    from raykd.tasks.outcomes import Evaluation, Scored, Scores
     from raykd.tasks.predictor import TaskPredictor
     from raykd.tasks.teaching import Teacher, Teaching
 
@@ -233,6 +233,13 @@ class TaskLearning(Protocol):
 
         Args:
             scored: what was scored, `section` its section.
+        """
+
+    def settled(self, section: Any, chosen: "Scores") -> Any:
+        """The section of a test set, with what the selection set chose for the model.
+
+        Args:
+            chosen: the model's scores on the selection set.
         """
 
     def combine(self, scored: "Mapping[str | None, Scored]") -> "Scored":

@@ -27,6 +27,14 @@ class Teacher(Protocol):
     def mean_coefficient(self) -> float | None:
         """Mean of what its KD terms were multiplied with; None where there is no coefficient."""
 
+    def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
+        """Mean and standard deviation of the coefficient over the examples of each step that was taken of an epoch,
+        before any reduction; nothing where it cannot vary. Read once an epoch: it may wait for the device.
+
+        Args:
+            steps: of the epoch. Of one that was resumed the first ones may be missing.
+        """
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import math
 import os
 import re
 import shutil
@@ -46,6 +47,7 @@ deepspeed_logger.setLevel("ERROR")
 
 TAG = "state"
 """The name that DeepSpeed gives to the inside of a checkpoint's folder."""
+BETAS = (0.9, 0.999)
 NO_DECAY = re.compile(r"(norm|Norm)\.weight$|(^|\.)bias[^.]*$|bias$")
 """Biases, also those that an LSTM numbers (`bias_ih_l0`), and norms."""
 
@@ -61,6 +63,7 @@ class EngineOptions:
     weight_decay: float
     adam_epsilon: float
     max_grad_norm: float
+    optimizer: Literal["adamw", "adamw_legacy"] = "adamw"
     rate_factors: tuple[tuple[str, float], ...] = ()
     """Beginning of a parameter's name -> what its learning rate is multiplied by."""
 
@@ -112,9 +115,11 @@ class Engine:
             arguments["optimizer"] = torch.optim.AdamW(
                 groups,
                 lr=options.learning_rate,
+                betas=BETAS,
                 eps=options.adam_epsilon,
                 fused=options.offload == "none" or None,
             )
+        self._num_steps = 0
         self._engine, *_ = deepspeed.initialize(**arguments)
         self.device = self._engine.device
         if self.world_size == 1 and not options.zero_stage:
@@ -146,6 +151,10 @@ class Engine:
         """Reduce over ranks, clip, update, and forget the gradients."""
         for group, factor in zip(self._engine.optimizer.param_groups, self._factors, strict=True):
             group["lr"] = learning_rate * factor
+        self._num_steps += 1
+        if self.options.optimizer == "adamw_legacy":
+            for group in self._engine.optimizer.param_groups:
+                group["eps"] = legacy_epsilon(self.options.adam_epsilon, self._num_steps)
         self._engine.step()
 
     def weights(self) -> dict[str, Tensor]:
@@ -166,6 +175,7 @@ class Engine:
     def load(self, folder: Path) -> None:
         """Read back what `save` wrote on as many ranks, the shares of all of them in one folder."""
         self._engine.load_checkpoint(str(folder), tag=TAG)
+        self._num_steps = self._steps_of_state()
 
     def needs_universal(self, num_ranks: int) -> bool:
         """Whether what so many ranks saved must go through `to_universal`; replicas fit any number of ranks."""
@@ -186,10 +196,29 @@ class Engine:
         for state in self._engine.optimizer.state.values():
             if isinstance(state.get("step"), Tensor):
                 state["step"] = state["step"].clone()
+        self._num_steps = self._steps_of_state()
+
+    def _steps_of_state(self) -> int:
+        """The steps that the optimiser counts; 0 before the first."""
+        return max(
+            (int(state["step"]) for state in self._engine.optimizer.state.values() if "step" in state), default=0
+        )
 
     def destroy(self) -> None:
         """Free what the engine holds. The process group stays."""
         self._engine.destroy()
+
+
+def legacy_epsilon(epsilon: float, step: int) -> float:
+    """The epsilon of AdamW that makes a step that of older transformers, which add theirs to the uncorrected root.
+
+    There the denominator of step t is (sqrt(v) + epsilon) / sqrt(1 - 0.999**t), here sqrt(v) / sqrt(1 - 0.999**t) plus
+    what this returns. No optimiser of its own is needed, so every ZeRO stage has it.
+
+    Args:
+        step: from 1.
+    """
+    return epsilon / math.sqrt(1 - BETAS[1] ** step)
 
 
 def to_universal(source: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Line
     final = lineage.final(records)
     with _delivered(parts, final) as model:
         scored = score(context, model, job.point, job.point.config.selection_set)
-        for _ in score_on_tests(context, job.point, final, model):
+        for _ in score_on_tests(context, job.point, final, model, chosen=scored.scores):
             pass
     if context.rank != 0:
         return

@@ -101,7 +101,10 @@ class GenerationRun:
         self._begin("scoring", f"scoring after {which}", steps=(num_steps, num_steps))
         dev_score, watched = self._dev_scores()
         after = self._advance(at, dev_score)
-        report = self.reporter.report(self.spec, after, stats, loss=loss, dev_score=dev_score, watched=watched)
+        steps = self.epochs.steps[at.epochs]
+        report = self.reporter.report(
+            self.spec, after, stats, loss=loss, steps=steps, dev_score=dev_score, watched=watched
+        )
         return after, report
 
     def _begin(self, kind: Any, doing: str, **progress: Any) -> None:

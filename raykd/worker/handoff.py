@@ -220,6 +220,7 @@ def engine_options(batching: Batching, compute: ComputeConfig) -> EngineOptions:
         weight_decay=batching.weight_decay,
         adam_epsilon=batching.adam_epsilon,
         max_grad_norm=batching.max_grad_norm,
+        optimizer=batching.optimizer,
         rate_factors=tuple((name, rate / batching.learning_rate) for name, rate in batching.part_rates.items()),
     )
 

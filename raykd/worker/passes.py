@@ -16,7 +16,7 @@ from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore
 from raykd.results.sweep import BaseScores
 from raykd.tasks import task_of
-from raykd.tasks.outcomes import Scored
+from raykd.tasks.outcomes import Scored, Scores
 from raykd.tasks.task import Features, Task
 from raykd.tasks.teaching import Reading
 from raykd.worker.context import WorkerContext, tokenizer_hash
@@ -43,27 +43,43 @@ def outputs(
 
 
 def score(
-    context: WorkerContext, model: Engine, point: Identity, section: ScoredConfig, *, most: int | None = None
+    context: WorkerContext,
+    model: Engine,
+    point: Identity,
+    section: ScoredConfig,
+    *,
+    most: int | None = None,
+    chosen: Scores | None = None,
 ) -> Scored:
     """Score a model on a set.
 
     Args:
         section: of the set.
         most: items of every cell or language; None takes all.
+        chosen: of a test set: the model's scores on the selection set, which chose what is left open.
     """
     task, scored = task_of(point.config), context.scored_set(point, section, most=most)
+    if chosen is not None:
+        section = task.learning.settled(section, chosen)
     predictions: list[Any] = []
     for micro, batch, answered in outputs(context, task, model, scored.features, tokens=section.batch_tokens):
         predictions += task.learning.predict(answered, batch, micro.indices, section)
     return task.learning.score(context.from_all_ranks(predictions), scored, section)
 
 
-def score_zero(context: WorkerContext, point: Identity, section: ScoredConfig, *, most: int | None = None) -> Scored:
+def score_zero(
+    context: WorkerContext,
+    point: Identity,
+    section: ScoredConfig,
+    *,
+    most: int | None = None,
+    chosen: Scores | None = None,
+) -> Scored:
     """Score generation 0, which may be several models, on a set; the arguments are those of `score`."""
     found: dict[str | None, Scored] = {}
     for name, language in point.generation_zero.items():
         with frozen(context, point.config, name) as engine:
-            found[language] = score(context, engine, point, section, most=most)
+            found[language] = score(context, engine, point, section, most=most, chosen=chosen)
     return task_of(point.config).learning.combine(found)
 
 

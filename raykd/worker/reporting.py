@@ -1,7 +1,7 @@
 """What a point says after every epoch, and what its journal keeps of it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -34,13 +34,14 @@ class Reporter:
         stats: EpochStats,
         *,
         loss: WeightedLoss,
+        steps: Sequence[np.ndarray],
         dev_score: float | None,
         watched: Mapping[str, float],
     ) -> EpochReport:
         """The report of the epoch before a position; rank 0 writes it to the journal too.
 
         Args:
-            loss: what the epoch minimised.
+            loss: what the epoch minimised, over `steps`.
             dev_score, watched: what was scored after it, as the report holds it.
         """
         label_loss, kd_loss, *parts = np.mean([row[1:] for row in stats.losses], axis=0).tolist()
@@ -73,6 +74,7 @@ class Reporter:
             written=time.time(),
             teachers=spec.teachers,
             losses=stats.losses,
+            coefficients=loss.teacher.coefficients(steps) if loss.teacher is not None else [],
         )
         if self.context.rank == 0:
             Journal(self.context.store).epochs.write(self.job.point.id, report)

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from raykd.config.identity import Identity
 from raykd.results.journal import Journal
 from raykd.results.tests import BaseTest, PointTest
+from raykd.tasks.outcomes import Scores
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine
 from raykd.worker.handoff import frozen
-from raykd.worker.passes import score, score_zero
+from raykd.worker.passes import base_scores, score, score_zero
 
 
 def untested(context: WorkerContext, point: Identity, artifact: str) -> list[str]:
@@ -19,14 +20,17 @@ def untested(context: WorkerContext, point: Identity, artifact: str) -> list[str
     )
 
 
-def score_on_tests(context: WorkerContext, point: Identity, artifact: str, model: Engine) -> Iterator[PointTest]:
+def score_on_tests(
+    context: WorkerContext, point: Identity, artifact: str, model: Engine, *, chosen: Scores
+) -> Iterator[PointTest]:
     """Score what a point delivered on its test sets, as far as that was not done, and record it. Every rank calls it.
 
     Args:
         artifact: what it delivered; `model` holds its weights.
+        chosen: its scores on the selection set.
     """
     for name in untested(context, point, artifact):
-        scored = score(context, model, point, point.config.test_sets[name])
+        scored = score(context, model, point, point.config.test_sets[name], chosen=chosen)
         found = PointTest(name=name, digest=point.test_digest(name), artifact=artifact, scores=scored.scores)
         if context.rank == 0:
             Journal(context.store).tests.write(point.id, found, scored.outcomes)
@@ -34,10 +38,12 @@ def score_on_tests(context: WorkerContext, point: Identity, artifact: str, model
 
 
 def score_artifact_on_tests(context: WorkerContext, point: Identity, artifact: str) -> Iterator[PointTest]:
-    """The same with the artifact as storage holds it, which is loaded only if there is something to do."""
+    """The same of a finished point, with the artifact as storage holds it; loaded only if need be."""
     if untested(context, point, artifact):
+        result = Journal(context.store).points.result(point.id)
+        assert result is not None, f"{point.id} is not finished"
         with frozen(context, point.config, artifact) as engine:
-            yield from score_on_tests(context, point, artifact, engine)
+            yield from score_on_tests(context, point, artifact, engine, chosen=result.scores)
 
 
 def score_bases_on_tests(context: WorkerContext, points: Sequence[Identity]) -> Iterator[str]:
@@ -46,7 +52,8 @@ def score_bases_on_tests(context: WorkerContext, points: Sequence[Identity]) -> 
     for path, (point, name) in wanted.items():
         if context.from_rank_0(context.store.exists(path)):
             continue
-        scored = score_zero(context, point, point.config.test_sets[name])
+        chosen = base_scores(context.store, point).final
+        scored = score_zero(context, point, point.config.test_sets[name], chosen=chosen)
         if context.rank == 0:
             record = BaseTest(
                 name=name,

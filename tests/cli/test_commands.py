@@ -1,6 +1,7 @@
 """The commands as a user meets them: what is wrong is said in one line each, and nothing is started."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -233,6 +234,11 @@ def test_evaluate_scores_a_model_folder(capsys, tmp_path):
     said = capsys.readouterr().out
     assert "XLT F1" in said
     assert "off-diagonal" not in said
+
+    assert main([*command, "--whole-words", "--official-predictions", "whole"]) == 0
+    (answer,) = json.loads(Path("whole/en-en.json").read_text()).values()
+    assert re.fullmatch(r"(\b.*\b\.?|\.)", answer) and answer in "Ada wrote in 1843."
+    capsys.readouterr()
 
     official = ["--official-predictions", "official"]
     assert main([*command, "--predictions", "answers.json", "--n-best", "3", *official]) == 0

@@ -182,6 +182,23 @@ def test_a_damaged_file_is_explained(read, content, problem):
     assert problems_of(read, content)[0].startswith(problem)
 
 
+@pytest.mark.parametrize("content", ["a\nb\n\nc\n", "a\t\nb\t\n\nc\t\n", "a\t_\t\nb\t_\t\n\nc\t_\t\n"])
+def test_a_file_without_labels_is_for_predict(read, content):
+    (line,) = problems_of(read, content)
+    assert line.startswith("none of 3 words has a tag: published without labels, it can neither be trained nor scored ")
+    assert "`raykd predict MODEL FILE` labels it" in line
+
+
+@pytest.mark.parametrize("bad", ["x\tB-NEW", "x\tL-PER", "x\tI-PER"])
+def test_a_tag_outside_of_the_rows_does_not_matter(write, bad):
+    path = write(f"{bad}\n\na\tB-PER\nb\tO\n\nc\tB-PER\n\n{bad}\n")
+    labels = label_set(["PER"], "iob2")
+    found = read_conll(path, language="en", labels=labels, rows=(1, 3))
+    assert [each.id for each in found.sentences] == ["en-000001", "en-000002"] and found.num_there == 4
+    with pytest.raises(DataError, match=r"line 8: tag '.-(NEW|PER)'"):
+        read_conll(path, language="en", labels=labels, rows=(1, 4))
+
+
 def test_a_tag_outside_of_the_labels_is_named(read):
     assert read(NER, labels=label_set(["PER", "LOC"], "iob2"))
     assert problems_of(read, NER, labels=label_set(["PER"], "iob2")) == [

@@ -13,6 +13,14 @@ from raykd.errors import DataError
 MLQA = SourceRef(path="mlqa/dev-context-{context}-question-{question}.json")
 XQUAD = SourceRef(path="xquad/xquad.{language}.json")
 CONTEXT = "the cat sat on the mat"
+UNLABELLED = (
+    "none of {} questions has an answer: published without labels, it can neither be trained nor scored on; "
+    "`raykd predict MODEL FILE` answers it"
+)
+NO_ANSWER = (
+    "id b: no answer; every question needs one, unless data.no_answer: cls (training) or unanswerable: true "
+    "(selection, tests) says otherwise"
+)
 
 
 def qa(qid="a", text="cat", start=4, question="who?"):
@@ -95,14 +103,20 @@ def test_a_file_that_is_not_there_is_a_data_error(file):
         (document("a"), "data[0].paragraphs[0].qas[0]: expected an object, got 'a'"),
         (document({**qa(), "id": 7}), "data[0].paragraphs[0].qas[0].id: expected a string, got 7"),
         (document({"id": "a", "answers": qa()["answers"]}), "id a.question: missing"),
-        (document({"id": "a", "question": "?"}), "id a.answers: missing"),
+        (document({"id": "a", "question": "?"}), UNLABELLED.format(1)),
         (document(qa(start="4")), "id a.answers[0].answer_start: expected a whole number, got '4'"),
         (document(qa(start=True)), "id a.answers[0].answer_start: expected a whole number, got True"),
-        (document({**qa(), "answers": []}), "id a: no answer; every question needs one (SQuAD v1.1)"),
+        (document({**qa(), "answers": []}), UNLABELLED.format(1)),
+        (document(*[{"id": each, "question": "?", "answers": []} for each in "abc"]), UNLABELLED.format(3)),
+        (document(qa(), {"id": "b", "question": "?"}), NO_ANSWER),
+        (document(qa(), {"id": "b", "question": "?", "answers": [], "is_impossible": True}), NO_ANSWER),
         (document(qa(text="", start=0)), "id a.answers[0]: the answer is empty"),
         (document(qa(text=" ", start=3)), "id a.answers[0]: the answer is empty"),
         (document(qa(question="\ud800")), "id a.question: holds half a surrogate pair: '\\ud800'"),
-        (document(qa(), qa()), "data[0].paragraphs[0].qas[1]: id a occurs twice"),
+        (
+            document(qa(), qa()),
+            "data[0].paragraphs[0].qas[1]: id a occurs twice with the same question and context; remove one of them",
+        ),
         (document(qa(start=5)), "id a: answer 'cat' is not at offset 5 ('at '); it is at 4"),
         (document(qa(text="the", start=1)), "id a: answer 'the' is not at offset 1 ('he '); it is at 0, 15"),
         (
@@ -121,6 +135,59 @@ def test_a_file_that_is_not_there_is_a_data_error(file):
 )
 def test_a_damaged_file_is_explained(file, content, problem):
     assert problems_of(write(file, content)) == [problem]
+
+
+def impossible(qid="b", **others):
+    return {"id": qid, "question": "why?", "answers": [], "is_impossible": True, **others}
+
+
+def test_questions_without_an_answer_are_read_where_they_are_wanted(file):
+    def read_some(*qas):
+        path = write(file, document(*qas))
+        return read_squad(path, question_language="en", context_language="en", answers="some")
+
+    plausible = {"plausible_answers": [{"text": "mat", "answer_start": 19}]}
+    found = read_some(qa(), impossible(), impossible("c", **plausible), {"id": "d", "question": "?", "answers": []})
+    assert [len(each.answers) for each in found] == [1, 0, 0, 0]
+    assert [len(each.answers) for each in read_some(impossible())] == [0]
+    with pytest.raises(DataError, match="is_impossible, and there are answers"):
+        read_some(impossible(answers=qa()["answers"]))
+    with pytest.raises(DataError, match="none of 1 questions has an answer: published without labels"):
+        read_some({"id": "a", "question": "?", "answers": []})
+
+
+def test_an_id_that_names_different_questions_names_each_of_them(file):
+    other = {"title": "u", "paragraphs": [{"context": "a cat", "qas": [qa(start=2), qa(start=2, question="where?")]}]}
+    content = document(qa(), qa("b"))
+    content["data"].append(other)
+    found = read(write(file, content))
+    assert [(each.id, each.question, each.context) for each in found] == [
+        ("a", "who?", CONTEXT),
+        ("b", "who?", CONTEXT),
+        ("a#2", "who?", "a cat"),
+        ("a#3", "where?", "a cat"),
+    ]
+    content["data"].append(other)
+    lines = problems_of(write(file, content))
+    assert lines == [
+        f"data[2].paragraphs[0].qas[{number}]: id a occurs twice with the same question and context; remove one of them"
+        for number in range(2)
+    ]
+
+
+def test_repeated_ids_of_parallel_files_stay_parallel(tmp_path):
+    for language in ("en", "de"):
+        content = document(qa(start=3), context=f"{language} cat")
+        content["data"] += document(qa(start=8), context=f"another {language} cat".replace("another ", "other "))[
+            "data"
+        ]
+        content["data"][1]["paragraphs"][0]["qas"][0]["answers"][0]["answer_start"] = 9
+        write(tmp_path / f"xquad/xquad.{language}.json", content)
+    items = read_parallel(XQUAD, languages=["en", "de"], folder=tmp_path)
+    assert {name: [each.context for each in item.values()] for name, item in items.items()} == {
+        "a": ["en cat", "de cat"],
+        "a#2": ["other en cat", "other de cat"],
+    }
 
 
 def test_all_problems_come_at_once_but_no_more_than_ten_lines(file):
@@ -185,7 +252,7 @@ def test_hub_rows_give_the_same_examples_as_the_file(file):
         ({**ROW, "answers": {"text": ["cat"], "answer_start": [5]}}, "hub x: id a: answer 'cat' is not at offset 5"),
         ({**ROW, "answers": {"text": ["cat"], "answer_start": []}}, "hub x: row 0: 1 answer texts, 0 offsets"),
         ({**ROW, "answers": {"text": ["cat"]}}, "hub x: row 0.answers.answer_start: missing"),
-        ({**ROW, "answers": {"text": [], "answer_start": []}}, "hub x: id a: no answer"),
+        ({**ROW, "answers": {"text": [], "answer_start": []}}, f"hub x: {UNLABELLED.format(1)}"),
         ({"id": "a"}, "hub x: row 0.answers: missing"),
         ({key: value for key, value in ROW.items() if key != "context"}, "hub x: row 0.context: missing"),
     ],

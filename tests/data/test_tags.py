@@ -16,6 +16,7 @@ from raykd.data.tags import (
     encode,
     first_bad,
     label_set,
+    named_labels,
     repair,
     spans,
     transitions,
@@ -169,6 +170,13 @@ def test_the_labels_of_types_have_an_order_of_their_own():
     assert label_set(["TERM"], "io") == ("O", "I-TERM")
     assert label_set([""], "bioes") == ("O", "B", "I", "E", "S")
     assert label_set(["VERB", "NOUN"], "none") == ("NOUN", "VERB")
+
+
+def test_labels_are_named_by_types_or_by_tags():
+    expected = label_set(["LOC", "PER"], "bioes")
+    for names in (["PER", "LOC"], ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"], ["S-PER", "LOC"]):
+        assert named_labels(names, "bioes") == expected
+    assert named_labels(["VERB", "B-X", "O"], "none") == ("B-X", "O", "VERB")
 
 
 def test_the_masks_of_bioes_by_hand():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import pytest
@@ -166,6 +167,19 @@ def test_texts_are_cut_as_in_the_sweep_where_the_folder_tells_how(qa_folder, tmp
     (folder / "raykd.json").write_text("{")
     with pytest.raises(DataError, match=r"raykd.json: not JSON"):
         Predictor.load(folder)
+
+
+def test_answers_are_whole_words_where_they_were_in_the_sweep(qa_folder, qa, tmp_path):
+    folder = shutil.copytree(qa_folder, tmp_path / "model")
+    reading = qa.reading
+    data = {name: getattr(reading, name) for name in ("max_length", "stride", "max_question_length")}
+    origin = {"point": {"data": data, "selection": {"max_answer_tokens": 3, "whole_words": True}}}
+    (folder / "raykd.json").write_text(json.dumps(origin))
+    context = "Undoubtedly Bartholomew was reinstated in Scarborough."
+    breaks = {edge for found in re.finditer(r"\w+|\W", context) for edge in found.span()}
+    whole, free = (each.answer("Who?", context, n_best=200) for each in (Predictor.load(folder), qa))
+    assert whole and all({each.start, each.end} <= breaks for each in whole)
+    assert not all({each.start, each.end} <= breaks for each in free)
 
 
 def test_what_a_folder_is_for_is_told_by_its_files(qa_folder, tagger_folder, tokenizer, tmp_path):

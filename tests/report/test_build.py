@@ -1,5 +1,7 @@
 """What a report says of sweeps in every state, before anybody renders it."""
 
+from dataclasses import replace
+
 import pytest
 from support.fabricated_results import FAILED, FINAL, QUICKSTARTS, RUNNING, fabricate
 
@@ -167,8 +169,43 @@ def test_parallel_text_shows_signs_of_collapse_and_the_parts_that_were_trained(r
 
 def test_the_coefficient_is_drawn_for_methods_in_which_it_moves(reported):
     said = alts(section(reported("qa").report, "training"))
-    found = [text for text in said if text.startswith("Coefficient")]
+    found = [text for text in said if text.startswith("Coefficient,")]
     assert found == [f"Coefficient, budget {budget}: skd-map from 0.133 to 0.200." for budget in (16, 128)]
+
+
+def test_the_coefficient_is_drawn_step_by_step_with_its_spread(reported):
+    blocks = section(reported("qa").report, "training").blocks
+    (figure,) = [block for block in blocks if "step by step" in block.caption]
+    assert "one standard deviation over the examples of a step" in figure.caption
+    epochs = reported("qa").points[0].config.num_epochs
+    assert [each.alt for each in figure.pictures] == [
+        f"Coefficient of skd-map, step by step: skd-map from 0.100 to {0.1 * epochs:.3f}."
+    ]
+
+
+def test_an_oracle_is_a_table_by_question_language(tmp_path):
+    points = fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
+    journal = Journal.at(tmp_path / "runs")
+    for point in points:
+        result = journal.points.result(point.id)
+        probes = {"oracle_f1": {"en": {"top_1": 40.0, "top_2": 60.0}, "es": {"top_1": 20.0, "top_2": 30.0}}}
+        journal.points.write_result(replace(result, scores=replace(result.scores, probes=probes)))
+    shown = section(report_of(tmp_path / "runs"), "languages")
+    (table,) = [block for block in shown.blocks if isinstance(block, Table)]
+    assert table.headings == ("method", "answers", "en", "es")
+    assert table.rows[:2] == ((table.rows[0][0], "1", "40.0", "20.0"), (table.rows[0][0], "2", "60.0", "30.0"))
+    assert "could teach" in table.caption
+
+
+def test_steps_that_a_resumed_epoch_lacks_leave_the_curve_over_steps_out(tmp_path):
+    points = fabricate(tmp_path / "runs", QUICKSTARTS["qa"])
+    journal = Journal.at(tmp_path / "runs")
+    for point in points:
+        for report in list(journal.epochs.of(point.id)):
+            journal.epochs.write(point.id, replace(report, coefficients=report.coefficients[1:]))
+    captions = [block.caption for block in section(report_of(tmp_path / "runs"), "training").blocks]
+    assert any("multiplied" in caption for caption in captions)
+    assert not any("step by step" in caption for caption in captions)
 
 
 def test_the_cost_counts_the_cpus_that_a_point_held(reported):

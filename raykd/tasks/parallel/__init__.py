@@ -13,4 +13,5 @@ PARALLEL = Task(
     load_learning=later("raykd.tasks.parallel.learning", "ParallelLearning"),
     load_form=later("raykd.tasks.parallel.form", "EncoderForm"),
     load_given_teachers=later("raykd.tasks.parallel.model", "EnglishTeacher"),
+    evaluate=later("raykd.tasks.parallel.evaluate", "evaluate"),
 )

@@ -108,11 +108,12 @@ def score_sentences(predictions: Iterable[Prediction], dev: SentenceDevSet) -> S
         )
         for name, (train, tests) in dev.probes.items()
     }
-    scores = _summary(
+    scores = summary(
         retrieval_scores(retrieved),
         {name: classification_scores(hits) for name, hits in probes.items()},
         watched,
-        dev,
+        pivot=dev.pivot,
+        trained=dev.trained,
     )
     return Scored(scores, _outcomes(retrieved, probes, dev))
 
@@ -134,7 +135,7 @@ def _outcomes(
         for language, hits in of_probe.items():
             firsts = [f"{language} {dev.texts[row]}" for row in dev.probes[name][1][language][0]]
             cells[f"{name} {language}"] = firsts, (100.0 * hits).tolist()
-    scores = {f"{prefix}retrieval": languages for prefix, languages in _groups(retrieved, dev).items()}
+    scores = {f"{prefix}retrieval": languages for prefix, languages in _groups(retrieved, dev.trained).items()}
     scores |= {
         name: [f"{name} {language}" for language in of_probe if language != dev.pivot]
         for name, of_probe in probes.items()
@@ -142,12 +143,12 @@ def _outcomes(
     return record_outcomes(cells, statistic="mean", unit="sentence pair", scores=scores)
 
 
-def _groups(languages: Iterable[str], dev: SentenceDevSet) -> dict[str, list[str]]:
+def _groups(languages: Iterable[str], trained: Sequence[str]) -> dict[str, list[str]]:
     """The trained languages, and the zero-shot ones, by the first letters of their scores' names."""
     languages = list(languages)
     return {
-        "": [name for name in languages if name in dev.trained],
-        "zero_shot_": [name for name in languages if name not in dev.trained],
+        "": [name for name in languages if name in trained],
+        "zero_shot_": [name for name in languages if name not in trained],
     }
 
 
@@ -156,14 +157,16 @@ def _vectors(rows: LabelledRows, found: Mapping[int, np.ndarray]) -> tuple[np.nd
     return np.stack([found[row] for row in first]), np.stack([found[row] for row in second]), labels
 
 
-def _summary(
-    cells: dict[str, dict[str, float]],
-    probes: dict[str, dict[str, dict[str, float]]],
-    watched: dict[str, float],
-    dev: SentenceDevSet,
+def summary(
+    cells: Mapping[str, Mapping[str, int | float]],
+    probes: Mapping[str, Mapping[str, Mapping[str, float]]],
+    watched: Mapping[str, float],
+    *,
+    pivot: str,
+    trained: Sequence[str],
 ) -> Scores:
     """Scores of cells by language and of probes; how the vectors are."""
-    groups = _groups(cells, dev)
+    groups = _groups(cells, trained)
     values: dict[str, float | None] = {}
     columns: dict[str, str] = {}
     for prefix, languages in groups.items():
@@ -172,15 +175,15 @@ def _summary(
         if languages:
             columns[name] = "zero-shot retrieval" if prefix else "retrieval"
     for probe, tested in probes.items():
-        others = [scores["accuracy"] for language, scores in tested.items() if language != dev.pivot]
+        others = [scores["accuracy"] for language, scores in tested.items() if language != pivot]
         values[probe] = float(np.mean(others)) if others else None
         columns[probe] = f"{probe} (zero-shot)"
-        if dev.pivot in tested:
-            values[f"{probe}_{dev.pivot}"] = tested[dev.pivot]["accuracy"]
-            columns[f"{probe}_{dev.pivot}"] = f"{probe} {dev.pivot}"
+        if pivot in tested:
+            values[f"{probe}_{pivot}"] = tested[pivot]["accuracy"]
+            columns[f"{probe}_{pivot}"] = f"{probe} {pivot}"
     for language in cells:
         values[f"retrieval_{language}"] = cells[language]["retrieval"]
-        columns[f"retrieval_{language}"] = language if language in dev.trained else f"{language} (zero-shot)"
+        columns[f"retrieval_{language}"] = language if language in trained else f"{language} (zero-shot)"
     values["effective_rank"] = watched["effective_rank"]
     columns["effective_rank"] = "effective rank"
     main = "retrieval" if groups[""] else "zero_shot_retrieval"

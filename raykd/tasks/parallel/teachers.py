@@ -29,6 +29,10 @@ class _Teacher(ABC):
         """There is no coefficient."""
         return None
 
+    def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
+        """There are none."""
+        return []
+
     def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> list[Taught]:
         """Vectors of the micro-batches of a step; `step` holds all of its pairs on all ranks."""
         counts = _shares(len(step)) if self.gather else None

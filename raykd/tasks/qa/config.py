@@ -86,7 +86,14 @@ class QaData(DataConfig):
     max_question_length: int = Field(64, ge=4)
     """Tokens of a question at the most."""
     no_answer: Literal["drop", "cls"] = "drop"
-    """What to do with a window that does not hold the answer: leave it out, or label it with the first token."""
+    """What to do with a window that does not hold the answer: leave it out, or label it with the first token. `cls`
+    also trains on questions without an answer; `drop` refuses them."""
+
+    @property
+    def answers(self) -> Literal["each", "some"]:
+        """Which questions of training data need an answer."""
+        return "some" if self.no_answer == "cls" else "each"
+
     teacher_view: Annotated[Literal["same", "q-random", "q-en-diag"], Influence(when=_teaches)] = "same"
     """What the teacher reads: the student's input, or the same context with the question in another language."""
 
@@ -140,6 +147,24 @@ class QaScored(ScoredConfig):
     """How answers are normalised: MLQA's rules for the context's language, or SQuAD's English rules for all."""
     max_answer_tokens: int = Field(30, ge=1)
     """Longest answer."""
+    whole_words: bool = False
+    """Answers begin and end at the edges of words alone, so that no word is cut in pieces. In scripts without spaces
+    they may begin and end anywhere."""
+    oracle_k: int = Field(0, ge=0)
+    """Also report, for each question language, the F1 that the best of so many different answers would have, for every
+    number up to this one: what a teacher knows where its first answer is wrong. 0: not."""
+    unanswerable: bool = False
+    """Questions may have no answer, as in SQuAD 2.0. None is given where the score of the first token is above that of
+    the best span by more than a threshold, which the selection set chooses."""
+    null_threshold: float | None = None
+    """With `unanswerable`: this threshold. Null: the selection set takes the one with the best score, and test sets
+    take that of the selection set."""
+
+    @model_validator(mode="after")
+    def _threshold_of_something(self) -> Self:
+        if self.null_threshold is not None and not self.unanswerable:
+            raise ValueError("null_threshold needs unanswerable: true")
+        return self
 
 
 class QaSelection(QaScored, SelectionConfig):
@@ -174,6 +199,12 @@ class QaPoint(PointBase):
             raise ValueError("data: stride + max_question_length leave no room for the context; raise max_length")
         if data.teacher_view != "same" and not self.distillation.context_only:
             raise ValueError("data.teacher_view q-random and q-en-diag need distillation.context_only: true")
+        for name, test in self.tests.items():
+            if test.unanswerable and test.null_threshold is None and not self.selection.unanswerable:
+                raise ValueError(
+                    f"tests.{name}.unanswerable: the selection set has no threshold for it: set "
+                    f"selection.unanswerable: true, or tests.{name}.null_threshold"
+                )
         if self.training.pad_to_max and not self.distillation.context_only and self.stores_signals:
             raise ValueError(
                 "training.pad_to_max with distillation.context_only: false compares padding, which signals lack: "
@@ -200,6 +231,13 @@ class QaPoint(PointBase):
         if data.num_target_languages == 0:
             return num_languages
         return min(data.num_target_languages + data.english_centric, num_languages) ** 2
+
+    def score_recipe(self, scored: ScoredConfig) -> dict[str, Any]:
+        found = super().score_recipe(scored)
+        asks = isinstance(scored, QaScored) and scored.unanswerable and scored.null_threshold is None
+        if asks and not isinstance(scored, QaSelection):
+            found["chosen_by"] = super().score_recipe(self.selection_set)
+        return found
 
     def signal_options(self) -> dict[str, Any]:
         data = self.data
@@ -256,6 +294,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "lr_schedule": "linear",
             "warmup": 0.0,
             "weight_decay": 0.0,
+            "optimizer": "adamw_legacy",
             "adam_epsilon": 1e-8,
             "max_grad_norm": 1.0,
             "tokens_per_step": None,

@@ -13,7 +13,7 @@ from raykd.data.budgets import Budget, select
 from raykd.data.examples import ParallelQA, QAExample
 from raykd.data.sampling import cross_lingual_pairs, pair_statistics, parallel_view
 from raykd.data.shares import in_part
-from raykd.data.squad import read_cells, read_flat, read_parallel, sample
+from raykd.data.squad import Answers, read_cells, read_flat, read_parallel, sample
 from raykd.errors import DataError
 from raykd.tasks.qa.config import QaData, QaLabelTraining, QaPoint, QaScored
 from raykd.tasks.readers import PlainReader, reference, source_name
@@ -54,7 +54,7 @@ def load_items(config: QaData, *, folder: Path) -> ParallelQA:
     """All parallel items that a budget is drawn from, in `config.languages`."""
     if config.train.builtin:
         return _small_world("train", config.train, config.train.builtin_items, languages=config.languages)
-    return read_parallel(reference(config.train), languages=config.languages, folder=folder)
+    return read_parallel(reference(config.train), languages=config.languages, folder=folder, answers=config.answers)
 
 
 def load_train(config: QaData, items: ParallelQA, *, seed: int) -> TrainData:
@@ -99,7 +99,12 @@ def load_cells(config: QaScored, *, folder: Path, diagonal: bool = False) -> Cel
         max_items=config.max_items,
         seed=config.seed,
         diagonal=diagonal,
+        answers=_answers(config),
     )
+
+
+def _answers(config: QaScored) -> Answers:
+    return "some" if config.unanswerable else "each"
 
 
 def _cells_of_one_set(config: QaScored, *, folder: Path) -> Cells:
@@ -107,9 +112,16 @@ def _cells_of_one_set(config: QaScored, *, folder: Path) -> Cells:
     most, seed = config.max_items, config.seed
     if len(config.languages) == 1:
         (language,) = config.languages
-        only = read_flat(reference(config.source), language=language, folder=folder, max_items=most, seed=seed)
+        only = read_flat(
+            reference(config.source),
+            language=language,
+            folder=folder,
+            max_items=most,
+            seed=seed,
+            answers=_answers(config),
+        )
         return {(language, language): only}
-    examples = read_flat(reference(config.source), language="und", folder=folder)
+    examples = read_flat(reference(config.source), language="und", folder=folder, answers=_answers(config))
     cells: Cells = {}
     for language in config.languages:
         name = TYDIQA_NAMES.get(language, language)
@@ -128,13 +140,22 @@ def _cells_of_one_set(config: QaScored, *, folder: Path) -> Cells:
     return cells
 
 
-def load_labelled(config: QaLabelTraining, *, folder: Path) -> list[QAExample]:
-    """Labelled examples in one language, for generation 0."""
+def load_labelled(config: QaLabelTraining, *, folder: Path, answers: Answers = "each") -> list[QAExample]:
+    """Labelled examples in one language, for generation 0.
+
+    Args:
+        answers: which questions need one, see `read_squad`.
+    """
     if config.source.builtin:
         count = config.max_items or config.source.builtin_items
         return smallworld.monolingual("base", count, language=config.language)
     return read_flat(
-        reference(config.source), language=config.language, folder=folder, max_items=config.max_items, seed=config.seed
+        reference(config.source),
+        language=config.language,
+        folder=folder,
+        max_items=config.max_items,
+        seed=config.seed,
+        answers=answers,
     )
 
 
@@ -183,7 +204,7 @@ class QaReader(PlainReader):
         return Content(len(found), hash_examples(found), lambda: keys_of(found))
 
     def labelled_content(self, config: QaPoint, items: ParallelQA | None, *, folder: Path) -> Content:
-        found = load_labelled(_label_training(config), folder=folder)
+        found = load_labelled(_label_training(config), folder=folder, answers=config.data.answers)
         return Content(len(found), hash_examples(found), lambda: keys_of(found))
 
     def signal_bytes(self, config: QaPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
@@ -197,14 +218,15 @@ class QaReader(PlainReader):
     def scored_set(self, config: QaPoint, scored: QaScored, tokenizer: Any, *, places: Places) -> ScoredSet:
         from raykd.tasks.qa.sets import dev_set
 
-        return dev_set(load_cells(scored, folder=places.folder), tokenizer, **config.window_options)
+        cells = load_cells(scored, folder=places.folder)
+        return dev_set(cells, tokenizer, whole_words=scored.whole_words, **config.window_options)
 
     def labelled(
         self, config: QaPoint, tokenizer: Any, model: Any, *, folder: Path, language: str | None
     ) -> tuple[Features, str]:
         from raykd.tasks.qa.features import build_features
 
-        examples = load_labelled(_label_training(config), folder=folder)
+        examples = load_labelled(_label_training(config), folder=folder, answers=config.data.answers)
         no_answer = config.data.no_answer
         return build_features(examples, tokenizer, no_answer=no_answer, **config.window_options), hash_examples(
             examples

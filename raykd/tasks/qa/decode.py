@@ -29,6 +29,7 @@ def best_spans(
     *,
     offsets: Tensor,
     context_mask: Tensor,
+    word_edges: Tensor | None = None,
     n_best: int = 20,
     max_answer_tokens: int = 30,
 ) -> list[Span]:
@@ -41,18 +42,21 @@ def best_spans(
         end_logits: [L].
         offsets: [L, 2] int, first and past-the-last character of every token in the context.
         context_mask: [L] bool, True where an answer may start and end.
+        word_edges: [L, 2] bool, whether a token begins with a word and ends with one: answers are whole words. None:
+            they may begin and end inside a word.
         n_best: spans to return at most, >= 1.
         max_answer_tokens: tokens in a span at most, >= 1.
 
     Returns:
-        Up to n_best spans; none where the mask is empty.
+        Up to n_best spans; none where the mask allows none.
 
     Raises:
         ValueError: if the shapes do not fit, or n_best or max_answer_tokens is below 1.
     """
     if n_best < 1:
         raise ValueError(f"n_best: got {n_best}; it must be at least 1")
-    starts, ends = _context_logits(start_logits[None], end_logits[None], context_mask[None], max_answer_tokens)
+    edges = word_edges[None] if word_edges is not None else None
+    starts, ends = _context_logits(start_logits[None], end_logits[None], context_mask[None], edges, max_answer_tokens)
     scores = (starts[0, :, None] + ends[0]).flatten()
     # A stable sort, not topk: topk orders equal scores differently from device to device.
     scores, order = scores.sort(descending=True, stable=True)
@@ -65,7 +69,12 @@ def best_spans(
 
 
 def top_spans(
-    start_logits: Tensor, end_logits: Tensor, *, context_mask: Tensor, max_answer_tokens: int = 30
+    start_logits: Tensor,
+    end_logits: Tensor,
+    *,
+    context_mask: Tensor,
+    word_edges: Tensor | None = None,
+    max_answer_tokens: int = 30,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The best span of every feature of a batch, on the batch's device and without waiting for it.
 
@@ -75,16 +84,17 @@ def top_spans(
         start_logits: [B, L], any float dtype; compared in float32.
         end_logits: [B, L].
         context_mask: [B, L] bool, True where an answer may start and end.
+        word_edges: [B, L, 2] bool, as in `best_spans`.
         max_answer_tokens: tokens in a span at most, >= 1.
 
     Returns:
         (score [B] float32, start token [B] int64, end token [B] int64, inclusive). The score is -inf, and the tokens
-        mean nothing, where the mask is empty.
+        mean nothing, where the mask allows no span.
 
     Raises:
         ValueError: if the shapes differ or max_answer_tokens is below 1.
     """
-    starts, ends = _context_logits(start_logits, end_logits, context_mask, max_answer_tokens)
+    starts, ends = _context_logits(start_logits, end_logits, context_mask, word_edges, max_answer_tokens)
     # For a given start the best end is the best one in reach, so [B, L, max_answer_tokens] is never built.
     best_ends, extra_tokens = ends.max(dim=-1)
     scores, start_tokens = (starts + best_ends).max(dim=-1)
@@ -92,10 +102,38 @@ def top_spans(
     return scores, start_tokens, end_tokens
 
 
+def top_k_spans(
+    start_logits: Tensor,
+    end_logits: Tensor,
+    *,
+    context_mask: Tensor,
+    k: int,
+    word_edges: Tensor | None = None,
+    max_answer_tokens: int = 30,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best spans of every feature of a batch, on the batch's device and without waiting for it.
+
+    Which of equal scores comes first depends on the device; arguments and errors are otherwise those of `top_spans`.
+
+    Returns:
+        (scores [B, K] float32, best first, start tokens and end tokens [B, K] int64), K = k or the number of all pairs
+        of positions if that is less. A score is -inf where there is no further span.
+    """
+    starts, ends = _context_logits(start_logits, end_logits, context_mask, word_edges, max_answer_tokens)
+    every = (starts[..., None] + ends).flatten(1)
+    scores, order = every.topk(min(k, every.shape[1]))
+    first = order // max_answer_tokens
+    return scores, first, first + order % max_answer_tokens
+
+
 def _context_logits(
-    start_logits: Tensor, end_logits: Tensor, context_mask: Tensor, max_answer_tokens: int
+    start_logits: Tensor,
+    end_logits: Tensor,
+    context_mask: Tensor,
+    word_edges: Tensor | None,
+    max_answer_tokens: int,
 ) -> tuple[Tensor, Tensor]:
-    """Starts [B, L], and the ends in reach of each, [B, L, max_answer_tokens] (a view); -inf outside the context."""
+    """Starts [B, L], and the ends in reach of each, [B, L, max_answer_tokens] (a view); -inf where none may be."""
     if not start_logits.shape == end_logits.shape == context_mask.shape:
         raise ValueError(
             f"got start logits {list(start_logits.shape)}, end logits {list(end_logits.shape)}, "
@@ -103,7 +141,9 @@ def _context_logits(
         )
     if max_answer_tokens < 1:
         raise ValueError(f"max_answer_tokens: got {max_answer_tokens}; it must be at least 1")
-    outside = ~context_mask
-    starts = start_logits.detach().float().masked_fill(outside, -torch.inf)
-    ends = end_logits.detach().float().masked_fill(outside, -torch.inf)
+    may_start = may_end = context_mask
+    if word_edges is not None:
+        may_start, may_end = context_mask & word_edges[..., 0], context_mask & word_edges[..., 1]
+    starts = start_logits.detach().float().masked_fill(~may_start, -torch.inf)
+    ends = end_logits.detach().float().masked_fill(~may_end, -torch.inf)
     return starts, F.pad(ends, (0, max_answer_tokens - 1), value=-torch.inf).unfold(-1, max_answer_tokens, 1)

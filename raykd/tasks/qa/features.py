@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from raykd.data.examples import QAExample
 from raykd.errors import DataError
+from raykd.tasks.qa.whole_words import word_breaks
 
 NO_ANSWER = -1
 
@@ -31,6 +33,8 @@ class QAFeatures:
         gold: [N, 2] first and last answer token, both included; -1 where the window does not hold the answer.
         pad: the padding token.
         has_types: whether the model reads segment ids.
+        word_edges: [T, 2] whether a token of the context begins with a word and ends with one; None where answers may
+            begin and end inside words.
     """
 
     ids: tuple[str, ...]
@@ -43,6 +47,7 @@ class QAFeatures:
     gold: np.ndarray
     pad: int
     has_types: bool
+    word_edges: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,14 +85,15 @@ class QAFeatures:
             gold=self.gold[indices],
             pad=self.pad,
             has_types=self.has_types,
+            word_edges=self.word_edges[flat] if self.word_edges is not None else None,
         )
 
     def collate(self, indices: np.ndarray, *, pad_to: int | None = None) -> dict[str, Tensor]:
         """A padded batch of B windows, L tokens wide: the widest window, or `pad_to`.
 
         Returns:
-            `input_ids`, `attention_mask` (and `token_type_ids`) [B, L] int64, `context_mask` [B, L] bool, and
-            `gold` [B, 2].
+            `input_ids`, `attention_mask` (and `token_type_ids`) [B, L] int64, `context_mask` [B, L] bool, `gold`
+            [B, 2], and where answers are whole words `word_edges` [B, L, 2] bool.
         """
         lengths = self.lengths[indices]
         width = pad_to or int(lengths.max())
@@ -107,6 +113,10 @@ class QAFeatures:
             types = np.zeros((len(indices), width), dtype=np.int64)
             types[inside] = self.types[flat]
             batch["token_type_ids"] = torch.from_numpy(types)
+        if self.word_edges is not None:
+            edges = np.zeros((len(indices), width, 2), dtype=bool)
+            edges[inside] = self.word_edges[flat]
+            batch["word_edges"] = torch.from_numpy(edges)
         return batch
 
 
@@ -152,6 +162,17 @@ def build_features(
     for number, encoding in enumerate(encoded.encodings):
         windows.add(int(encoded["overflow_to_sample_mapping"][number]), encoding)
     return windows.features(tokenizer)
+
+
+def with_word_edges(features: QAFeatures, examples: Sequence[QAExample]) -> QAFeatures:
+    """The same windows, of which only whole words can be answers."""
+    # Many questions share a context.
+    breaks = {text: word_breaks(text) for text in {example.context for example in examples}}
+    edges = [
+        breaks[examples[number].context][features.chars[first:past]]
+        for number, (first, past) in zip(features.example.tolist(), pairwise(features.bounds.tolist()), strict=True)
+    ]
+    return replace(features, word_edges=np.concatenate(edges))
 
 
 class _Windows:

@@ -30,7 +30,7 @@ def read_questions(path: Path) -> list[Question]:
         DataError: if the file cannot be read, is of another form, or no questions; all that is wrong at once.
     """
     if path.suffix == ".json":
-        examples = read_squad(path, question_language="und", context_language="und", with_answers=False)
+        examples = read_squad(path, question_language="und", context_language="und", answers="ignored")
         return [Question(each.id, each.question, each.context) for each in examples]
     readers = {".jsonl": _from_json_lines, ".tsv": _from_columns}
     if path.suffix not in readers:

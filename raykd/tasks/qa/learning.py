@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.tasks.outcomes import Scored
+from raykd.tasks.outcomes import Scored, Scores
 from raykd.tasks.plain import PlainLearning
 from raykd.tasks.qa.answers import Prediction, score_predictions, spans_of
 from raykd.tasks.qa.config import QaDistillation, QaScored
 from raykd.tasks.qa.features import QAFeatures
+from raykd.tasks.qa.no_answer import THRESHOLD
 from raykd.tasks.qa.sets import DevSet, TrainSet
 from raykd.tasks.qa.teachers import LiveTeacher, StoredTeacher, align_signals
 from raykd.tasks.qa.terms import OUTPUTS, TeacherSignals, kd_term, label_term
@@ -59,12 +60,26 @@ class QaLearning(PlainLearning):
     def predict(
         self, outputs: Any, batch: dict[str, Tensor], indices: np.ndarray, section: QaScored
     ) -> list[Prediction]:
-        """The best span of every window of a batch."""
-        return spans_of(outputs, batch, indices, max_answer_tokens=section.max_answer_tokens)
+        """The best span of every window of a batch, and the next ones where an oracle asks for them."""
+        return spans_of(
+            outputs,
+            batch,
+            indices,
+            max_answer_tokens=section.max_answer_tokens,
+            unanswerable=section.unanswerable,
+            more=section.oracle_k,
+        )
 
     def score(self, predictions: Iterable[Prediction], scored: DevSet, section: QaScored) -> Scored:
         """Means over the cells of the G-XLT matrix, and every cell."""
-        return score_predictions(predictions, scored, normalization=section.normalization)
+        return score_predictions(predictions, scored, section)
+
+    def settled(self, section: QaScored, chosen: Scores) -> QaScored:
+        """With the threshold of the selection set, unless the section has its own."""
+        threshold = chosen.chosen.get(THRESHOLD)
+        if not section.unanswerable or section.null_threshold is not None or threshold is None:
+            return section
+        return section.model_copy(update={THRESHOLD: threshold})
 
 
 def _mean_of(models: Any) -> Any:

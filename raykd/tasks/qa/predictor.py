@@ -1,5 +1,6 @@
 """A finished model that answers questions as it did inside its sweep."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from raykd.errors import DataError
 from raykd.models.qa import load_qa_model
 from raykd.tasks.predictor import LANGUAGE, Ask, Said, TaskPredictor
 from raykd.tasks.qa.decode import best_spans
-from raykd.tasks.qa.features import QAFeatures, build_features
+from raykd.tasks.qa.features import QAFeatures, build_features, with_word_edges
 from raykd.tasks.qa.files import read_questions
 
 CANDIDATES = 20
@@ -31,6 +32,9 @@ class Answer:
     Attributes:
         score: start logit plus end logit, the best of all windows that hold the span.
         probability: softmax of the scores of the `CANDIDATES` best spans of the context.
+
+    That there is no answer is one too, with an empty text at 0, where the model was made for such questions. Its score
+    is that of the first token, the lowest of all windows, minus the threshold: it comes first where it is to be given.
     """
 
     text: str
@@ -94,22 +98,31 @@ class QaPredictor(TaskPredictor):
             max_question_length=reading.max_question_length,
             no_answer="keep",
         )
+        if reading.whole_words:
+            features = with_word_edges(features, examples)
         count = max(CANDIDATES, n_best)
         # Windows in their order: of equal scores the first one counts, as in a sweep.
         found: dict[int, list[tuple[float, int, int]]] = {}
-        for window, spans in sorted(self._spans(features, count)):
-            found.setdefault(readable[features.example[window]], []).extend(spans)
+        nulls: dict[int, float] = {}
+        for window, null, spans in sorted(self._spans(features, count)):
+            number = readable[features.example[window]]
+            found.setdefault(number, []).extend(spans)
+            nulls[number] = min(null, nulls.get(number, math.inf))
+        if reading.unanswerable:
+            for number, null in nulls.items():
+                found[number].append((null - reading.null_threshold, 0, 0))
         return [_ranked(found.get(number, []), text, count)[:n_best] for number, text in enumerate(contexts)]
 
     def _tokens(self, texts: Sequence[str]) -> Sequence[Sequence[int]]:
         return self._tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
 
-    def _spans(self, features: QAFeatures, count: int) -> Iterator[tuple[int, list[tuple[float, int, int]]]]:
-        """Each window, and its best spans: score, first and past-the-last character."""
+    def _spans(self, features: QAFeatures, count: int) -> Iterator[tuple[int, float, list[tuple[float, int, int]]]]:
+        """Each window, its score of no answer, and its best spans: score, first and past-the-last character."""
         for indices, batch, outputs in self._outputs(features):
             masks, starts, ends = (
                 part.cpu() for part in (batch["context_mask"], outputs.start_logits, outputs.end_logits)
             )
+            edges = batch["word_edges"].cpu() if "word_edges" in batch else None
             for row, window in enumerate(indices.tolist()):
                 first, past = features.bounds[window : window + 2]
                 length = past - first
@@ -118,10 +131,12 @@ class QaPredictor(TaskPredictor):
                     ends[row, :length],
                     offsets=torch.from_numpy(features.chars[first:past]),
                     context_mask=masks[row, :length],
+                    word_edges=edges[row, :length] if edges is not None else None,
                     n_best=count,
                     max_answer_tokens=self.reading.max_answer_tokens,
                 )
-                yield window, [(span.score, span.start_char, span.end_char) for span in spans]
+                null = float(starts[row, 0]) + float(ends[row, 0])
+                yield window, null, [(span.score, span.start_char, span.end_char) for span in spans]
 
 
 def _ranked(spans: Sequence[tuple[float, int, int]], context: str, count: int) -> list[Answer]:
@@ -145,6 +160,9 @@ def _lines(answers: Sequence[Answer], context: str) -> tuple[tuple[tuple[str, st
         return ((("  no answer: the context has no readable token", ""),),)
     lines: list[tuple[tuple[str, str], ...]] = []
     for answer in answers:
+        if not answer.text:
+            lines.append(((f"  {answer.probability:.3f}  no answer  (score {answer.score:.2f})", ""),))
+            continue
         first, past = max(answer.start - _SHOWN_AROUND, 0), answer.end + _SHOWN_AROUND
         parts = context[first : answer.start], context[answer.start : answer.end], context[answer.end : past]
         before, inside, after = (_WHITE_SPACE.sub(" ", part) for part in parts)

@@ -58,16 +58,28 @@ def f1(prediction: str, gold: str, *, language: str, style: str) -> float:
     """
     tokens = _tokenizer(style)
     predicted, wanted = tokens(prediction, language), tokens(gold, language)
+    return _f1_of(predicted, wanted)
+
+
+def f1_or_none(prediction: str, gold: str, *, language: str, style: str) -> float:
+    """The same as the SQuAD 2.0 evaluation has it: no answer is what has no token, and equals nothing else."""
+    tokens = _tokenizer(style)
+    predicted, wanted = tokens(prediction, language), tokens(gold, language)
+    return _f1_of(predicted, wanted) if predicted and wanted else float(predicted == wanted)
+
+
+def _f1_of(predicted: Sequence[str], wanted: Sequence[str]) -> float:
     num_shared = (Counter(predicted) & Counter(wanted)).total()
     return 2 * num_shared / (len(predicted) + len(wanted)) if num_shared else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionScore:
-    """Scores of one question, both in percent."""
+    """Scores of one question, both in percent, and whether it has an answer."""
 
     exact_match: float
     f1: float
+    has_answer: bool = True
 
 
 def score_cell(questions: Collection[QuestionScore]) -> CellScore:
@@ -77,7 +89,12 @@ def score_cell(questions: Collection[QuestionScore]) -> CellScore:
 
 
 def score_questions(
-    predictions: Mapping[str, str], golds: Mapping[str, Sequence[str]], *, language: str, style: str
+    predictions: Mapping[str, str],
+    golds: Mapping[str, Sequence[str]],
+    *,
+    language: str,
+    style: str,
+    unanswerable: bool = False,
 ) -> dict[str, QuestionScore]:
     """Scores the questions of one cell, each against the gold answer that suits it best.
 
@@ -86,22 +103,48 @@ def score_questions(
         golds: question id -> its gold answers, at least one.
         language: the cell's context language, in which the answers are written.
         style: a key of `STYLES`, see `exact_match`.
+        unanswerable: by the rules of SQuAD 2.0 (Rajpurkar et al. 2018, arXiv:1806.03822): a question may have no gold
+            answer, and an empty prediction says so; gold answers without a token are left out, unless all are.
 
     Raises:
         DataError: if there is no question, or a question has no prediction or no gold answer; names every such id.
         ValueError: if the style is unknown.
     """
     problems = [f"{id_}: no prediction; every question needs one" for id_ in golds if id_ not in predictions]
-    problems += [f"{id_}: no gold answer; every question needs one" for id_, texts in golds.items() if not texts]
+    if not unanswerable:
+        problems += [f"{id_}: no gold answer; every question needs one" for id_, texts in golds.items() if not texts]
     if not golds:
         problems.append("no questions to score; a cell needs at least one")
     if problems:
         raise DataError(problems)
 
-    def percent(metric: Callable[..., float], id_: str) -> float:
-        return 100 * max(metric(predictions[id_], text, language=language, style=style) for text in golds[id_])
+    tokens = _tokenizer(style)
 
-    return {id_: QuestionScore(percent(exact_match, id_), percent(f1, id_)) for id_ in golds}
+    def wanted(id_: str) -> Sequence[str]:
+        return [text for text in golds[id_] if tokens(text, language)] or [""] if unanswerable else golds[id_]
+
+    def percent(metric: Callable[..., float], id_: str) -> float:
+        return 100 * max(metric(predictions[id_], text, language=language, style=style) for text in wanted(id_))
+
+    by_tokens = f1_or_none if unanswerable else f1
+    return {id_: QuestionScore(percent(exact_match, id_), percent(by_tokens, id_), bool(golds[id_])) for id_ in golds}
+
+
+def by_answer(questions: Collection[QuestionScore]) -> dict[str, float | int]:
+    """Means over the questions of a cell that have an answer, and over those that have none, in percent.
+
+    Returns:
+        "has_answer_f1", "has_answer_exact_match" and "num_with_answer", and the same of "no_answer" and
+        "num_without_answer"; no mean where there is no such question.
+    """
+    found: dict[str, float | int] = {}
+    for name, count, has in (("has_answer", "num_with_answer", True), ("no_answer", "num_without_answer", False)):
+        those = [each for each in questions if each.has_answer is has]
+        found[count] = len(those)
+        if those:
+            cell = score_cell(those)
+            found |= {f"{name}_f1": cell.f1, f"{name}_exact_match": cell.exact_match}
+    return found
 
 
 def summarize(cells: Mapping[tuple[str, str], CellScore]) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ import numpy as np
 from raykd.data.examples import ParallelQA, QAExample
 from raykd.tasks.qa.config import QaPoint
 from raykd.tasks.qa.data import Cells, load_train
-from raykd.tasks.qa.features import QAFeatures, build_features, with_questions
+from raykd.tasks.qa.features import QAFeatures, build_features, with_questions, with_word_edges
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,16 @@ def train_set(config: QaPoint, tokenizer: Any, items: ParallelQA) -> TrainSet:
     return TrainSet(features, seen, data.sha256, data.description())
 
 
-def dev_set(cells: Cells, tokenizer: Any, **window_options: int) -> DevSet:
-    """Cells as windows, every question of every cell with a number of its own."""
+def dev_set(cells: Cells, tokenizer: Any, *, whole_words: bool = False, **window_options: int) -> DevSet:
+    """Cells as windows, every question of every cell with a number of its own.
+
+    Args:
+        whole_words: answers are whole words.
+    """
     examples: list[QAExample] = []
     numbers: dict[tuple[str, str], list[int]] = {}
     for cell, members in cells.items():
         numbers[cell] = list(range(len(examples), len(examples) + len(members)))
         examples += members
-    return DevSet(numbers, examples, build_features(examples, tokenizer, no_answer="keep", **window_options))
+    features = build_features(examples, tokenizer, no_answer="keep", **window_options)
+    return DevSet(numbers, examples, with_word_edges(features, examples) if whole_words else features)

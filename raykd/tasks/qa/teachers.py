@@ -36,11 +36,11 @@ class StoredTeacher:
         self.features, self.config, self.device, self.pad_to = features, config, device, pad_to
         self.bounds = torch.from_numpy(features.bounds)
         self.signals = torch.stack([signals[name].float() for name in OUTPUTS], dim=1)
-        self.coefficients = self._coefficients()
+        self.per_window = self._coefficients()
 
     def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> list[TeacherSignals]:
         """Signals of the micro-batches of a step; `step` holds all of its windows on all ranks."""
-        of_step = reduced(self.coefficients[torch.from_numpy(step)], self.config)
+        of_step = reduced(self.per_window[torch.from_numpy(step)], self.config)
         place = {int(index): row for row, index in enumerate(step)}
         answers = []
         for micro in micros:
@@ -56,7 +56,13 @@ class StoredTeacher:
 
     def mean_coefficient(self) -> float:
         """Mean over all windows and both boundaries."""
-        return float(self.coefficients.mean())
+        return float(self.per_window.mean())
+
+    def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
+        """Mean and deviation over the windows of each step, and both boundaries."""
+        if self.config.coefficient == "constant":
+            return []
+        return torch.stack([_spread(self.per_window[torch.from_numpy(step)]) for step in steps]).tolist()
 
     def _padded(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         first = self.bounds[indices]
@@ -103,10 +109,16 @@ class LiveTeacher:
         self.forward, self.features, self.seen = forward, features, teacher_features
         self.config, self.device, self.pad_to = config, device, pad_to
         self.sum, self.count = torch.zeros((), device=device), 0
+        self.taken: list[Tensor] = []
 
     def mean_coefficient(self) -> float:
         """Mean over the windows and boundaries answered for so far."""
         return float(self.sum) / max(self.count, 1)
+
+    def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
+        """Mean and deviation over the windows of each step that was asked for, and both boundaries."""
+        taken, self.taken = self.taken, []
+        return torch.stack(taken).tolist() if taken else []
 
     def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> list[TeacherSignals]:
         """Signals of the micro-batches of a step; `step` holds all of its windows on all ranks."""
@@ -128,6 +140,8 @@ class LiveTeacher:
             torch.distributed.all_reduce(values)
         self.sum += values.sum()
         self.count += values.numel()
+        if self.config.coefficient != "constant":
+            self.taken.append(_spread(values))
         values = reduced(values, self.config)
         return [TeacherSignals(start, end, values[rows]) for start, end, rows in parts]
 
@@ -144,6 +158,11 @@ class LiveTeacher:
             target[student["context_mask"]] = logits.float()[batch["context_mask"]]
             aligned.append(target)
         return aligned[0], aligned[1]
+
+
+def _spread(values: Tensor) -> Tensor:
+    """[2]: mean and standard deviation of all of them, on their device."""
+    return torch.stack([values.mean(), values.std(correction=0)])
 
 
 def align_signals(signals: dict[str, Tensor], seen: QAFeatures, features: QAFeatures) -> dict[str, Tensor]:

@@ -22,11 +22,19 @@ def _teaching(config: QaPoint) -> str:
 
 
 def _limits(config: QaPoint) -> Iterator[str]:
-    yield "It always answers, also if the text contains no answer."
+    if config.selection.unanswerable:
+        yield (
+            "It was scored on questions that may have no answer, which is what a high score of the first token means; "
+            "`raykd predict` knows the threshold, and plain code has to compare the two scores."
+        )
+    else:
+        yield "It always answers, also if the text contains no answer."
     yield (
         f"It reads windows of {config.data.max_length} tokens that overlap by {config.data.stride}, and answers with "
         f"at most {config.selection.max_answer_tokens} tokens."
     )
+    if config.selection.whole_words:
+        yield "Its scores are of answers that begin and end at the edges of words; a pipeline may cut words in pieces."
 
 
 def _score_notes(config: QaPoint, scores: Scores) -> Iterator[str]:

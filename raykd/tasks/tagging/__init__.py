@@ -14,4 +14,5 @@ TAGGING = Task(
     load_form=later("raykd.tasks.tagging.form", "TaggingForm"),
     load_predictor=later("raykd.tasks.tagging.predictor", "TaggingPredictor"),
     labelled=TaggingReader(),
+    evaluate=later("raykd.tasks.tagging.evaluate", "evaluate"),
 )

@@ -68,6 +68,9 @@ class HeadConfig(Config):
     """Hidden size, per direction, of a BiLSTM between encoder and labels; null is none."""
     freeze_encoder: bool = False
     """Train the head alone."""
+    labels: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """The label set, as types of chunks (`LOC`) or tags (`B-LOC`), seen in training or not; null takes the types of the
+    training data. Training data with another one is refused."""
 
 
 class HeadRates(Config):
@@ -148,6 +151,8 @@ class TaggingScored(ScoredConfig):
 
     source: TaggingSource
     """Tagged sentences: one file or configuration for each language."""
+    unknown_tags: Literal["refuse", "miss"] = "refuse"
+    """A tag that is no label, as training lacks it: refuse it by file and line, or count it as missed."""
 
 
 class TaggingSelection(TaggingScored, SelectionConfig):

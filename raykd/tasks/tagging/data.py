@@ -1,19 +1,20 @@
 """The sentences of the tagging task: files and the built-in world, budgets, labels."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from raykd.data import smallworld_tags
 from raykd.data.budgets import Budget, select
-from raykd.data.conll import read_languages
+from raykd.data.conll import Labels, read_languages
 from raykd.data.examples import Sentence
 from raykd.data.shares import in_part
 from raykd.data.tag_format import TagFormat
-from raykd.data.tags import Scheme, label_set, types_of
+from raykd.data.tags import Scheme, label_set, named_labels, types_of
 from raykd.errors import DataError
 from raykd.tasks.readers import PIECES_PER_WORD, PlainReader, reference, source_name
 from raykd.tasks.sizes import Content, Items, Keys, TextSizes
@@ -35,18 +36,22 @@ class TagItems:
     Attributes:
         scheme: of the tags of all of them.
         counts: language -> what reading its source did, for a record.
+        named: what the sweep file says the labels are, as `named_labels` takes it; None: those of the sentences.
     """
 
     sentences: dict[str, list[Sentence]]
     scheme: Scheme
     counts: dict[str, dict[str, object]]
+    named: tuple[str, ...] | None = None
 
     def all(self) -> list[Sentence]:
         """The sentences of all languages, one after another."""
         return [sentence for members in self.sentences.values() for sentence in members]
 
     def labels(self) -> tuple[str, ...]:
-        """All labels that the chunk types of these sentences can have."""
+        """All labels that the chunk types of these sentences can have, or those that are named."""
+        if self.named is not None:
+            return named_labels(self.named, self.scheme)
         return label_set(types_of((sentence.tags for sentence in self.all()), self.scheme), self.scheme)
 
 
@@ -57,7 +62,7 @@ def load_sentences(
     languages: Sequence[str],
     folder: Path,
     split: str,
-    labels: Collection[str] | None = None,
+    labels: Labels | None = None,
 ) -> TagItems:
     """The sentences of a source in some languages.
 
@@ -70,7 +75,8 @@ def load_sentences(
     """
     if source.builtin:
         made = smallworld_tags.sentences(split, source.builtin_items, languages=languages, scheme=columns.encode)
-        return _part(TagItems({key: list(members) for key, members in made.items()}, columns.encode, {}), source)
+        whole = TagItems({key: list(members) for key, members in made.items()}, columns.encode, {})
+        return _part(_cut(whole, source), source)
     tag_format = TagFormat(
         word_column=columns.word,
         tag_column=columns.tag,
@@ -79,7 +85,10 @@ def load_sentences(
         types="drop" if columns.drop_types else "keep",
         bad_sequences=columns.bad_sequences,
     )
-    read = read_languages(reference(source), languages=languages, folder=folder, tag_format=tag_format, labels=labels)
+    read = read_languages(
+        reference(source), languages=languages, folder=folder, tag_format=tag_format, labels=labels, rows=source.rows
+    )
+    _refuse_empty_rows(source, {language: (len(found.sentences), found.num_there) for language, found in read.items()})
     schemes = {language: found.target for language, found in read.items()}
     if len(set(schemes.values())) > 1:
         raise DataError(
@@ -93,16 +102,15 @@ def load_sentences(
 
 
 def _part(items: TagItems, source: TaggingSource) -> TagItems:
-    """The rows that the source names, and of these the share. Equal sentences lie in one part."""
-    cut = _cut(items, source)
+    """The share that the source names. Equal sentences lie in one part."""
     kept = {
         language: in_part(members, source.share, seed=source.share_seed, key=lambda sentence: " ".join(sentence.words))
-        for language, members in cut.sentences.items()
+        for language, members in items.sentences.items()
     }
     if empty := [language for language, members in kept.items() if not members]:
-        where, counts = source.path or source.hub or source.builtin, [len(cut.sentences[name]) for name in empty]
+        where, counts = source.path or source.hub or source.builtin, [len(items.sentences[name]) for name in empty]
         raise DataError(f"{where}: share {list(source.share or ())} holds none of the {counts} of {', '.join(empty)}")
-    return TagItems(kept, cut.scheme, cut.counts)
+    return replace(items, sentences=kept)
 
 
 def _cut(items: TagItems, source: TaggingSource) -> TagItems:
@@ -111,18 +119,35 @@ def _cut(items: TagItems, source: TaggingSource) -> TagItems:
         return items
     first, past = source.rows
     kept = {language: members[first:past] for language, members in items.sentences.items()}
-    empty = [language for language, members in kept.items() if not members]
-    if empty:
+    _refuse_empty_rows(source, {name: (len(kept[name]), len(members)) for name, members in items.sentences.items()})
+    return replace(items, sentences=kept)
+
+
+def _refuse_empty_rows(source: TaggingSource, counts: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse rows without a sentence.
+
+    Args:
+        counts: language -> sentences in the rows, and in the source.
+    """
+    empty = [language for language, (kept, _) in counts.items() if not kept]
+    if source.rows and empty:
         raise DataError(
-            f"{source.path or source.hub or source.builtin}: rows {first} to {past} have no sentence of "
-            f"{', '.join(empty)} ({', '.join(str(len(items.sentences[name])) for name in empty)} there)"
+            f"{source.path or source.hub or source.builtin}: rows {source.rows[0]} to {source.rows[1]} have no "
+            f"sentence of {', '.join(empty)} ({', '.join(str(counts[name][1]) for name in empty)} there)"
         )
-    return TagItems(kept, items.scheme, items.counts)
 
 
-def load_items(data: TaggingData, *, folder: Path) -> TagItems:
-    """All sentences that budgets are drawn from."""
-    return load_sentences(data.train, data.columns, languages=data.languages, folder=folder, split="train")
+def load_items(data: TaggingData, *, folder: Path, named: tuple[str, ...] | None = None) -> TagItems:
+    """All sentences that budgets are drawn from.
+
+    Args:
+        named: what the sweep file says the labels are; a sentence with another one is refused.
+    """
+    labels = None if named is None else partial(named_labels, named)
+    items = load_sentences(
+        data.train, data.columns, languages=data.languages, folder=folder, split="train", labels=labels
+    )
+    return replace(items, named=named)
 
 
 def load_train(data: TaggingData, *, seed: int, items: TagItems) -> tuple[list[Sentence], dict[str, Budget]]:
@@ -163,10 +188,13 @@ def load_labelled(
 def load_dev(
     scored: TaggingScored, columns: ColumnsConfig, *, folder: Path, labels: Collection[str] | None = None
 ) -> TagItems:
-    """What a point is scored on."""
-    items = load_sentences(
-        scored.source, columns, languages=scored.languages, folder=folder, split="dev", labels=labels
-    )
+    """What a point is scored on.
+
+    Args:
+        labels: those that the model gives; None allows others.
+    """
+    known = None if scored.unknown_tags == "miss" else labels
+    items = load_sentences(scored.source, columns, languages=scored.languages, folder=folder, split="dev", labels=known)
     return _sampled(items, scored.max_items, seed=scored.seed)
 
 
@@ -179,7 +207,7 @@ def _sampled(items: TagItems, count: int | None, *, seed: int) -> TagItems:
         by_id = {sentence.id: sentence for sentence in members}
         ids = select(by_id, min(count, len(by_id)), seed=seed).ids
         kept[language] = [by_id[name] for name in ids]
-    return TagItems(kept, items.scheme, items.counts)
+    return replace(items, sentences=kept)
 
 
 def keys_of(sentences: Iterable[Sentence], source: TaggingSource) -> Keys:
@@ -201,7 +229,7 @@ class TaggingReader(PlainReader):
     """See `raykd.tasks.task.TaskData`."""
 
     def items(self, config: TaggingPoint, *, folder: Path) -> Items:
-        found = load_items(config.data, folder=folder)
+        found = load_items(config.data, folder=folder, named=config.head.labels)
         words = fmean(len(sentence.words) for sentence in found.all())
         texts = TextSizes(tokens=2 + PIECES_PER_WORD * words, words=words, labels=len(found.labels()))
         every = found.all()

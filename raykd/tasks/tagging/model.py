@@ -41,6 +41,11 @@ class TaggingModel(PlainModel):
             for key in ("kind", "pooling", "lstm_size")
             if getattr(wanted, key) != getattr(found, key)
         ]
+        if wanted.labels is not None and set(items.labels()) != set(found.labels):
+            problems.append(
+                f"base.model {name}: head.labels stand for {', '.join(items.labels())}, the model has "
+                f"{', '.join(found.labels)}; use those of the model, or train a head (base.train)"
+            )
         if problems:
             raise DataError(problems)
         return model, tokenizer

@@ -65,11 +65,39 @@ def train_set(config: TaggingPoint, tokenizer: Any, items: TagItems, *, base: Pa
 def dev_set(config: TaggingPoint, scored: TaggingScored, tokenizer: Any, *, folder: Path, base: Path) -> TagDevSet:
     """The sentences of a set that a point is scored on, with the labels of the model in folder `base`."""
     items = load_dev(scored, config.data.columns, folder=folder, labels=head_of(str(base)).labels)
-    sentences, languages = items.all(), scored.languages
-    features = _windows(
-        sentences, config, tokenizer, base, languages=languages, scheme=items.scheme, spare_chunks=False
+    sentences = items.all()
+    features = scored_windows(
+        sentences,
+        scored,
+        tokenizer,
+        labels=head_of(str(base)).labels,
+        scheme=items.scheme,
+        max_length=config.data.max_length,
     )
     return TagDevSet(sentences, features, items.scheme, config.data.languages)
+
+
+def scored_windows(
+    sentences: Sequence[Sentence],
+    scored: TaggingScored,
+    tokenizer: Any,
+    *,
+    labels: Sequence[str],
+    scheme: Scheme,
+    max_length: int,
+) -> TagFeatures:
+    """The windows of sentences that are scored: where they are cut does not depend on their tags."""
+    # Windows have no number for a tag that is no label, and scores need none.
+    read = [replace(each, tags=()) for each in sentences] if scored.unknown_tags == "miss" else sentences
+    return build_tag_features(
+        read,
+        tokenizer,
+        languages=scored.languages,
+        labels=labels,
+        scheme=scheme,
+        max_length=max_length,
+        spare_chunks=False,
+    )
 
 
 def _windows(
@@ -80,7 +108,6 @@ def _windows(
     *,
     languages: Sequence[str],
     scheme: Scheme,
-    spare_chunks: bool = True,
 ) -> TagFeatures:
     return build_tag_features(
         sentences,
@@ -89,5 +116,4 @@ def _windows(
         labels=head_of(str(base)).labels,
         scheme=scheme,
         max_length=config.data.max_length,
-        spare_chunks=spare_chunks,
     )

@@ -30,7 +30,7 @@ def score_predictions(predictions: Iterable[Prediction], dev: TagDevSet) -> Scor
         for language, members in counts.items()
     }
     metric = "accuracy" if dev.scheme == "none" else "f1"
-    return Scored(_summary(cells, metric, trained=dev.trained), _outcomes(counts, metric, trained=dev.trained))
+    return Scored(summary(cells, metric, trained=dev.trained), _outcomes(counts, metric, trained=dev.trained))
 
 
 def combine(scored: Mapping[str | None, Scored]) -> Scored:
@@ -47,7 +47,7 @@ def combine(scored: Mapping[str | None, Scored]) -> Scored:
 
     trained = tuple(language for language in scored if language is not None)
     chosen = {language: teacher_of(language) for language in example.cells}
-    scores = _summary(
+    scores = summary(
         {language: each.scores.cells[language] for language, each in chosen.items()}, metric, trained=trained
     )
     # All teachers were scored on the same sentences: only the values differ.
@@ -87,7 +87,7 @@ def _outcomes(
     )
 
 
-def _summary(cells: Mapping[str, Mapping[str, int | float]], metric: str, *, trained: Sequence[str]) -> Scores:
+def summary(cells: Mapping[str, Mapping[str, int | float]], metric: str, *, trained: Sequence[str]) -> Scores:
     """Scores of cells by language."""
     word = {"f1": "F1", "accuracy": "accuracy"}[metric]
     groups = _groups(cells, metric, trained=trained)

@@ -53,6 +53,10 @@ class StoredTeacher:
     def mean_coefficient(self) -> None:
         """There is none."""
 
+    def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
+        """There are none."""
+        return []
+
     def _slot(self, slot: int, indices: np.ndarray) -> TeacherSlot:
         rows = torch.from_numpy(indices).to(self.device)
         words, mask = self._words(rows, width=int(self.word_counts[indices].max()))

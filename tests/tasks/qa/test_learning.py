@@ -186,7 +186,7 @@ def test_a_stored_and_a_live_teacher_say_the_same(model, features, signals, opti
 def test_the_coefficients_of_the_step_are_neither_all_equal_nor_all_zero(features, signals):
     # Otherwise the test before this one would say little.
     config = QaDistillation(coefficient="map_at_k")
-    coefficients = StoredTeacher(features, signals, config, device=CPU).coefficients
+    coefficients = StoredTeacher(features, signals, config, device=CPU).per_window
     assert coefficients[STEP].std() > 0.05
     assert 0 <= coefficients.min() <= coefficients.max() <= 1
 
@@ -203,6 +203,26 @@ def test_coefficients_do_not_depend_on_how_a_step_is_cut(model, features, signal
         mixed = [MicroBatch(STEP[[6, 0]], False), MicroBatch(STEP[[3, 1, 2, 5, 4]], False)]
         parts = torch.cat([part.coefficient for part in teacher.for_step(STEP, mixed)])
         torch.testing.assert_close(parts, whole[0].coefficient[[6, 0, 3, 1, 2, 5, 4]])
+
+
+@each_of(CONFIDENCE)
+def test_the_coefficient_of_every_step_is_kept_with_its_spread(model, features, signals, options):
+    config = QaDistillation(**options)
+    steps = [STEP, np.array([1, 4, 6])]
+    stored = StoredTeacher(features, signals, config, device=CPU)
+    live = LiveTeacher(model, features, None, config, device=CPU)
+    for step in steps:
+        live.for_step(step, [MicroBatch(step[:2], False), MicroBatch(step[2:], False)])
+    found = stored.coefficients(steps)
+    if config.coefficient == "constant":
+        assert found == live.coefficients(steps) == []
+        return
+    values = [stored.per_window[step].numpy() for step in steps]
+    expected = [[float(each.mean()), float(each.std())] for each in values]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(live.coefficients(steps), expected, rtol=1e-4, atol=1e-5)
+    # What was read belongs to the epoch before.
+    assert live.coefficients(steps) == []
 
 
 def test_an_idle_micro_batch_has_no_say_in_the_coefficient_of_its_step(model, features):

@@ -125,6 +125,31 @@ def test_a_tag_that_students_do_not_know_is_refused_with_file_and_line(folder, l
     assert line.startswith(f"{folder / 'es.txt'}: line 9: tag 'S-RIV' is not one of B-LOC, ")
 
 
+def test_labels_can_be_named_whether_training_has_them_or_not(folder):
+    head = {"labels": ["PER", "LOC", "RIV", "ORG"]}
+    items = TASKS["tagging"].data.items(config(head=head), folder=folder).all
+    assert items.labels() == label_set(["PER", "LOC", "RIV", "ORG"], "bioes")
+    point = config(head={"labels": ["PER", "LOC"]})
+    with pytest.raises(DataError) as caught:
+        TASKS["tagging"].data.items(point, folder=folder)
+    (line,) = caught.value.problems
+    allowed = "B-LOC, B-PER, E-LOC, E-PER, I-LOC, I-PER, O, S-LOC, S-PER"
+    assert line == f"{folder / 'es.txt'}: line 9: tag 'S-RIV' is not one of {allowed}"
+
+
+def test_rows_are_taken_before_tags_are_looked_at(folder):
+    write(folder, es=[*BLOCKS["es"][:3], "el O\nAmazonas Z-RIV"])
+    with pytest.raises(DataError, match="line 9: tag 'Z-RIV'"):
+        load_items(config().data, folder=folder)
+    assert load_items(config(rows=(0, 3)).data, folder=folder).labels() == label_set(["PER", "LOC"], "bioes")
+
+
+def test_a_tag_that_is_no_label_is_read_where_it_counts_as_missed(folder):
+    point, labels = config(selection={"unknown_tags": "miss"}), label_set(["PER", "LOC"], "bioes")
+    found = load_dev(point.selection, point.data.columns, folder=folder, labels=labels)
+    assert found.sentences["es"][3].tags == ("O", "S-RIV")
+
+
 def test_the_builtin_world_has_splits_of_its_own():
     point = tag_point().config
     items = load_items(point.data, folder=Path())

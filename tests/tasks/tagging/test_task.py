@@ -16,7 +16,9 @@ from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, load_head, tiny_tag_model
 from raykd.tasks import TASKS
 from raykd.tasks.outcomes import Scored, Scores, record_outcomes
+from raykd.tasks.tagging.data import TagItems
 from raykd.tasks.tagging.sets import TagDevSet
+from raykd.tasks.tagging.summary import score_predictions
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.task import Places
 
@@ -217,6 +219,29 @@ def test_the_dev_set_of_a_point_names_the_languages_of_training(folder, small_wo
     )
     assert dev.trained == ("en", "es") and dev.features.languages == ("en", "es", "zh")
     assert len(dev.sentences) == 3 * 8
+
+
+def test_a_tag_that_is_no_label_is_a_chunk_that_no_prediction_hits(folder, small_world_tokenizer):
+    (folder / "new.txt").write_text("Ada B-PER\nwrote O\nACL B-CONF\n\nBo B-PER\n")
+    source = {"path": "new.txt", "builtin": None, "num_items": None}
+    config = tag_point(selection={"source": source, "languages": ["en"], "unknown_tags": "miss"}).config
+    places = Places(folder, folder, folder)
+    dev = TASK.data.scored_set(config, config.selection, small_world_tokenizer, places=places)
+    labels = dev.features.labels
+    numbers = [labels.index("S-PER"), labels.index("O"), labels.index("S-LOC")]
+    scores = score_predictions([(0, numbers), (1, numbers[:1])], dev).scores
+    # 3 chunks in gold, 3 predicted, 2 hit; 3 of 4 words.
+    assert scores.cells["en"]["f1"] == pytest.approx(200 / 3) and scores.cells["en"]["accuracy"] == 75.0
+    refusing = config.selection.model_copy(update={"unknown_tags": "refuse"})
+    with pytest.raises(DataError, match=r"new.txt: line 3: tag 'S-CONF' is not one of"):
+        TASK.data.scored_set(config, refusing, small_world_tokenizer, places=places)
+
+
+def test_a_given_model_with_other_labels_than_those_that_are_named_is_refused(folder):
+    point = given(labels=["LOC", "PER"])
+    items = TagItems({}, "bioes", {}, point.head.labels)
+    with pytest.raises(DataError, match=r"head.labels stand for O, B-LOC, .*, the model has O, B-LOC, .*B-RIVER"):
+        TASK.model.given(point, str(folder), items=items)
 
 
 def test_a_long_sentence_is_cut_and_counted(folder, small_world_tokenizer):
