@@ -96,6 +96,8 @@ def _as_json(found: "Preview", currency: str) -> dict[str, Any]:
 def _lines(found: "Preview", currency: str) -> Iterator[str]:
     drawn = "" if found.is_exact else ", chosen by the searcher while the sweep runs"
     points, methods = counted(len(found.points), "point"), counted(len(found.methods), "method")
+    if found.races:
+        drawn = f" at most: those that lose {counted(found.races, 'race')} beyond doubt get no further seed"
     yield f"{found.name}: {points} of {methods}{drawn}"
     yield f"  generation 0: {counted(found.num_generation_zero, 'shared base model')}"
     if found.num_strangers:
@@ -103,6 +105,8 @@ def _lines(found: "Preview", currency: str) -> Iterator[str]:
     yield f"  signals: {counted(found.num_signal_passes, 'teacher pass', 'teacher passes')}, outputs saved"
     for executor, why, count in found.executors:
         yield f"  executor {executor}: {counted(count, 'point')}, {why}"
+    proved = f"proved on {', '.join(found.tests)}" if found.tests else "no test set proves what is chosen"
+    yield f"  chosen by: the selection set; {proved}"
     for name, commit in found.commits.items():
         yield f"  {name}: commit {commit}"
     cost = found.estimate

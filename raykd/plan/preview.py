@@ -83,6 +83,8 @@ class Preview:
         unit: what hours are counted and paid in: `GPU` where a point uses any, else `CPU`.
         money: price an hour times hours; None without a price.
         commits: `dataset ID@REVISION` or `model ID@REVISION` of the Hub -> the commit that it stands for.
+        tests: names of the test sets; nothing is chosen by them.
+        races: budgets whose configurations race, so that this is the most they run; 0 where they do not.
         problems: all that is missing or wrong about data and models, one line each.
     """
 
@@ -101,6 +103,8 @@ class Preview:
     unit: str
     money: float | None
     commits: dict[str, str]
+    tests: tuple[str, ...]
+    races: int
     problems: tuple[str, ...]
 
 
@@ -128,7 +132,7 @@ def preview(
     unit = "GPU" if total and total.gpu_hours else "CPU"
 
     methods = _methods(plan, cost, unit, price)
-    kinds = list(plan.executors.values())
+    kinds, budgets = list(plan.executors.values()), len({point.config.data.budget for point in plan.points})
     return Preview(
         name=plan.sweep.name,
         points=plan.points,
@@ -145,6 +149,8 @@ def preview(
         unit=unit,
         money=_money(total, unit, price),
         commits=commits_in(found.hashes),
+        tests=tuple(dict.fromkeys(name for point in plan.points for name in point.config.test_sets)),
+        races=budgets if plan.sweep.search.algorithm == "race" else 0,
         problems=found.problems,
     )
 
