@@ -38,7 +38,6 @@ def add(commands: Any) -> None:
         examples=[
             "raykd evaluate my-model --data /tmp/squad/dev.json",
             "raykd evaluate 'runs/fewshot-cpu#best' --data 'xquad/xquad.{language}.json' --languages en,de,es",
-            "raykd evaluate 'runs/tags#best' --data 'panx/test-{language}.tsv' --languages en,de --precision bf16",
         ],
     )
     evaluate.add_argument("model", help="a model folder, a Hub id, or RESULTS#POINT of a sweep")
