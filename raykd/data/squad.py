@@ -21,6 +21,7 @@ from raykd.errors import DataError
 # json.loads lets half a pair through, and a tokenizer dies of it much later.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ROWS = (".parquet", ".jsonl", ".csv", ".tsv")
+_COLUMNS = ("id", "question", "context", "answers")
 Answers = Literal["each", "some", "ignored"]
 """Which questions need an answer: each; not those that have none, as in SQuAD 2.0; answers are not read."""
 
@@ -200,6 +201,11 @@ def _read_rows(
     reader = _Reader(source, wanted, problems)
     for number, row in enumerate(rows):
         where = f"row {number}"
+        if missing := [name for name in _COLUMNS if name not in row]:
+            reader.note(
+                where, f"lacks {', '.join(missing)}; needs {', '.join(_COLUMNS)}; has {', '.join(map(str, row))}"
+            )
+            break
         answers = reader.value(row, "answers", dict, where)
         if answers is None:
             continue

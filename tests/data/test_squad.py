@@ -253,8 +253,8 @@ def test_hub_rows_give_the_same_examples_as_the_file(file):
         ({**ROW, "answers": {"text": ["cat"], "answer_start": []}}, "hub x: row 0: 1 answer texts, 0 offsets"),
         ({**ROW, "answers": {"text": ["cat"]}}, "hub x: row 0.answers.answer_start: missing"),
         ({**ROW, "answers": {"text": [], "answer_start": []}}, f"hub x: {UNLABELLED.format(1)}"),
-        ({"id": "a"}, "hub x: row 0.answers: missing"),
-        ({key: value for key, value in ROW.items() if key != "context"}, "hub x: row 0.context: missing"),
+        ({"id": "a"}, "hub x: row 0: lacks question, context, answers"),
+        ({key: value for key, value in ROW.items() if key != "context"}, "hub x: row 0: lacks context"),
     ],
 )
 def test_a_damaged_row_is_explained(row, problem):

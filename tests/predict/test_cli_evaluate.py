@@ -102,7 +102,7 @@ def test_an_encoder_is_scored_language_by_language(capsys, models):
 
 def test_a_bare_encoder_is_scored_as_what_it_is_said_to_be(capsys, models):
     command = [models / "bare", "--data", "pairs.es.tsv", "--languages", "es"]
-    assert "pairs.es.tsv: line 1, column 1: not JSON" in refused(capsys, *command)
+    assert "pairs.es.tsv: row 0: lacks id, question, context, answers; needs" in refused(capsys, *command)
     scores, _ = evaluated(capsys, *command, "--task", "parallel")
     assert set(scores["cells"]) == {"es"}
     assert "--task translation: give one of qa, tagging, parallel" in refused(capsys, *command, "--task", "translation")

@@ -254,7 +254,7 @@ def add_public_sets(hub: PublicHub) -> None:
     """All sets and models that the shipped sweeps name."""
     squad = {split: parquet(questions("en", 30, name=f"squad-{split}")) for split in ("train", "validation")}
     hub.add("rajpurkar/squad", configured({"plain_text": squad}))
-    xquad = {f"xquad.{each}": {"validation": parquet(questions(each, 600, name="xquad"))} for each in XQUAD}
+    xquad = {f"xquad.{each}": {"validation": parquet(questions(each, 1190, name="xquad"))} for each in XQUAD}
     hub.add("google/xquad", configured(xquad))
     hub.add("facebook/mlqa", {"README.md": b"---\nlicense: cc\n---\n", "mlqa.py": b"raise SystemExit('a script')"})
     cells = {

@@ -177,7 +177,7 @@ def test_a_point_is_evaluated_by_its_name(here, answering, tmp_path):
     document = {"data": [{"title": "t", "paragraphs": [{"context": "Alva lives here.", "qas": qas}]}]}
     data = tmp_path / "squad.json"
     data.write_text(json.dumps(document))
-    with pytest.raises(DataError, match="of task parallel, whose models are scored inside their sweeps"):
+    with pytest.raises(DataError, match="en is one side of every pair; languages names the other sides"):
         evaluate(NAME, data=str(data), languages=("en",))
     # The model reads 256 tokens, in windows of its sweep.
     by_name = evaluate("runs/qa#best", data=str(data), languages=("en",), n_best=2)
