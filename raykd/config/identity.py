@@ -52,8 +52,8 @@ class Identity:
         return PurePosixPath("scores", f"{digest(found)}.json")
 
     def test_digest(self, name: str) -> str:
-        """Says what a test set holds and how it is read: a score that has another one is of another set."""
-        return digest(self.config.score_recipe(self.config.test_sets[name]))
+        """Says what a test set holds, whoever is scored on it: a score that has another one is of another set."""
+        return digest(self.config.test_sets[name].model_dump(mode="json", exclude={"batch_tokens"}))
 
     def test_scores(self, name: str) -> PurePosixPath:
         """Name of the scores of generation 0 on a test set, in the folder of results."""

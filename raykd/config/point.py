@@ -167,6 +167,14 @@ class ScoredConfig(Config):
     seed: int = 0
     """Seed of the samples. Independent of the point's seed: all points are scored on the same items."""
 
+    def part(self, low: float, high: float) -> Self:
+        """This section with a part of its items, see `Source.share`; `seed` says in which order."""
+        return self.model_copy(update={"source": part_of(self.source, low, high, self.seed)})
+
+
+def part_of(source: Source, low: float, high: float, seed: int) -> Source:
+    return source.model_copy(update={"share": (low, high), "share_seed": seed})
+
 
 class SelectionConfig(ScoredConfig):
     """The selection set: epochs, generations, points and configurations are chosen by their scores on it."""
@@ -187,8 +195,7 @@ class SelectionConfig(ScoredConfig):
         """This section as it is read: of a set that is split, the first part."""
         if self.split is None:
             return self
-        part = {"share": (0.0, self.split), "share_seed": self.seed}
-        return self.model_copy(update={"source": self.source.model_copy(update=part), "split": None})
+        return self.part(0.0, self.split).model_copy(update={"split": None})
 
 
 HELD_OUT = "held_out"
@@ -407,9 +414,8 @@ class PointBase(Config):
         if split is None:
             return dict(self.tests)
         kind = get_args(type(self).model_fields["tests"].annotation)[1]
-        rest = chosen.source.model_copy(update={"share": (split, 1.0), "share_seed": chosen.seed})
-        keys = {name: getattr(chosen, name) for name in kind.model_fields}
-        return {HELD_OUT: kind(**{**keys, "source": rest}), **self.tests}
+        rest = chosen.part(split, 1.0)
+        return {HELD_OUT: kind(**{name: getattr(rest, name) for name in kind.model_fields}), **self.tests}
 
     def score_recipe(self, scored: ScoredConfig) -> dict[str, Any]:
         """What the scores of a model on a set depend on beside the model."""

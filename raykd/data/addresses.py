@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -75,7 +76,7 @@ def member_of(archive: Path, member: str, *, name: str) -> Path:
                     shutil.copyfileobj(source, target, _CHUNK)
 
             return _once(f"{archive.resolve()} {state.st_size} {state.st_mtime_ns} {member}", member, unpack)
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{name}: cannot be read as a zip archive ({error}); fetch it again") from error
 
 

@@ -81,6 +81,10 @@ class Snapshot:
         Raises:
             HubProblem: if it cannot be had.
         """
+        if file not in self.files:
+            raise HubProblem(
+                f"{self.repo} at {self.revision} has no file {file}", f"correct it{near(file, self.files)}"
+            )
         api = _api()
         with _without_bars(is_small=(self.files[file] or 0) < LARGE):
             return Path(
@@ -196,7 +200,9 @@ def pin(records: Mapping[str, str]) -> None:
     Args:
         records: what `noted` collected; other entries are left alone.
     """
-    _pins().update({name: commit for name, commit in records.items() if name.startswith(_NOTE)})
+    pins = _pins()
+    pins.clear()
+    pins.update({name: commit for name, commit in records.items() if name.startswith(_NOTE)})
 
 
 @contextlib.contextmanager

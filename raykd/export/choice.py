@@ -2,6 +2,7 @@
 
 from raykd.errors import DataError
 from raykd.results.artifacts import Store
+from raykd.results.configurations import by_configuration, ranked
 from raykd.results.delivered import delivered_artifact
 from raykd.results.find import BEST, Named, find_point, states
 from raykd.results.records import PointRecord, SweepRecords
@@ -18,11 +19,24 @@ def chosen_point(records: SweepRecords, wanted: str | None) -> PointRecord:
         DataError: if there is none, it is not finished, or its weights are gone; the line says what to do.
     """
     store, where = Store(records.root), str(records.root)
-    among = records.points if wanted not in (None, BEST) else _kept(records, store)
-    found = find_point([Named.of(point) for point in among], wanted or BEST, where=where, finished=True)
-    point = next(point for point in among if point.id == found.id)
+    if wanted in (None, BEST):
+        return _best_kept(records, store)
+    found = find_point([Named.of(point) for point in records.points], wanted, where=where, finished=True)
+    point = next(point for point in records.points if point.id == found.id)
     delivered_artifact(store, point)
     return point
+
+
+def _best_kept(records: SweepRecords, store: Store) -> PointRecord:
+    """The best seed with weights of the best configuration that has any."""
+    kept = {point.id for point in _kept(records, store)}
+    for each in ranked(by_configuration(records.points), records.main):
+        scored = [
+            (point.main_score, point) for point in each.points if point.id in kept and point.main_score is not None
+        ]
+        if scored:
+            return max(scored, key=lambda pair: pair[0])[1]
+    raise DataError(f"no point in {records.root} has a main score")
 
 
 def _kept(records: SweepRecords, store: Store) -> list[PointRecord]:

@@ -1,6 +1,6 @@
 """Finds and reads everything that the points of a plan name."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,17 +61,18 @@ def check_sets(configs: Sequence[PointBase], *, folder: Path) -> dict[str, str]:
     """Find and read every set that points are trained, chosen or tested by, and no models.
 
     Returns:
-        As `check_data`, of the test sets alone.
+        As `check_data`, of the test sets alone, and the commits of the Hub.
 
     Raises:
         DataError: as `check_data` does.
     """
     inspector = _Inspector(task_of(configs[0]), folder)
-    for key, group in _grouped(configs, PointBase.items_recipe):
-        inspector.read_data(key, group)
+    with noted() as commits:
+        for key, group in _grouped(configs, PointBase.items_recipe):
+            inspector.read_data(key, group)
     if inspector.problems:
         raise DataError(inspector.problems)
-    return {name: digest for name, digest in inspector.hashes.items() if name.startswith("tests.")}
+    return commits | {name: digest for name, digest in inspector.hashes.items() if name.startswith("tests.")}
 
 
 class _Inspector:
@@ -94,23 +95,23 @@ class _Inspector:
         """The data of points that draw from the same items, which `key` names."""
         read = self._attempt(self.task.data.items, group[0])
         items = read.all if read else None
-        used: dict[str, Items | Content] = {}
+        used: list[tuple[str, Items | Content]] = []
         if read:
             self.sizes.append(read.count)
             self.texts = read.texts
             self.hashes[f"data {key}"] = read.sha256
-            used["data.train"] = read
+            used.append(("data.train", read))
             for _, same in _grouped(group, lambda config: config.data.budget):
                 self._attempt(partial(self.task.data.draw, same[0], items))
         for inner, same in _grouped((config for config in group if config.label_training), _label_recipe):
             assert self.task.labelled is not None, "a point that trains on labels is of a task that can"
             if content := self._read(f"base.train {inner}", self.task.labelled.labelled_content, same[0], items):
                 self.labelled.append(content.count)
-                used["base.train"] = content
+                used.append(("base.train", content))
         for inner, same in _grouped(group, lambda config: config.score_recipe(config.selection_set)):
             section = same[0].selection_set
             if content := self._read(f"selection {inner}", self.task.data.content, same[0], section, items):
-                used["selection"] = content
+                used.append(("selection", content))
         tests = [(name, config, test) for config in group for name, test in config.test_sets.items()]
         recipes = {f"tests.{name} {config.score_recipe(test)}": (name, config, test) for name, config, test in tests}
         for inner, (name, config, test) in recipes.items():
@@ -148,15 +149,15 @@ class _Inspector:
             return None
 
 
-def _overlaps(test: str, content: Content, used: Mapping[str, Items | Content]) -> Iterable[str]:
+def _overlaps(test: str, content: Content, used: Iterable[tuple[str, Items | Content]]) -> Iterable[str]:
     """A line for each set that shares items with a test set.
 
     Args:
         test: key of the test set.
-        used: key of each set that is trained on, or chosen by -> what it holds.
+        used: key of each set that is trained on, or chosen by, and what it holds.
     """
     keys = content.keys()
-    for where, other in used.items():
+    for where, other in used:
         if both := shared(keys, other.keys()):
             some = ", ".join(sorted(both)[:3]) + (", ..." if len(both) > 3 else "")
             yield (

@@ -3,7 +3,7 @@
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -71,7 +71,26 @@ def expand(sweep: SweepConfig) -> tuple[Point, ...]:
             problems |= dict.fromkeys(error.problems)
     if problems:
         raise ConfigError(problems)
+    if sweep.search.algorithm == "race":
+        _refuse_several_sets(points.values())
     return tuple(points.values())
+
+
+def _refuse_several_sets(points: Iterable[Point]) -> None:
+    """Refuse a race of configurations that are scored on different items.
+
+    Raises:
+        ConfigError: naming two points.
+    """
+    first: dict[Any, Point] = {}
+    for point in points:
+        other = first.setdefault(point.config.data.budget, point)
+        ours, theirs = (each.config.score_recipe(each.config.selection_set)["scored"] for each in (point, other))
+        if ours != theirs:
+            raise ConfigError(
+                f"search.algorithm race compares {other.label} and {point.label} by other selection sets: give all of "
+                "them the same `selection`"
+            )
 
 
 def suggested_points(sweep: SweepConfig, method: str, values: Mapping[str, Any]) -> list[Point]:

@@ -163,6 +163,12 @@ class SweepKeys(Config):
     def _seeds_differ(self) -> Self:
         if self.search.algorithm == "race":
             self._can_race()
+        of_its_own = [name for name, change in self.methods.items() if "seed" in change]
+        if self.search.algorithm in ("race", "optuna") and len(self.seeds or ()) > 1 and of_its_own:
+            raise ValueError(
+                f"algorithm {self.search.algorithm} gives every configuration the same seeds: remove `seed` from "
+                f"method {of_its_own[0]}"
+            )
         if self.seeds and len(set(self.seeds)) != len(self.seeds):
             raise ValueError("a seed is listed twice")
         return self
@@ -173,11 +179,6 @@ class SweepKeys(Config):
             raise ValueError(
                 f"algorithm race needs at least {least} seeds (search.race.min_seeds), like "
                 f"`seeds: {list(range(1, least + 1))}`; got {num}"
-            )
-        of_its_own = [name for name, change in self.methods.items() if "seed" in change]
-        if of_its_own:
-            raise ValueError(
-                f"algorithm race gives every configuration the same seeds: remove `seed` from method {of_its_own[0]}"
             )
 
 

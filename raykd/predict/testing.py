@@ -40,7 +40,7 @@ def score_sweep_on_tests(
         tests: name -> section of a further test set, as in `tests` of a sweep file.
         points: names of points, as `find_point` takes them; none are all seeds of the best configuration.
         every: all finished points.
-        folder: what relative paths of the tests are looked for in first.
+        folder: what relative paths are looked for in where the sweep file's folder is not known, or not here.
         say: told a line for each score.
 
     Raises:
@@ -51,6 +51,8 @@ def score_sweep_on_tests(
     """
     settle_accelerator()
     records = read_records(root, whole=False)
+    recorded = records.description.folder
+    folder = Path(recorded) if recorded is not None and Path(recorded).is_dir() else folder
     chosen = _chosen(records, points, every=every)
     wanted = [(point, _identity(point, tests or {}, where=str(root))) for point in chosen]
     if not any(point.config.test_sets for _, point in wanted):

@@ -10,7 +10,7 @@ from raykd.report.examples import Examples, read_examples
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import value
 from raykd.report.statistics import NUM_RESAMPLES, holm, paired_tests
-from raykd.results.configurations import Configuration, by_configuration
+from raykd.results.configurations import Configuration, by_configuration, ranked
 from raykd.results.records import PointRecord, SweepRecords
 from raykd.tasks.outcomes import Outcomes
 
@@ -65,12 +65,13 @@ class _Side:
     method: str
     varied: Mapping[str, Any]
     points: Mapping[Any, PointRecord]
+    is_best: bool = False
 
     @classmethod
-    def of(cls, configuration: Configuration) -> "_Side":
+    def of(cls, configuration: Configuration, *, is_best: bool = False) -> "_Side":
         """That of a configuration."""
         points = {point.description.varied.get("seed"): point for point in configuration.finished}
-        return cls(configuration.method, configuration.varied, points)
+        return cls(configuration.method, configuration.varied, points, is_best)
 
     def score(self, seeds: Sequence[Any]) -> float:
         """The mean main score over seeds, all of which have one."""
@@ -183,7 +184,9 @@ def _sides(records: SweepRecords) -> list[_Side]:
     """In the order of the sweep file, where it names its points."""
     order = {point_id: place for place, point_id in enumerate(records.description.points)}
     points = sorted(records.points, key=lambda point: order.get(point.id, 0))
-    return [_Side.of(each) for each in by_configuration(points)]
+    configurations = by_configuration(points)
+    best = next(iter(ranked(configurations, records.main)), None)
+    return [_Side.of(each, is_best=each is best) for each in configurations]
 
 
 def _pairs(configurations: Sequence[_Side]) -> tuple[list[tuple[_Side, _Side]], str]:
@@ -199,8 +202,7 @@ def _pairs(configurations: Sequence[_Side]) -> tuple[list[tuple[_Side, _Side]], 
     words = "each configuration with the best one, and with generation 0"
     if pairs:
         words += f" (with each pair of methods there would be {num_all})"
-    scored = [each for each in configurations if each.points]
-    best = max(scored, key=lambda each: each.score(list(each.points)), default=None)
+    best = next((each for each in configurations if each.is_best and each.points), None)
     return [(best, each) for each in configurations if each is not best] if best else [], words
 
 

@@ -174,7 +174,7 @@ def race(standings: Sequence[Standing], seeds: Sequence[int], settings: Race) ->
 
 
 def decide(points: Iterable[PointRecord], seeds: Sequence[int], settings: Race) -> dict[Any, Decision]:
-    """Where the races of a sweep stand: budget -> decision, None for a sweep of one budget.
+    """Where the races of a sweep stand: budget -> decision.
 
     What is best with many items is no answer for few, so each budget has a race of its own.
 
@@ -184,7 +184,7 @@ def decide(points: Iterable[PointRecord], seeds: Sequence[int], settings: Race) 
     """
     groups: dict[Any, list[Configuration]] = {}
     for each in by_configuration(points):
-        groups.setdefault(each.budget, []).append(each)
+        groups.setdefault(each.settings.budget, []).append(each)
     return {budget: race(read_standings(members), seeds, settings) for budget, members in groups.items()}
 
 
@@ -195,7 +195,7 @@ def why_out(name: str, decision: Decision) -> str | None:
         after = f"out of the race after {counted(decision.out[name], 'seed')}"
         if lead is None:
             return f"{after}: no seed of it has a result"
-        p_value = f"p < {lead.p_value + 0.001:.3f}" if lead.p_value < 0.001 else f"p = {lead.p_value:.3f}"
+        p_value = "p < 0.001" if lead.p_value < 0.001 else f"p = {lead.p_value:.3f}"
         return f"{after}: {lead.difference:.1f} points behind {lead.leader} ({p_value})"
     return f"the race is over after {counted(decision.rounds, 'seed')}: {decision.reason}" if decision.reason else None
 

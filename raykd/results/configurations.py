@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from raykd.results.records import PointRecord
+from raykd.results.settings import Settings
 
 BUDGET = "data.budget"
 DONE = ("finished", "failed")
@@ -32,9 +33,9 @@ class Configuration:
         return [point for point in self.points if point.result is not None]
 
     @property
-    def num_over(self) -> int:
-        """Points that were run to their end, or failed."""
-        return sum(point.status in DONE for point in self.points)
+    def settings(self) -> Settings:
+        """What readers need of the configuration; the same for all seeds."""
+        return self.points[0].settings
 
     @property
     def unfinished(self) -> dict[str, int]:
@@ -100,7 +101,7 @@ def ranked(configurations: Iterable[Configuration], main: str | None) -> list[Co
     Those without a score come last, and equal ones by name.
     """
     every = list(configurations)
-    counts = compared([(each.num_over, len(each.points)) for each in every])
+    counts = compared([(each.settings.budget, len(each.finished), len(each.points)) for each in every])
 
     def key(each: tuple[Configuration, bool]) -> tuple[bool, bool, float, str]:
         mean = each[0].mean(main)
@@ -109,16 +110,19 @@ def ranked(configurations: Iterable[Configuration], main: str | None) -> list[Co
     return [each for each, _ in sorted(zip(every, counts, strict=True), key=key)]
 
 
-def compared(seeds: Sequence[tuple[int, int]]) -> list[bool]:
-    """Which configurations may be compared by their means: those with as many seeds done as any, or all of their own.
+def compared(seeds: Sequence[tuple[Any, int, int]]) -> list[bool]:
+    """Which configurations may be compared by their means: those with as many results as any of their budget, or with
+    a result of every seed of their own.
 
     One that was given up after its first seeds, or has yet to run the others, does not win by a lucky seed.
 
     Args:
-        seeds: of each configuration, how many are done and how many there are.
+        seeds: of each configuration its budget, how many seeds have a result and how many there are.
     """
-    most = max((done for done, _ in seeds), default=0)
-    return [done >= min(most, num) for done, num in seeds]
+    most: dict[Any, int] = {}
+    for budget, done, _ in seeds:
+        most[budget] = max(done, most.get(budget, 0))
+    return [done >= min(most[budget], num) for budget, done, num in seeds]
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:

@@ -4,10 +4,10 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from raykd.errors import DataError
-from raykd.results.configurations import DONE, compared
+from raykd.results.configurations import compared
 from raykd.results.points import Status
 from raykd.results.records import PointRecord
 
@@ -25,7 +25,7 @@ class Named:
 
     Attributes:
         is_finished: it ended with a result, of which `score` is the main one.
-        configuration: the same for points that differ in the seed alone.
+        configuration: the same for points that differ in the seed alone; `budget` is what it trains on.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Named:
     is_finished: bool = False
     score: float | None = None
     configuration: str = ""
+    budget: Any = None
 
     @classmethod
     def of(cls, point: PointRecord) -> "Named":
@@ -49,6 +50,7 @@ class Named:
             is_finished=point.status == "finished",
             score=point.main_score if point.status == "finished" else None,
             configuration=point.description.configuration,
+            budget=point.settings.budget,
         )
 
     @property
@@ -66,10 +68,12 @@ def best_point(points: Iterable[PointT], named: Callable[[PointT], Named]) -> Po
     for point in points:
         name = named(point)
         groups.setdefault(name.configuration, []).append((name, point))
-    counts = compared([(sum(name.status in DONE for name, _ in each), len(each)) for each in groups.values()])
+    # By name, so that of equal ones the same is first as on a leaderboard.
+    every = sorted(groups.values(), key=lambda group: min(name.label for name, _ in group))
+    counts = compared([(each[0][0].budget, sum(name.is_finished for name, _ in each), len(each)) for each in every])
     scored = [
         [(name.score, point) for name, point in group if name.score is not None]
-        for group, counts_too in zip(groups.values(), counts, strict=True)
+        for group, counts_too in zip(every, counts, strict=True)
         if counts_too
     ]
     best = max(filter(None, scored), key=lambda group: fmean(score for score, _ in group), default=None)

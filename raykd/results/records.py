@@ -9,7 +9,7 @@ from raykd.results.journal import Journal
 from raykd.results.points import PointDescription, PointResult, PointState, Status
 from raykd.results.settings import Settings
 from raykd.results.sweep import BaseScores, SweepDescription
-from raykd.results.tests import BaseTest, PointTest
+from raykd.results.tests import BaseTest, PointTest, current
 from raykd.tasks.outcomes import Outcomes, Scores
 
 
@@ -149,8 +149,22 @@ def read_records(root: Path | str, *, whole: bool = True) -> SweepRecords:
     points = tuple(read(journal, point_id) for point_id in journal.current_point_ids())
     known = {point.description.base for point in points}
     bases = tuple(found for found in journal.sweep.base_scores() if found.base in known)
-    tests = tuple(found for found in journal.tests.of_bases() if found.base in known)
-    return SweepRecords(journal.store.root, journal.sweep.read(), points, bases, tests)
+    tests = [found for found in journal.tests.of_bases() if found.base in known]
+    digests = current([*(test for point in points for test in point.tests.values()), *tests])
+    return SweepRecords(
+        journal.store.root,
+        journal.sweep.read(),
+        tuple(_as_now(point, digests) for point in points),
+        bases,
+        tuple(test for test in tests if digests[test.name] == test.digest),
+    )
+
+
+def _as_now(point: PointRecord, digests: Mapping[str, str]) -> PointRecord:
+    """A point without scores on what a test set held before."""
+    kept = {name: test for name, test in point.tests.items() if digests[name] == test.digest}
+    outcomes = {name: each for name, each in point.test_outcomes.items() if name in kept}
+    return point if kept == point.tests else replace(point, tests=kept, test_outcomes=outcomes)
 
 
 def read_point(journal: Journal, point_id: str) -> PointRecord:

@@ -43,7 +43,7 @@ class Commit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepDescription(Record, version=1):
+class SweepDescription(Record, version=2):
     """What was run last in a folder of results.
 
     Attributes:
@@ -53,6 +53,7 @@ class SweepDescription(Record, version=1):
         data: data set -> its hash, and the commits of the Hub, see `raykd.data.hub.noted`.
         source: None where the file lies in no Git repository.
         started: when, in seconds of the Unix clock.
+        folder: of the sweep file, where relative paths start; None where nobody recorded it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class SweepDescription(Record, version=1):
     hardware: Hardware | None = None
     source: Commit | None = None
     started: float | None = None
+    folder: str | None = None
 
     @property
     def settings(self) -> Settings:
@@ -154,8 +156,7 @@ class SweepFiles:
 
     def pin_commits(self) -> None:
         """Names of the Hub stand in this process for the commits that they stood for when the folder was begun."""
-        if self.exists():
-            pin(self.read().data)
+        pin(self.read().data if self.exists() else {})
 
     def activity(self) -> Activity | None:
         """What a run wrote last; None before."""

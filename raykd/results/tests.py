@@ -1,6 +1,6 @@
 """Scores on test sets. They lie beside the results of points, and nothing that chooses reads them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -17,14 +17,16 @@ class PointTest(Record, version=1):
 
     Attributes:
         name: of the set, in the sweep file.
-        digest: says what the set holds and how it is read.
+        digest: says what the set holds.
         artifact: fingerprint of what was scored.
+        written: when, in seconds of the Unix clock.
     """
 
     name: str
     digest: str
     artifact: str
     scores: Scores
+    written: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ class BaseTest(Record, version=1):
     """Generation 0 of some points, scored on a test set.
 
     Attributes:
-        name: of the set; `digest` says what it holds and how it is read.
+        name: of the set; `digest` says what it holds.
         base: fingerprint of generation 0.
+        written: when, in seconds of the Unix clock.
     """
 
     name: str
@@ -48,6 +51,13 @@ class BaseTest(Record, version=1):
     base: str
     scores: Scores
     outcomes: Outcomes
+    written: float = 0.0
+
+
+def current(tests: Iterable[PointTest | BaseTest]) -> dict[str, str]:
+    """Name of each test set -> digest of what it holds now; what went by this name before is not shown any more."""
+    newest = sorted(tests, key=lambda test: test.written)
+    return {test.name: test.digest for test in newest}
 
 
 @dataclass(frozen=True)

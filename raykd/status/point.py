@@ -3,6 +3,7 @@
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from raykd.errors import ArtifactError
 from raykd.results.epochs import EpochReport
@@ -32,7 +33,7 @@ class PointStatus:
         seconds: how long it has run, or ran; `seconds_left` is an estimate, None where nothing is known yet.
         score: its main score, once it has a result.
         error: why it failed, or was stopped.
-        configuration: the same for points that differ in the seed alone.
+        configuration: the same for points that differ in the seed alone; `budget` is what it trains on.
     """
 
     id: str
@@ -58,6 +59,7 @@ class PointStatus:
     score: float | None = None
     error: str | None = None
     configuration: str = ""
+    budget: Any = None
 
     @property
     def named(self) -> Named:
@@ -71,6 +73,7 @@ class PointStatus:
             is_finished=self.state == "finished",
             score=self.score,
             configuration=self.configuration,
+            budget=self.budget,
         )
 
     @property
@@ -114,6 +117,7 @@ def read_point(journal: Journal, described: PointDescription, state: PointState,
         ended=state.ended,
         error=state.error,
         configuration=described.configuration,
+        budget=settings.budget,
     )
     if state.status == "finished" and result is None:
         # The next run makes it again.

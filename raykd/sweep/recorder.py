@@ -44,7 +44,7 @@ class RunRecorder:
     """Keeps the journal and whoever watches informed of the points of a run.
 
     Attributes:
-        counts: finished, failed and stopped points of this run.
+        counts: finished, failed and stopped points of this run; `ended_ids` are theirs.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class RunRecorder:
         self.changed = changed
         self.points: dict[str, Point] = {}
         self.counts: Counter[str] = Counter()
+        self.ended_ids: set[str] = set()
         self.detectors: dict[str, StallDetector] = {}
 
     def add(self, point: Point, *, suggested: Mapping[str, Any] | None = None) -> None:
@@ -85,9 +86,11 @@ class RunRecorder:
         return points
 
     def current(self, points: Sequence[Point]) -> Point:
-        """The one of a trial's points that it is at: they run one after another."""
-        left = (point for point in points if self.journal.points.state(point.id).status not in ("finished", "failed"))
-        return next(left, points[-1])
+        """The one of a trial's points that it is at, or was at last: they run one after another."""
+        states = {point.id: self.journal.points.state(point.id).status for point in points}
+        running = [point for point in points if states[point.id] == "running"]
+        begun = [point for point in points if states[point.id] in ("finished", "failed")]
+        return next(iter(running), begun[-1] if begun else points[0])
 
     def reported(self, point: Point, report: EpochReport) -> None:
         """A point did an epoch."""
@@ -132,7 +135,8 @@ class RunRecorder:
             LeaseLostError: if it ended because another run took over, as this one must.
         """
         self.journal.store.check_fence()
-        begun = [point for point in points if self.journal.points.state(point.id).status != "pending"]
+        over = "finished", "failed", "running"
+        begun = [point for point in points if self.journal.points.state(point.id).status in over]
         for point in begun or points:
             self._ended(point)
         left = [point for point in points if begun and point not in begun]
@@ -144,6 +148,7 @@ class RunRecorder:
         for point in points:
             self.journal.points.end(point.id, "stopped", error=why)
             self.counts["stopped"] += 1
+            self.ended_ids.add(point.id)
             self.changed(point.id)
         self.progress.given_up(points, why)
 
@@ -184,5 +189,6 @@ class RunRecorder:
 
     def _count(self, point: Point, status: str, detail: str) -> None:
         self.counts[status] += 1
+        self.ended_ids.add(point.id)
         self.progress.ended(point, status, detail)
         self.changed(point.id)

@@ -183,7 +183,9 @@ class _Runner:
             elif state.failures >= self.sweep.search.max_attempts and state.status == "failed":
                 self.given_up += 1
                 continue
-            if recorded.status not in ("stopped", "finished"):
+            # A race decides again whether what it stopped goes on.
+            over = ("finished",) if self.sweep.search.algorithm == "race" else ("finished", "stopped")
+            if recorded.status not in over:
                 self.left.append(point)
         self.due, self.skipped = len(self.left), len(self.plan.points) - len(self.left) - self.given_up
 
@@ -245,9 +247,20 @@ class _Runner:
                 why = why_out(each.name, decision)
                 if why is None:
                     due += [points[record.id] for record in left if points[record.id].config.seed in next_seeds]
-                elif never := [points[record.id] for record in left if record.status in ("pending", "interrupted")]:
-                    self.recorder.give_up(never, why)
+                else:
+                    self._give_up(left, why)
         return due
+
+    def _give_up(self, left: Sequence[PointRecord], why: str) -> None:
+        """Points of a configuration that gets no further seed: those that never ran, and those that failed or were
+        given up before, which are not due any more."""
+        points = {point.id: point for point in self.left}
+        never = [points[record.id] for record in left if record.status in ("pending", "interrupted")]
+        if never:
+            self.recorder.give_up(never, why)
+        before = {record.id for record in left} - {point.id for point in never} - self.recorder.ended_ids
+        self.due, self.skipped = self.due - len(before), self.skipped + len(before)
+        self.left = [point for point in self.left if point.id not in before]
 
     def _scored(self, point: Point) -> PointRecord:
         return replace(read_point(self.journal, point.id), outcomes=self.journal.points.outcomes(point.id))
@@ -328,4 +341,5 @@ def _description(plan: Plan, folder: Path, *, data: Mapping[str, str]) -> SweepD
         hardware=hardware(),
         source=commit(folder),
         started=time.time(),
+        folder=str(folder.resolve()),
     )

@@ -55,19 +55,25 @@ def history(journal: Journal) -> History:
             suggestions.setdefault(json.dumps(described.suggested, sort_keys=True), []).append(described)
     tried = []
     for points in suggestions.values():
-        scores = [found for each in points if (found := _score_in(journal, each)) is not None]
+        configs = {each.id: point_from_record(each.config, where=each.id) for each in points}
+        found = [score_in(journal, name, before=None, delivers=config.delivers) for name, config in configs.items()]
+        scores = [score for score in found if score is not None]
         states = [journal.points.state(each.id).status for each in points]
         if scores and all(status in ("finished", "stopped", "failed") for status in states):
             tried.append((dict(points[0].suggested or {}), fmean(scores)))
     return tried
 
 
-def _score_in(journal: Journal, described: PointDescription) -> float | None:
-    """What a point counts with; None before its first epoch."""
+def score_in(journal: Journal, point_id: str, *, before: int | None, delivers: str) -> float | None:
+    """What a point counts with after the epochs that are recorded; None before its first one.
+
+    Args:
+        before: only epochs before this one; None takes all.
+    """
     score = None
-    delivers = point_from_record(described.config, where=described.id).delivers
-    for report in journal.epochs.of(described.id):
-        score = score_of(report, score, delivers=delivers)
+    for report in journal.epochs.of(point_id):
+        if before is None or report.epoch < before:
+            score = score_of(report, score, delivers=delivers)
     return score
 
 

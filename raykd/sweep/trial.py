@@ -15,7 +15,7 @@ from raykd.plan.sweep import SweepConfig
 from raykd.results.epochs import EpochReport
 from raykd.results.journal import Journal
 from raykd.results.points import PointDescription
-from raykd.sweep.searcher import EPOCHS, METRIC, points_of_suggestion, score_of
+from raykd.sweep.searcher import EPOCHS, METRIC, points_of_suggestion, score_in, score_of
 from raykd.worker.job import PointJob
 
 POINT = "point"
@@ -76,21 +76,24 @@ class PointTrial(tune.Trainable):
     def _results(self, jobs: Sequence[PointJob]) -> Generator[dict[str, Any], None, None]:
         """What Tune is told after each epoch of each of the points."""
         scores: dict[str, float] = {}
-        epochs = 0
+        journal, before = Journal(self.shared.executor.place.store), 0
         for job in jobs:
-            score = None
+            last, score = 0, None
             try:
                 for report in self.shared.reports(job):
-                    epochs += 1
-                    score = score_of(report, score, delivers=job.point.config.delivers)
+                    if not last:
+                        # It may go on from where it was killed.
+                        score = score_in(journal, job.point.id, before=report.epoch, delivers=job.point.config.delivers)
+                    last, score = report.epoch, score_of(report, score, delivers=job.point.config.delivers)
                     if score is not None:
                         scores[job.point.id] = score
                     mean = fmean(scores.values()) if scores else math.nan
-                    yield {**report.metrics(), METRIC: mean, EPOCHS: epochs, POINT: job.point.id}
+                    yield {**report.metrics(), METRIC: mean, EPOCHS: before + last, POINT: job.point.id}
             except RaykdError:
                 # It is in the journal. The same again would fail again: Tune is to retry processes that died, no more.
                 if self.shared.raises:
                     raise
+            before += last
 
     def cleanup(self) -> None:
         # Closing the generator frees the engine of a point that was stopped early.

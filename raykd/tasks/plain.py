@@ -84,7 +84,7 @@ class PlainLearning:
         """Nothing is chosen for it."""
         return section
 
-    def combine(self, scored: Mapping[str | None, Scored]) -> Scored:
+    def combine(self, scored: Mapping[str | None, Scored], chosen: Scores | None = None) -> Scored:
         """Generation 0 is one model."""
         return scored[None]
 

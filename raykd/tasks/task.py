@@ -242,7 +242,7 @@ class TaskLearning(Protocol):
             chosen: the model's scores on the selection set.
         """
 
-    def combine(self, scored: "Mapping[str | None, Scored]") -> "Scored":
+    def combine(self, scored: "Mapping[str | None, Scored]", chosen: "Scores | None" = None) -> "Scored":
         """The scores of generation 0 out of those of its models, by language."""
 
 

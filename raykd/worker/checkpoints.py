@@ -29,6 +29,8 @@ KEPT = 2
 ROOM = 1 << 20
 """Bytes: a disk with less is full."""
 POSITION = "position.json"
+_NEVER = "~"
+"""Sorts after the name of every checkpoint."""
 
 Files = dict[str, tuple[int, str]]
 """Path below a folder -> size in bytes and SHA-256."""
@@ -123,14 +125,23 @@ class Checkpoints:
         self.upload = self.thread.submit(self._send, saved, staging)
         self.timer.saved()
 
-    def release(self, artifacts: Collection[str]) -> None:
+    def release(self, artifacts: Collection[str], *, at_end: bool = False) -> None:
         """Remove weights that nobody needs who goes on from the checkpoint that was saved last, once that is whole.
 
-        Every rank may call it; rank 0 removes. Without checkpoints a point begins again: they go at once.
+        Every rank may call it; rank 0 removes. Where no checkpoint was saved they go at once.
+
+        Args:
+            at_end: not before `drop`.
         """
         if self.context.rank == 0 and artifacts:
-            self._released += [(self._newest or "", name) for name in artifacts]
+            self._released += [(_NEVER if at_end else self._newest or "", name) for name in artifacts]
             self.thread.submit(self._remove_released)
+
+    def forget_after(self, saved: Saved | None) -> None:
+        """Remove the checkpoints after the one that a point goes on from: they are of a way that is not gone again."""
+        for name in self.store.children(self.folder):
+            if saved is None or name > saved.name:
+                self.store.remove(self.folder / name)
 
     def wait(self) -> None:
         """Wait for the upload that is under way. One that failed is named in the log: the next one tries again."""

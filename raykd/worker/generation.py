@@ -153,7 +153,7 @@ class GenerationRun:
         best_artifact, best_score = at.best_artifact, at.best_score
         superseded = None
         if self._keeps_best() and dev_score is not None and dev_score > self._bar(at):
-            superseded, best_score = self._held_best(at), dev_score
+            superseded, best_score = self._superseded_by_better(at), dev_score
             is_last = at.generation_epochs + 1 == self.config.lineage.epochs_per_generation
             recipe = self._recipe() | ({} if is_last else {"epoch": at.epochs + 1})
             best_artifact = self.student.export(recipe, self.spec, dev_score)
@@ -165,10 +165,12 @@ class GenerationRun:
             best_score=best_score,
             epoch_scores=(*at.epoch_scores, dev_score),
         )
-        if after.epochs < len(self.epochs):
+        is_saved = after.epochs < len(self.epochs)
+        if is_saved:
             self.checkpoints.save(self.student.engine, after)
         if superseded is not None:
-            self.checkpoints.release([superseded])
+            # The last epoch has no checkpoint: until the point's result is there, it may be done again from before.
+            self.checkpoints.release([superseded], at_end=not is_saved)
         return after
 
     def _keeps_best(self) -> bool:
@@ -179,11 +181,13 @@ class GenerationRun:
         scores = [record.best_score for record in self.parents] + [at.best_score]
         return max((score for score in scores if score is not None), default=-math.inf)
 
-    def _held_best(self, at: Position) -> str | None:
-        """The best student so far, unless it is needed as the student of a whole generation."""
-        best = [record.best_artifact for record in self.parents] + [at.best_artifact]
-        newest = next((name for name in reversed(best) if name is not None), None)
-        return None if newest in {record.artifact for record in self.parents} else newest
+    def _superseded_by_better(self, at: Position) -> str | None:
+        """The best student so far, if nobody reads it once there is a better one."""
+        best = at.best_artifact
+        if best is None and self.config.compute.checkpoints:
+            # Without checkpoints a generation begins again, with the best of those before it.
+            best = next((each.best_artifact for each in reversed(self.parents) if each.best_artifact), None)
+        return None if best in self.spec.holds else best
 
     def _recipe(self) -> dict[str, Any]:
         train = self.epochs.train

@@ -1,7 +1,7 @@
 """The driver of a lineage: which generation comes next, who teaches it and where its student starts. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from raykd.config.point import LineageConfig
@@ -17,12 +17,14 @@ class GenerationSpec:
         teachers: fingerprints of those that teach it.
         start: `continue` with the student in memory, optimiser and schedule too, or load weights afresh.
         start_from: where to load from: fingerprint of an artifact, or None for the lineage's first student.
+        holds: students of earlier generations that it or a later one reads, whatever its own best epoch is.
     """
 
     index: int
     teachers: tuple[str, ...]
     start: Literal["continue", "load"]
     start_from: str | None
+    holds: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,16 @@ class Lineage:
         # An ensemble has no weights of its own: its newest member stands for it.
         newest = self._chosen(records)[-1]
         start_from = newest if self.config.student_init == "teacher" and newest != self.base else None
+        read = {*teachers, *([start_from] if start_from is not None else [])}
+        if self.config.min_delta is not None:
+            # The newest that passed may teach again when the generation after it does not.
+            read.add(self.promoted(records)[-1])
         return GenerationSpec(
-            index=index, teachers=teachers, start="continue" if goes_on else "load", start_from=start_from
+            index=index,
+            teachers=teachers,
+            start="continue" if goes_on else "load",
+            start_from=start_from,
+            holds=frozenset(read & {name for record in records for name in record.artifacts}),
         )
 
     def is_done(self, records: Sequence[GenerationRecord]) -> bool:
@@ -67,14 +77,17 @@ class Lineage:
             or self._out_of_patience(records)
         )
 
-    def needed(self, records: Sequence[GenerationRecord]) -> frozenset[str]:
-        """Artifacts of the generations recorded that a later one may read, or that may be delivered."""
-        following, made = self.next(records), {name for record in records for name in record.artifacts}
+    def needed(self, records: Sequence[GenerationRecord], *, best: str | None = None) -> frozenset[str]:
+        """Artifacts of the generations recorded that a later one may read, or that may be delivered.
+
+        Args:
+            best: of the generation after them, if that has had a better epoch than all of these.
+        """
+        following = self.next(records)
+        deliverable = {self.final(records)} & {name for record in records for name in record.artifacts}
         if following is None:
-            return frozenset({self.final(records)} & made)
-        # A gate's newest teacher may teach again when the generation after it fails.
-        held = {self.final(records), self.promoted(records)[-1], *following.teachers, following.start_from}
-        return frozenset(name for name in held & made if name is not None)
+            return frozenset(deliverable)
+        return following.holds if best is not None else following.holds | deliverable
 
     def promoted(self, records: Sequence[GenerationRecord]) -> list[str]:
         """Fingerprints of the generations that may teach, generation 0 first."""

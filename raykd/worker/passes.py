@@ -80,7 +80,7 @@ def score_zero(
     for name, language in point.generation_zero.items():
         with frozen(context, point.config, name) as engine:
             found[language] = score(context, engine, point, section, most=most, chosen=chosen)
-    return task_of(point.config).learning.combine(found)
+    return task_of(point.config).learning.combine(found, chosen)
 
 
 def score_base(context: WorkerContext, point: Identity) -> BaseScores:

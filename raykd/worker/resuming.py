@@ -32,27 +32,38 @@ def load_resume_state(checkpoints: Checkpoints, lineage: Lineage) -> ResumeState
     per_generation = lineage.config.epochs_per_generation
     goes_on = lineage.config.student_init == "previous"
 
-    def is_there(count: int) -> bool:
-        return all(has(name) for name in lineage.needed(records[:count]))
-
-    def num_done(position: Position) -> int:
-        return position.generation - (position.generation_epochs < per_generation)
+    def is_there(count: int, best: str | None = None) -> bool:
+        return all(has(name) for name in lineage.needed(records[:count], best=best))
 
     def fits(position: Position) -> bool:
+        """Whether all is there that goes on from a position, whose generation is one that may come next."""
+        under_way = position.generation_epochs < per_generation
         epochs = (position.generation - 1) * per_generation + position.generation_epochs
+        if position.epochs != epochs or not 1 <= position.generation <= len(records) + 1:
+            return False
         best = position.best_artifact
-        return position.epochs == epochs and (best is None or has(best))
+        is_recorded = position.generation <= len(records) and not under_way
+        count = position.generation if is_recorded else position.generation - 1
+        return (best is None or has(best)) and is_there(count, None if is_recorded else best)
 
-    def fits_student(position: Position) -> bool:
-        return 1 <= position.generation <= len(records) + 1 and is_there(num_done(position)) and fits(position)
+    def fits_next(position: Position) -> bool:
+        return position.generation == len(records) + 1 and fits(position)
 
     if lineage.is_done(records) and is_there(len(records)):
         return ResumeState(records, None)
     if goes_on:
-        saved = checkpoints.newest(fits_student)
-        return ResumeState(records[: num_done(saved.position)] if saved is not None else [], saved)
-    records = records[: next(count for count in range(len(records), -1, -1) if is_there(count))]
-    return ResumeState(records, checkpoints.newest(lambda at: at.generation == len(records) + 1 and fits(at)))
+        saved = checkpoints.newest(fits)
+        if saved is None:
+            records = []
+        else:
+            records = records[: saved.position.generation - (saved.position.generation_epochs < per_generation)]
+    else:
+        saved = checkpoints.newest(fits_next)
+        while saved is None and not is_there(len(records)):
+            records = records[:-1]
+            saved = checkpoints.newest(fits_next)
+    checkpoints.forget_after(saved)
+    return ResumeState(records, saved)
 
 
 def _load_generations(checkpoints: Checkpoints) -> list[GenerationRecord]:

@@ -1,5 +1,6 @@
 """Test sets: what is delivered is scored on them once, when nothing is left to be chosen."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 from raykd.config.identity import Identity
@@ -31,7 +32,9 @@ def score_on_tests(
     """
     for name in untested(context, point, artifact):
         scored = score(context, model, point, point.config.test_sets[name], chosen=chosen)
-        found = PointTest(name=name, digest=point.test_digest(name), artifact=artifact, scores=scored.scores)
+        found = PointTest(
+            name=name, digest=point.test_digest(name), artifact=artifact, scores=scored.scores, written=time.time()
+        )
         if context.rank == 0:
             Journal(context.store).tests.write(point.id, found, scored.outcomes)
         yield found
@@ -61,6 +64,7 @@ def score_bases_on_tests(context: WorkerContext, points: Sequence[Identity]) -> 
                 base=point.base,
                 scores=scored.scores,
                 outcomes=scored.outcomes,
+                written=time.time(),
             )
             context.store.write_record(path, record)
         context.barrier()

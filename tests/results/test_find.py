@@ -74,7 +74,16 @@ def test_the_best_point_has_the_highest_score_and_the_first_of_equal_ones_wins()
 def test_the_best_configuration_is_the_one_with_the_best_mean_over_as_many_seeds():
     def points(**scores: list[float | None]) -> list[Named]:
         return [
-            Named(f"{name}{seed}", "", "", "finished" if score is not None else "stopped", None, True, score, name)
+            Named(
+                f"{name}{seed}",
+                "",
+                "",
+                "finished" if score is not None else "stopped",
+                None,
+                score is not None,
+                score,
+                name,
+            )
             for name, each in scores.items()
             for seed, score in enumerate(each)
         ]
@@ -86,5 +95,15 @@ def test_the_best_configuration_is_the_one_with_the_best_mean_over_as_many_seeds
     # What was given up after its first seed does not win by it; what has one seed at all may.
     assert best(lucky=[9.0, None], steady=[6.0, 7.0]) == "steady1"
     assert best(alone=[9.0], steady=[6.0, 7.0]) == "alone0"
+
+
+def test_each_budget_may_end_with_a_number_of_seeds_of_its_own():
+    """As its race does."""
+    few = [Named(f"few{seed}", "few", "", "finished", None, True, 5.0, "few", 64) for seed in range(5)]
+    many = [
+        Named(f"many{seed}", "many", "", "finished" if seed < 2 else "stopped", None, seed < 2, score, "many", 1024)
+        for seed, score in enumerate([8.0, 9.0, None, None, None])
+    ]
+    assert best_point([*few, *many], lambda point: point).id == "many1"
     with pytest.raises(DataError, match="no point in runs/tiny has a main score"):
         find_point([POINTS[1]], "best", where="runs/tiny")

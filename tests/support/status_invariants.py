@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from raykd.results.find import best_point
 from raykd.status import STATES, Best, PointStatus, Run, SweepStatus
 
 
@@ -30,8 +31,9 @@ class Watcher:
         assert len({point.id for point in status.points}) == status.num_points
         assert 0 <= status.epochs <= status.num_epochs
         assert status.seconds_left is None or status.seconds_left >= 0
-        scores = [point.score for point in status.points if point.score is not None]
-        assert (status.best.score if status.best else None) == max(scores, default=None)
+        best = best_point(status.points, lambda point: point.named)
+        assert (status.best.id if status.best else None) == (best.id if best else None)
+        assert (status.best is None) == all(point.score is None for point in status.points)
         for point in status.points:
             self._see_point(point)
         if status.run is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.points import opened, ready, reports, run, sharing, weights
+from support.points import killed_after, opened, ready, reports, run, sharing, weights
 from support.tiny_sweeps import point, tag_point
 
 from raykd.config.identity import Identity
@@ -123,6 +123,32 @@ def test_killed_at_any_moment_it_delivers_the_same_bits_from_few_models(undistur
         assert found.scores == expected.scores, moment
         ours = weights(again, found.artifact)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs), moment
+
+
+@pytest.mark.parametrize("student_init", ["previous", "base"])
+def test_a_kill_after_any_epoch_costs_that_epoch_at_most(student_init, prepared, tmp_path):
+    # Whichever epoch is best, and whichever models went because it was.
+    chosen = wanted(student_init=student_init)
+    for num_epochs in range(1, 6):
+        context = sharing(prepared, tmp_path / str(num_epochs))
+        killed_after(context, chosen, num_epochs)
+        assert [report.epoch for report in reports(context, chosen)] == list(range(num_epochs + 1, 7))
+
+
+@pytest.mark.parametrize("teacher", ["best", "ensemble", "fixed"])
+def test_what_teaches_is_not_removed_by_a_better_epoch(teacher, prepared, tmp_path):
+    chosen, context = wanted(teacher=teacher, student_init="teacher"), sharing(prepared, tmp_path)
+    killed_after(context, chosen, 5)
+    assert [report.epoch for report in reports(context, chosen)] == [6]
+
+
+def test_without_checkpoints_a_generation_begins_again_and_the_best_before_it_is_there(prepared, tmp_path):
+    chosen, context = wanted(student_init="base"), sharing(prepared, tmp_path)
+    chosen = Identity(
+        chosen.config.model_copy(update={"compute": chosen.config.compute.model_copy(update={"checkpoints": False})})
+    )
+    killed_after(context, chosen, 5)
+    assert [report.epoch for report in reports(context, chosen)] == [4, 5, 6]
 
 
 def _reports(store: Store, chosen: Identity):

@@ -9,7 +9,14 @@ from pydantic import Field, model_validator
 from raykd.config.base import Config, Schedule, Source, never_positive
 from raykd.config.digest import digest, dump
 from raykd.config.influence import NO_INFLUENCE, Influence
-from raykd.config.point import DataConfig, DistillationConfig, PointBase, ScoredConfig, SelectionConfig
+from raykd.config.point import (
+    DataConfig,
+    DistillationConfig,
+    PointBase,
+    ScoredConfig,
+    SelectionConfig,
+    part_of,
+)
 from raykd.config.training import Batching
 
 Pooling = Literal["cls", "mean"]
@@ -160,6 +167,14 @@ class ParallelScored(ScoredConfig):
     """Languages that are paired with English; those that are not trained on are zero-shot."""
     zero_shot: dict[str, ZeroShotConfig] = Field(default_factory=dict)
     """Name -> a classification that is scored at the end of the lineage."""
+
+    def part(self, low: float, high: float) -> Self:
+        """The same part of what classifications are scored on."""
+        cut = {
+            name: probe.model_copy(update={"source": part_of(probe.source, low, high, self.seed)})
+            for name, probe in self.zero_shot.items()
+        }
+        return super().part(low, high).model_copy(update={"zero_shot": cut})
 
 
 class ParallelSelection(ParallelScored, SelectionConfig):

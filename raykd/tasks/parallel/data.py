@@ -272,7 +272,17 @@ class ParallelReader:
         if problems:
             raise DataError(problems)
         retrieved = [pair for pair in found if isinstance(pair, SentencePair)]
-        return Content(len(found), hash_pairs(found), lambda: keys_of(retrieved, scored.source))
+
+        def keys() -> Keys:
+            asked = {
+                f"{source_name(probe.source)} {pair.id}": {pair.language: f"{pair.first}\t{pair.second}"}
+                for probe in probes
+                for pairs in load_zero_shot(probe, pivot=pivot, seed=seed, folder=folder).tests.values()
+                for pair in pairs
+            }
+            return {**keys_of(retrieved, scored.source), **asked}
+
+        return Content(len(found), hash_pairs(found), keys)
 
     def check_models(self, configs: Sequence[ParallelPoint], *, locate: Callable[[str], str]) -> None:
         """Tokenizers and sizes of vectors of the models that are folders here."""

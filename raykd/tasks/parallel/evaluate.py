@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from raykd.errors import DataError
 from raykd.models.encoder import load_sentence_encoder
 from raykd.models.qa import load_tokenizer
 from raykd.tasks.evaluating import Forwarder, Precision, refuse_foreign
@@ -49,6 +50,8 @@ def evaluate(
     pivot = settings.get("pivot", "en")
     trained = tuple(settings.get("languages", languages))
     languages = languages or trained
+    if not languages:
+        raise DataError(f"model {model}: --languages: name the languages that are paired with {pivot}")
     config = ParallelScored(source=PairSource(path=data), languages=languages, max_items=max_items)
     tokenizer, loaded = load_tokenizer(str(model)), load_sentence_encoder(str(model))
     limit = max_length or Reading.of(point, limit=most_tokens(loaded, tokenizer)).max_length

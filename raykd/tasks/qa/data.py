@@ -112,15 +112,10 @@ def _cells_of_one_set(config: QaScored, *, folder: Path) -> Cells:
     most, seed = config.max_items, config.seed
     if len(config.languages) == 1:
         (language,) = config.languages
-        only = read_flat(
-            reference(config.source),
-            language=language,
-            folder=folder,
-            max_items=most,
-            seed=seed,
-            answers=_answers(config),
-        )
-        return {(language, language): only}
+        only = read_flat(reference(config.source), language=language, folder=folder, answers=_answers(config))
+        if any(each.id.startswith(tuple(f"{name}-" for name in TYDIQA_NAMES.values())) for each in only):
+            only = [each for each in only if each.id.startswith(f"{TYDIQA_NAMES.get(language, language)}-")]
+        return {(language, language): sample(only, max_items=most, seed=seed)}
     examples = read_flat(reference(config.source), language="und", folder=folder, answers=_answers(config))
     cells: Cells = {}
     for language in config.languages:

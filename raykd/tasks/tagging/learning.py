@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.tasks.outcomes import Scored
+from raykd.tasks.outcomes import Scored, Scores
 from raykd.tasks.plain import PlainLearning
 from raykd.tasks.tagging.config import TaggingDistillation, TaggingScored
 from raykd.tasks.tagging.model import model_inputs
@@ -65,6 +65,6 @@ class TaggingLearning(PlainLearning):
         """Means over trained and over zero-shot languages, and each language."""
         return score_predictions(predictions, scored)
 
-    def combine(self, scored: Mapping[str | None, Scored]) -> Scored:
+    def combine(self, scored: Mapping[str | None, Scored], chosen: Scores | None = None) -> Scored:
         """Each language by its own teacher, a zero-shot one by the best there."""
-        return combine(scored)
+        return combine(scored, chosen)

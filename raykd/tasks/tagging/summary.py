@@ -1,7 +1,8 @@
 """Scores of a tagging model by language, and what became of every sentence."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from statistics import fmean
 
 import numpy as np
 
@@ -33,28 +34,49 @@ def score_predictions(predictions: Iterable[Prediction], dev: TagDevSet) -> Scor
     return Scored(summary(cells, metric, trained=dev.trained), _outcomes(counts, metric, trained=dev.trained))
 
 
-def combine(scored: Mapping[str | None, Scored]) -> Scored:
-    """The scores of several teachers: each language by its own, a zero-shot one by the best there."""
+_TEACHER = "teacher of "
+_OTHERS = "others"
+
+
+def combine(scored: Mapping[str | None, Scored], chosen: Scores | None = None) -> Scored:
+    """The scores of several teachers: each language by its own, a zero-shot one by the best there.
+
+    Args:
+        chosen: of a test set: the scores on the selection set. It chose the teacher of each zero-shot language, or the
+            teacher that is best over all languages for those that it does not hold.
+    """
     if None in scored:
         return scored[None]
-    example = next(iter(scored.values())).scores
-    metric = example.metric
+    example, teachers = next(iter(scored.values())).scores, list(scored.values())
+    metric, before = example.metric, chosen.chosen if chosen is not None else None
+
+    def best(score: Callable[[Scores], float]) -> int:
+        return max(range(len(teachers)), key=lambda number: score(teachers[number].scores))
+
+    def number_of(language: str) -> int:
+        if before is not None:
+            return int(before.get(f"{_TEACHER}{language}", before.get(f"{_TEACHER}{_OTHERS}", 0)))
+        return best(lambda scores: scores.cells[language][metric])
+
+    zero_shot = {language: number_of(language) for language in example.cells if language not in scored}
 
     def teacher_of(language: str) -> Scored:
-        if language in scored:
-            return scored[language]
-        return max(scored.values(), key=lambda each: each.scores.cells[language][metric])
+        return scored[language] if language in scored else teachers[zero_shot[language]]
 
     trained = tuple(language for language in scored if language is not None)
-    chosen = {language: teacher_of(language) for language in example.cells}
+    taken = {language: teacher_of(language) for language in example.cells}
     scores = summary(
-        {language: each.scores.cells[language] for language, each in chosen.items()}, metric, trained=trained
+        {language: each.scores.cells[language] for language, each in taken.items()}, metric, trained=trained
     )
+    if before is None:
+        overall = best(lambda scores: fmean(cell[metric] for cell in scores.cells.values()))
+        names = {f"{_TEACHER}{language}": float(number) for language, number in zero_shot.items()}
+        scores = replace(scores, chosen={**names, f"{_TEACHER}{_OTHERS}": float(overall)})
     # All teachers were scored on the same sentences: only the values differ.
     outcomes = replace(
         next(iter(scored.values())).outcomes,
-        scores=_groups(chosen, metric, trained=trained),
-        cells={language: each.outcomes.cells[language] for language, each in chosen.items()},
+        scores=_groups(taken, metric, trained=trained),
+        cells={language: each.outcomes.cells[language] for language, each in taken.items()},
     )
     return Scored(scores, outcomes)
 
