@@ -19,6 +19,7 @@ MOST_PANELS = 3
 PLACES = 100
 """Of a curve over steps, at the most."""
 _WATCHED = {"effective_rank": "effective rank", "std": "deviation", "mean_cosine": "mean cosine"}
+_CERTAINTY = {"teacher_start": "teacher at the gold start", "teacher_end": "teacher at the gold end"}
 Read = Callable[[EpochReport], float | None]
 """From the report of an epoch to a number; None where it has none."""
 
@@ -29,6 +30,7 @@ def training_section(analysis: Analysis) -> Section | None:
         _generations(analysis),
         _coefficient(analysis),
         _coefficient_steps(analysis),
+        _certainty(analysis),
         _health(analysis),
         _losses(analysis),
     ]
@@ -109,6 +111,23 @@ def _steps_of(configuration: Configuration) -> tuple[Curve, list[float]] | None:
     ]
     x = [float(part.mean()) + 1 for part in parts]
     return Curve("", 0, x, mean.tolist(), (mean - spread).tolist(), (mean + spread).tolist()), changes
+
+
+def _certainty(analysis: Analysis) -> Figure | None:
+    names = [name for name in _CERTAINTY if any(name in epoch.watched for epoch in _epochs(analysis))]
+    if not names or not analysis.contenders:
+        return None
+    budget = analysis.budgets[-1] if analysis.budgets else None
+    found = [
+        _panel(analysis, analysis.contenders, budget, _watched(name), _CERTAINTY[name], "probability (%)")
+        for name in names
+    ]
+    caption = (
+        "How sure the teacher is of the answer that it should have found, mean over the training windows"
+        + (f", budget {value(budget)}" if budget is not None else "")
+        + ": a teacher near 0 has nothing to say, one near 100 says what the labels say."
+    )
+    return Figure(tuple(picture for picture in found if picture), caption)
 
 
 def _health(analysis: Analysis) -> Figure | None:

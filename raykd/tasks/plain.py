@@ -112,6 +112,10 @@ class RowTeacher:
     def mean_coefficient(self) -> None:
         """There is none."""
 
+    def watched(self) -> Mapping[str, float]:
+        """Nothing."""
+        return {}
+
     def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
         """There are none."""
         return []

@@ -35,6 +35,9 @@ class Teacher(Protocol):
             steps: of the epoch. Of one that was resumed the first ones may be missing.
         """
 
+    def watched(self) -> Mapping[str, float]:
+        """What is reported of it beside that, by name; it decides nothing. Nothing where it is not cheap."""
+
 
 @dataclass(frozen=True)
 class Reading:

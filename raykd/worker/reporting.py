@@ -63,7 +63,7 @@ class Reporter:
             kd_weight=kd_weight,
             coefficient=_coefficient(loss.teacher),
             dev_score=dev_score,
-            watched=watched,
+            watched={**watched, **(loss.teacher.watched() if loss.teacher is not None else {})},
             examples_per_second=stats.num_examples / stats.seconds,
             tokens_per_second=stats.num_tokens / stats.seconds,
             train_seconds=stats.seconds,

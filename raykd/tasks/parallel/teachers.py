@@ -1,7 +1,7 @@
 """Teachers of multi-level distillation: read from their signals, or forwarded again for every batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ class _Teacher(ABC):
     def mean_coefficient(self) -> None:
         """There is no coefficient."""
         return None
+
+    def watched(self) -> Mapping[str, float]:
+        """Nothing."""
+        return {}
 
     def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
         """There are none."""

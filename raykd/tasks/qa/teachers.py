@@ -1,6 +1,6 @@
 """Teachers of extractive QA: read from their signals, or forwarded again for every batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class StoredTeacher:
         self.features, self.config, self.device, self.pad_to = features, config, device, pad_to
         self.bounds = torch.from_numpy(features.bounds)
         self.signals = torch.stack([signals[name].float() for name in OUTPUTS], dim=1)
-        self.per_window = self._coefficients()
+        self.per_window, self.certainty = self._measured()
 
     def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> list[TeacherSignals]:
         """Signals of the micro-batches of a step; `step` holds all of its windows on all ranks."""
@@ -58,6 +58,11 @@ class StoredTeacher:
         """Mean over all windows and both boundaries."""
         return float(self.per_window.mean())
 
+    def watched(self) -> Mapping[str, float]:
+        """`teacher_start` and `teacher_end`: its probability of the gold boundary in percent, mean over windows, with
+        T = 1 and over the positions that the KD term compares."""
+        return dict(zip((f"teacher_{name}" for name in OUTPUTS), self.certainty.tolist(), strict=True))
+
     def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
         """Mean and deviation over the windows of each step, and both boundaries."""
         if self.config.coefficient == "constant":
@@ -73,19 +78,26 @@ class StoredTeacher:
         start, end = rows.masked_fill(~inside[..., None], ABSENT).unbind(dim=-1)
         return start, end
 
-    def _coefficients(self) -> Tensor:
-        values = torch.ones(len(self.features), 2)
-        if self.config.coefficient == "constant":
-            return values
+    def _measured(self) -> tuple[Tensor, Tensor]:
+        """Coefficients of all windows, [N, 2], and the mean probability of the gold boundaries in percent, [2]."""
+        values, certainty = torch.ones(len(self.features), 2), torch.zeros(2)
         order = np.argsort(self.features.lengths, kind="stable")
         for start in range(0, len(order), 1024):
             indices = order[start : start + 1024]
             batch = self.features.collate(indices)
             width = batch["input_ids"].shape[1]
-            start_logits, end_logits = (part[:, :width] for part in self._padded(indices))
+            first, last = (part[:, :width] for part in self._padded(indices))
             mask = positions(batch, self.config, padding=False)
-            values[indices] = confidence(start_logits, end_logits, batch["gold"], mask, self.config)
-        return values
+            values[indices] = confidence(first, last, batch["gold"], mask, self.config)
+            certainty += _certainty((first, last), batch["gold"], mask).sum(dim=0)
+        return values, 100 * certainty / max(len(order), 1)
+
+
+def _certainty(logits: Sequence[Tensor], gold: Tensor, mask: Tensor | None) -> Tensor:
+    """[B, 2] probabilities of the gold boundaries, out of logits [B, L] of each."""
+    seen = logits if mask is None else [part.masked_fill(~mask, ABSENT) for part in logits]
+    chances = [part.softmax(dim=-1).gather(1, gold[:, side, None]) for side, part in enumerate(seen)]
+    return torch.cat(chances, dim=1)
 
 
 class LiveTeacher:
@@ -114,6 +126,10 @@ class LiveTeacher:
     def mean_coefficient(self) -> float:
         """Mean over the windows and boundaries answered for so far."""
         return float(self.sum) / max(self.count, 1)
+
+    def watched(self) -> Mapping[str, float]:
+        """Nothing: it would take a pass of its own."""
+        return {}
 
     def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
         """Mean and deviation over the windows of each step that was asked for, and both boundaries."""

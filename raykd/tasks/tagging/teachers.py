@@ -1,6 +1,6 @@
 """Teachers of sequence labelling, read from their signals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -52,6 +52,10 @@ class StoredTeacher:
 
     def mean_coefficient(self) -> None:
         """There is none."""
+
+    def watched(self) -> Mapping[str, float]:
+        """Nothing."""
+        return {}
 
     def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
         """There are none."""

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -181,6 +182,22 @@ def test_a_stored_and_a_live_teacher_say_the_same(model, features, signals, opti
         student = outputs_like(torch.zeros(inside.shape), torch.ones(inside.shape))
         terms = [kd_term(student, batch, teacher, config, padding=False) for teacher in (ours, theirs)]
         torch.testing.assert_close(*terms, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("context_only", [True, False])
+def test_how_sure_a_teacher_is_of_the_gold_boundaries_is_a_mean_of_probabilities(features, signals, context_only):
+    config = QaDistillation(context_only=context_only)
+    found = StoredTeacher(features, signals, config, device=CPU).watched()
+    for side, name in enumerate(("start", "end")):
+        chances = []
+        for row in range(len(features)):
+            batch = features.collate(np.array([row]))
+            logits = signals[name][features.bounds[row] : features.bounds[row + 1]].double()
+            inside = batch["context_mask"][0] if context_only else torch.ones(len(logits), dtype=torch.bool)
+            place = int(batch["gold"][0, side])
+            total = sum(math.exp(value) for value, there in zip(logits.tolist(), inside.tolist(), strict=True) if there)
+            chances.append(math.exp(logits[place]) / total if inside[place] else 0.0)
+        assert found[f"teacher_{name}"] == pytest.approx(100 * sum(chances) / len(chances), rel=1e-4)
 
 
 def test_the_coefficients_of_the_step_are_neither_all_equal_nor_all_zero(features, signals):
