@@ -129,7 +129,8 @@ def test_killed_at_any_moment_it_delivers_the_same_bits_from_few_models(undistur
 def test_a_kill_after_any_epoch_costs_that_epoch_at_most(student_init, prepared, tmp_path):
     # Whichever epoch is best, and whichever models went because it was.
     chosen = wanted(student_init=student_init)
-    for num_epochs in range(1, 6):
+    # In the first generation, at its end, and in the second, which may have had a better epoch by then.
+    for num_epochs in (2, 3, 4, 5):
         context = sharing(prepared, tmp_path / str(num_epochs))
         killed_after(context, chosen, num_epochs)
         assert [report.epoch for report in reports(context, chosen)] == list(range(num_epochs + 1, 7))
