@@ -48,7 +48,8 @@ def _table(budget: Any, decision: Decision) -> Table:
 
 
 def _row(name: str, decision: Decision) -> tuple[str, ...]:
-    lead = decision.tests.get(name)
+    # The leader's own last test was against the one that led before.
+    lead = decision.tests.get(name) if name != decision.leader else None
     verdict = (
         f"out after round {decision.out[name]}"
         if name in decision.out

@@ -37,7 +37,9 @@ def _blocks(view: SweepRecords, analysis: Analysis, chosen: Analysis) -> Iterato
     yield _languages(analysis, ordered)
     yield from significance_blocks(compare(view, chosen_by=chosen.records))
     if ordered:
-        found = compare_languages(view, ordered[0], ordered[1 : 1 + MOST_RIVALS])
+        budget = ordered[0].settings.budget
+        rivals = [each for each in ordered[1:] if each.settings.budget == budget]
+        found = compare_languages(view, ordered[0], rivals[:MOST_RIVALS])
         if found:
             yield _by_language(found)
 
