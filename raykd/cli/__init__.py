@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO if getattr(options, "verbose", False) else logging.ERROR,
         format="%(levelname)s %(name)s: %(message)s",
     )
+    # A download may wait for minutes, and says for what.
+    logging.getLogger("raykd.data").setLevel(logging.NOTSET if getattr(options, "verbose", False) else logging.WARNING)
     try:
         return options.run(options)
     except RaykdError as error:

@@ -29,6 +29,8 @@ from raykd.errors import DataError
 log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
+_LOCK_SECONDS = 5
+"""Until it is said that another process is waited for."""
 _ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE, _SILENCE = 6, 0.5, 60.0, 30.0
 _BUSY = {408, 429, 500, 502, 503, 504}
 _FSSPEC_MEMBER = re.compile("zip://(?P<member>.*?)::(?P<archive>.+)")
@@ -87,18 +89,26 @@ def _once(key: str, named: str, make: Callable[[Path], None]) -> Path:
         named: the file's own name is the last part of it, for its ending and for messages.
         make: writes it to the given path, of which a part may be there already.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     name = re.sub(r"[^\w.\-]+", "_", named.rstrip("/").rpartition("/")[2])[-100:] or "file"
     place = cache_home() / "files" / hashlib.sha256(key.encode()).hexdigest()[:32] / name
     if place.is_file():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.parent / "lock"):
+    lock = FileLock(place.parent / "lock")
+    try:
+        lock.acquire(timeout=_LOCK_SECONDS)
+    except Timeout:
+        log.warning("%s: another process fetches it; waiting for that (lock %s)", name, lock.lock_file)
+        lock.acquire()
+    try:
         if not place.is_file():
             part = place.with_name(f"{name}.part")
             make(part)
             part.replace(place)
+    finally:
+        lock.release()
     return place
 
 

@@ -3,10 +3,13 @@
 import io
 import json
 import multiprocessing
+import threading
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from support.public_hub import CONVERTED, NER, Trouble, card, configured, parquet, questions, tagged
 
 from raykd.data.bitext import read_labelled_pairs, read_pairs
@@ -302,6 +305,26 @@ def test_a_member_of_an_archive_is_read_by_either_spelling(public_hub, tmp_path)
     with pytest.raises(DataError) as caught:
         locate(SourceRef(path="set.zip!V1/dev-{language}.jsn"), folder=tmp_path, language="de")
     assert line_of(caught).endswith("no member V1/dev-de.jsn; near: V1/dev-de.json, V1/dev-en.json; correct the path")
+
+
+def test_who_waits_for_another_process_to_fetch_a_file_says_so(tmp_path, public_hub, monkeypatch, caplog):
+    monkeypatch.setattr("raykd.data.addresses._LOCK_SECONDS", 0.05)
+    public_hub.files["a.tsv"] = b"house\tHaus\n"
+    source = SourceRef(path=f"{public_hub.url}/files/a.tsv")
+    place = locate(source, folder=tmp_path)
+    place.unlink()
+    other = FileLock(place.parent / "lock")
+    other.acquire()
+    waiting = threading.Thread(target=locate, args=(source,), kwargs={"folder": tmp_path})
+    waiting.start()
+    deadline = time.monotonic() + 20
+    while "another process fetches it" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert "a.tsv: another process fetches it; waiting" in caplog.text
+    assert not place.is_file()
+    other.release()
+    waiting.join(20)
+    assert place.read_bytes() == b"house\tHaus\n"
 
 
 def test_an_archive_that_is_none_is_named(tmp_path, public_hub):
