@@ -10,7 +10,8 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from raykd import __version__
 from raykd.config.base import Source
-from raykd.config.point import PointBase, ScoredConfig
+from raykd.config.point import PointBase
+from raykd.config.scored import ScoredConfig
 from raykd.data.hub import commits_in
 from raykd.export.lineage import lineage_table
 from raykd.export.method import knobs, method

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from raykd.config.digest import digest
 from raykd.config.identity import Identity
-from raykd.config.point import PointBase, ScoredConfig
+from raykd.config.point import PointBase
+from raykd.config.scored import ScoredConfig
 from raykd.models.qa import load_tokenizer
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from raykd.config.identity import Identity
-from raykd.config.point import PointBase, ScoredConfig
+from raykd.config.point import PointBase
+from raykd.config.scored import ScoredConfig
 from raykd.data.batching import MicroBatch, batches_for_inference
 from raykd.results.artifacts import Store, fingerprint
 from raykd.results.signals import SignalStore

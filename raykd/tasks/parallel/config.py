@@ -9,14 +9,8 @@ from pydantic import Field, model_validator
 from raykd.config.base import Config, Schedule, Source, never_positive
 from raykd.config.digest import digest, dump
 from raykd.config.influence import NO_INFLUENCE, Influence
-from raykd.config.point import (
-    DataConfig,
-    DistillationConfig,
-    PointBase,
-    ScoredConfig,
-    SelectionConfig,
-    part_of,
-)
+from raykd.config.point import DataConfig, DistillationConfig, PointBase
+from raykd.config.scored import ScoredConfig, SelectionConfig, part_of
 from raykd.config.training import Batching
 
 Pooling = Literal["cls", "mean"]

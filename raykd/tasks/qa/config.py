@@ -7,15 +7,8 @@ from pydantic import Field, model_validator
 
 from raykd.config.base import Config, Source
 from raykd.config.influence import NO_INFLUENCE, Influence
-from raykd.config.point import (
-    BaseConfig,
-    DataConfig,
-    DistillationConfig,
-    PointBase,
-    ScoredConfig,
-    SelectionConfig,
-    StudentConfig,
-)
+from raykd.config.point import BaseConfig, DataConfig, DistillationConfig, PointBase, StudentConfig
+from raykd.config.scored import ScoredConfig, SelectionConfig
 from raykd.config.training import Batching, LabelTraining
 
 Bound = Annotated[int, Field(ge=0)]

@@ -8,14 +8,8 @@ from pydantic import Field, model_validator
 from raykd.config.base import Config, Source
 from raykd.config.digest import digest, dump
 from raykd.config.influence import NO_INFLUENCE, Influence
-from raykd.config.point import (
-    BaseConfig,
-    DataConfig,
-    DistillationConfig,
-    PointBase,
-    ScoredConfig,
-    SelectionConfig,
-)
+from raykd.config.point import BaseConfig, DataConfig, DistillationConfig, PointBase
+from raykd.config.scored import ScoredConfig, SelectionConfig
 from raykd.config.training import Batching, LabelTraining
 
 Objective = Literal["token", "emission", "top_k", "top_wk", "posterior", "posterior_top_wk", "exact"]
