@@ -18,7 +18,7 @@ class PointRecord:
     """One point.
 
     Attributes:
-        result: None while it is not finished.
+        result: None while its state is not `finished`.
         epochs: the reports of its epochs so far, in order, where they were read.
         outcomes: what became of every example of the selection set, where that was read; None where there are none.
         tests: test set -> scores of what it delivered. Shown, and never chosen by.
@@ -174,7 +174,8 @@ def read_point(journal: Journal, point_id: str) -> PointRecord:
         ArtifactError: if a record is missing or damaged.
     """
     described, state = journal.points.description(point_id), journal.points.state(point_id)
-    result = journal.points.result(point_id)
+    # A result counts from the moment that the state says so, for every reader.
+    result = journal.points.result(point_id) if state.status == "finished" else None
     tests = journal.tests.of(point_id) if result is not None else {}
     # What an earlier try delivered is not this point's any more.
     tests = {name: test for name, test in tests.items() if result is not None and test.artifact == result.artifact}

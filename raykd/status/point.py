@@ -102,7 +102,9 @@ class PointReading:
 
 def read_point(journal: Journal, described: PointDescription, state: PointState, run: int | None) -> PointReading:
     """A point whose state was read before all the rest: what that promises is there."""
-    settings, result = described.settings, journal.points.result(described.id)
+    settings, recorded = described.settings, journal.points.result(described.id)
+    # A result counts from the moment that the state says so, for every reader.
+    result = recorded if state.status == "finished" else None
     alike = (described.method, str(described.varied_but_seed)), ("budget", str(settings.budget)), "all"
     status = PointStatus(
         id=described.id,
@@ -122,7 +124,7 @@ def read_point(journal: Journal, described: PointDescription, state: PointState,
     if state.status == "finished" and result is None:
         # The next run makes it again.
         return PointReading(replace(status, state="pending"), state, alike=alike)
-    position = _position(journal, status, has_result=result is not None)
+    position = _position(journal, status, has_result=recorded is not None)
     status = replace(
         position.added_to(status),
         generation=_generation(status, position, settings.epochs_per_generation),

@@ -12,6 +12,7 @@ from support.status_invariants import Watcher
 from support.written_results import add, begin, finish, heartbeat, report, result
 
 from raykd.errors import ConfigError
+from raykd.report.leaderboard import leaderboard
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.results.lease import Lease
@@ -98,6 +99,20 @@ def test_a_finished_point_whose_result_is_gone_is_to_be_run_again(tmp_path):
     journal.points.start("a")
     journal.points.end("a", "finished")
     assert of(read_status(tmp_path), "a").state == "pending"
+
+
+def test_a_result_counts_for_status_and_leaderboard_from_the_moment_that_the_state_says_so(tmp_path, lease):
+    journal = begin(tmp_path, "a", "b")
+    add(journal, "a", temperature=1)
+    add(journal, "b", temperature=2)
+    finish(journal, "a", 60.0)
+    journal.points.start("b", lease.number)
+    journal.points.write_result(result("b", 65.0))
+    for ended, best, scores in ((False, "a", [60.0]), (True, "b", [65.0, 60.0])):
+        if ended:
+            journal.points.end("b", "finished")
+        assert read_status(tmp_path).best.id == best
+        assert [row.mean["gxlt_f1"] for row in leaderboard(tmp_path).rows if row.num_seeds] == scores
 
 
 def test_reports_of_an_earlier_attempt_do_not_say_how_far_this_one_is(tmp_path, lease):
