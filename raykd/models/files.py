@@ -12,8 +12,29 @@ HEAD_WEIGHTS, HEAD_CONFIG = "tag_head.safetensors", "tag_head.json"
 SENTENCE_CONFIG = "sentence.json"
 """How a sentence encoder makes a vector of its tokens."""
 
-_COUNTED_FROM_PADDING = ("camembert", "data2vec-text", "longformer", "roberta", "roberta-prelayernorm", "xlm-roberta")
+_COUNTED_FROM_PADDING = (
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xmod",
+)
 """Kinds of models whose first position is the one after the padding's: the ones before it are never used."""
+
+
+def counts_from_padding(config: Mapping[str, Any]) -> bool:
+    """Whether the number of a text's first position depends on the id of the padding.
+
+    Args:
+        config: of transformers, as `config.json` holds it.
+    """
+    text = config.get("text_config") or config
+    return str(text.get("model_type", "")).startswith(_COUNTED_FROM_PADDING)
 
 
 def usable_positions(config: Mapping[str, Any]) -> int | None:
@@ -26,5 +47,4 @@ def usable_positions(config: Mapping[str, Any]) -> int | None:
     positions = text.get("max_position_embeddings")
     if not isinstance(positions, int) or positions < 1:
         return None
-    is_shifted = str(text.get("model_type", "")).startswith(_COUNTED_FROM_PADDING)
-    return positions - (text.get("pad_token_id") or 0) - 1 if is_shifted else positions
+    return positions - (text.get("pad_token_id") or 0) - 1 if counts_from_padding(config) else positions
