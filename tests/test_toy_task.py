@@ -83,15 +83,15 @@ class ToyReader(PlainReader):
     content = staticmethod(lambda config, scored, items, folder: Content(24, digest(drawn("dev", 24))))
     scored_set = staticmethod(lambda config, scored, tokenizer, places: texts(drawn("dev", 24), tokenizer))
 
+    chosen = staticmethod(lambda config, items: sorted(select(items, config.data.budget, seed=config.data_seed).ids))
+    draw = staticmethod(lambda config, items: ToyReader.chosen(config, items) and None)
+
     def items(self, config, *, folder):
         found = drawn("train", config.data.train.num_items)
         return Items(found, len(found), digest(found))
 
-    def draw(self, config, items):
-        return sorted(select(items, config.data.budget, seed=config.data_seed).ids)
-
     def train_set(self, config, tokenizer, *, items, places):
-        return texts({name: items[name] for name in self.draw(config, items)}, tokenizer)
+        return texts({name: items[name] for name in self.chosen(config, items)}, tokenizer)
 
 
 class ToyModel(PlainModel):

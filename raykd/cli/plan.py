@@ -102,6 +102,8 @@ def _lines(found: "Preview", currency: str) -> Iterator[str]:
     yield f"  generation 0: {counted(found.num_generation_zero, 'shared base model')}"
     if found.num_strangers:
         yield f"  first teacher: {counted(found.num_strangers, 'given model')}, not generation 0"
+    if found.num_members:
+        yield f"  ensembles: {counted(found.num_members, 'more teacher')} trained on labels"
     yield f"  signals: {counted(found.num_signal_passes, 'teacher pass', 'teacher passes')}, outputs saved"
     for executor, why, count in found.executors:
         yield f"  executor {executor}: {counted(count, 'point')}, {why}"
@@ -112,6 +114,10 @@ def _lines(found: "Preview", currency: str) -> Iterator[str]:
     cost = found.estimate
     if cost.examples is not None and cost.steps is not None:
         yield f"  training: {cost.examples:,} examples in {cost.steps:,} steps over all points and epochs"
+    if found.unlabelled:
+        # A point with a larger budget has fewer where they are the rest.
+        each = ", ".join(f"{count:,} {language}" for language, count in found.unlabelled.items())
+        yield f"  unlabelled: up to {each}"
     if cost.total is not None and found.wall_seconds is not None:
         yield from _cost_lines(found, currency, wall_seconds=found.wall_seconds)
     if cost.disk_bytes is not None:

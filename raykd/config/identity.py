@@ -36,9 +36,21 @@ class Identity:
         return digest(self.config.base_recipe())
 
     @cached_property
+    def student(self) -> str:
+        """Fingerprint of the first student: that of generation 0 unless the `student` section makes another one."""
+        if not self.config.makes_student:
+            return self.base
+        return digest({"base": self.base, **self.config.student_recipe()})
+
+    @cached_property
     def first_teachers(self) -> dict[str, str | None]:
         """Fingerprint of each teacher of generation 1 -> the language it teaches, None for all."""
         return dict(self.config.first_teachers(self.base))
+
+    @cached_property
+    def given_teachers(self) -> dict[str, str]:
+        """Fingerprint of each of them that is a model which the file names -> that model."""
+        return dict(self.config.given_teachers(self.base))
 
     @cached_property
     def generation_zero(self) -> dict[str, str | None]:

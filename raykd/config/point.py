@@ -14,6 +14,7 @@ from raykd.config.digest import dump
 from raykd.config.influence import NO_INFLUENCE, Influence
 from raykd.config.scored import HELD_OUT, Languages, ScoredConfig, SelectionConfig
 from raykd.config.training import Batching, LabelTraining
+from raykd.config.unlabelled import UnlabelledConfig
 
 Workers = Annotated[int, Field(ge=1)]
 
@@ -27,19 +28,32 @@ class BaseConfig(Config):
     `best`), or `builtin:tiny`: a small random BERT over the built-in world's tokenizer."""
 
 
+class VocabularyConfig(Config):
+    """Which pieces of its tokenizer a student keeps; text that has only these is read as before, by smaller tables."""
+
+    texts: Source | Literal["data"] = "data"
+    """The texts whose pieces are kept: those of `data`, labelled or not, or plain text, a file for each language.
+    Special tokens and single characters of these texts are always kept."""
+    max_pieces: int | None = Field(None, ge=1)
+    """Keep the so many most frequent pieces of each language; null keeps all that occur."""
+
+
 class StudentConfig(Config):
     """The first student, where it is not simply generation 0."""
 
-    num_layers: int | None = Field(None, ge=1)
-    """Keep so many of the base model's layers, evenly spaced; null keeps them all."""
     model: str | None = None
-    """Another model with the same tokenizer to start the student from, named as `base.model` is."""
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if self.num_layers and self.model:
-            raise ValueError("num_layers and model exclude each other; remove one")
-        return self
+    """Another model to start the student from, named as `base.model` is, with whatever tokenizer."""
+    num_layers: int | None = Field(None, ge=1)
+    """Keep so many of its layers; null keeps them all."""
+    layers: Annotated[
+        Literal["spaced", "first"], Influence(when=lambda point: point.student.num_layers is not None)
+    ] = "spaced"
+    """Which ones: evenly spaced, the first and the last among them, or the first ones."""
+    new_head: bool = False
+    """Begin with a randomly re-initialised head, by the seed of the point; else with that of the model, if it has
+    one."""
+    vocabulary: VocabularyConfig | None = None
+    """Keep only a part of the tokenizer's pieces; null keeps them all."""
 
 
 class DataConfig(Config):
@@ -250,8 +264,10 @@ class PointBase(Config):
             raise ValueError(
                 f"tests.{wrong[0]}: a name is letters, digits, '.', '_' and '-', a letter or a digit first"
             )
-        if self.student.model and self.lineage.student_init == "teacher":
-            raise ValueError("student.model cannot start from its teacher: use lineage.student_init previous or base")
+        if self.makes_student and self.lineage.student_init == "teacher":
+            raise ValueError(
+                "a student section cannot start from its teacher: use lineage.student_init previous or base"
+            )
         return self
 
     @property
@@ -301,19 +317,37 @@ class PointBase(Config):
         return None
 
     @property
+    def unlabelled(self) -> UnlabelledConfig | None:
+        """The section of the items without labels that students train on; None where nobody teaches."""
+        return None
+
+    @property
+    def unlabelled_per_labelled(self) -> float | None:
+        """Unlabelled examples for each labelled one; None takes all of them once an epoch."""
+        return None
+
+    @property
+    def unlabelled_languages(self) -> tuple[str, ...]:
+        """The languages of these items."""
+        return () if self.unlabelled is None else self.unlabelled.languages or self.data.languages
+
+    @property
     def labelled_languages(self) -> tuple[str, ...]:
         """The languages of the labels that the first teachers are trained on."""
         return self.data.languages
 
-    @property
-    def given_teacher(self) -> str | None:
-        """The model that teaches generation 1 where that is a model of its own and not generation 0."""
-        return None
+    def given_teachers(self, base: str) -> Mapping[str, str]:
+        """Fingerprint of each teacher of generation 1 that is a model which the file names -> that model.
+
+        Args:
+            base: fingerprint of generation 0.
+        """
+        return {}
 
     @property
     def trained_languages(self) -> tuple[str, ...]:
-        """The languages of the training data."""
-        return self.data.languages
+        """The languages of the training data, labelled or not."""
+        return tuple(dict.fromkeys((*self.data.languages, *self.unlabelled_languages)))
 
     @property
     def window_options(self) -> dict[str, int]:
@@ -326,11 +360,30 @@ class PointBase(Config):
         return len(self.data.languages)
 
     def items_recipe(self) -> dict[str, Any]:
-        """What the items that budgets are drawn from depend on."""
-        return {"train": dump(self.data.train), "languages": self.data.languages}
+        """What the items depend on that training may use: labelled ones, of which budgets are drawn, and others."""
+        found = {"train": dump(self.data.train), "languages": self.data.languages}
+        return found if self.unlabelled is None else {**found, "unlabelled": dump(self.unlabelled)}
 
     def train_recipe(self) -> dict[str, Any]:
         """What the windows of training depend on, beside the tokenizer."""
+        return {"data": dump(self.data), "seed": self.data_seed, "unlabelled": self.unlabelled is not None}
+
+    @property
+    def makes_student(self) -> bool:
+        """Whether the first student is another model than generation 0, or a part of it."""
+        return self.student != StudentConfig()
+
+    def student_recipe(self) -> dict[str, Any]:
+        """What determines the first student beside generation 0, where it is another one."""
+        found: dict[str, Any] = {"student": dump(self.student)}
+        if self.student.new_head or self.student.model:
+            found["seed"] = self.seed
+        if self.student.vocabulary is not None and self.student.vocabulary.texts == "data":
+            found["texts"] = self.items_recipe()
+        return found
+
+    def budget_recipe(self) -> dict[str, Any]:
+        """What the labelled items of the budget depend on."""
         return {"data": dump(self.data), "seed": self.data_seed}
 
     def base_recipe(self) -> dict[str, Any]:
@@ -344,6 +397,16 @@ class PointBase(Config):
             base: fingerprint of generation 0.
         """
         return {base: None}
+
+    def label_seed(self, base: str, teacher: str) -> int:
+        """The seed that a first teacher is trained by.
+
+        Args:
+            base: as above.
+            teacher: its fingerprint.
+        """
+        assert self.label_training is not None, "asked for where a teacher is trained"
+        return self.label_training.seed
 
     def generation_zero(self, base: str) -> Mapping[str, str | None]:
         """Fingerprint of each model that generation 0 is -> its language: who teaches first, unless a stranger does."""

@@ -74,11 +74,16 @@ class Batching(Config):
         return {}
 
 
+Budget = Literal["budget"]
+BUDGET: Budget = "budget"
+"""The items that a student reads with their labels."""
+
+
 class LabelTraining(Batching):
     """Training of a teacher on labels alone."""
 
-    source: Source
-    """Labelled data."""
+    source: Source | Budget
+    """Labelled data, or `budget`: the labelled items of the point, which is the honest choice where labels are few."""
     max_items: int | None = Field(None, ge=1)
     """A fixed sample of so many items, or items of each language; null takes all."""
     epochs: int = Field(2, ge=1)

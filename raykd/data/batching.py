@@ -25,8 +25,26 @@ def widths(lengths: np.ndarray, config: Batching, *, max_length: int) -> np.ndar
     return np.full(len(lengths), max_length) if config.pads_to_max else lengths
 
 
+def draw_unlabelled(count: int, *, per_epoch: int, seed: int, epoch: int) -> np.ndarray:
+    """Which of `count` unlabelled features an epoch reads: [per_epoch] indices, in any order.
+
+    All of them are read once before one comes again, over the bounds of epochs, and then in another order.
+    """
+    start = epoch * per_epoch
+    rounds = range(start // count, -(-(start + per_epoch) // count))
+    shuffled = [np.random.Generator(np.random.PCG64([seed, number, count])).permutation(count) for number in rounds]
+    first = start - rounds.start * count
+    return np.concatenate(shuffled)[first : first + per_epoch]
+
+
 def order_epoch(
-    lengths: np.ndarray, config: Batching, *, seed: int, epoch: int, chosen: np.ndarray | None = None
+    lengths: np.ndarray,
+    config: Batching,
+    *,
+    seed: int,
+    epoch: int,
+    chosen: np.ndarray | None = None,
+    num_labelled: int | None = None,
 ) -> list[np.ndarray]:
     """The steps of an epoch: arrays of feature indices, each feature once.
 
@@ -36,9 +54,12 @@ def order_epoch(
     Args:
         lengths: [N] tokens of each feature (as padded, where padding is to the maximum).
         chosen: the features of this epoch; None is all of them.
+        num_labelled: the first so many features have labels; every step has its share of them. None: all have.
     """
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = generator.permutation(len(lengths) if chosen is None else chosen)
+    if num_labelled is not None:
+        order = _interleaved(order, num_labelled)
     if config.tokens_per_step is None:
         assert config.examples_per_step is not None, "a configuration has one of the two"
         return [
@@ -50,8 +71,19 @@ def order_epoch(
     for start in range(0, len(order), per_step * POOL_STEPS):
         pool = order[start : start + per_step * POOL_STEPS]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
+        if num_labelled is not None:
+            pool = _interleaved(pool, num_labelled)
         steps.extend(_cut(pool, lengths, budget, None))
     return [steps[index] for index in generator.permutation(len(steps))]
+
+
+def _interleaved(order: np.ndarray, num_labelled: int) -> np.ndarray:
+    """The same features, of which those with labels are evenly spread among the others; each kind keeps its order."""
+    labelled = order < num_labelled
+    place = np.empty(len(order))
+    for kind in (labelled, ~labelled):
+        place[kind] = (np.arange(kind.sum()) + 0.5) / max(kind.sum(), 1)
+    return order[np.argsort(place, kind="stable")]
 
 
 def split_step(

@@ -12,6 +12,8 @@ from raykd import __version__
 from raykd.config.base import Source
 from raykd.config.point import PointBase
 from raykd.config.scored import ScoredConfig
+from raykd.config.training import BUDGET
+from raykd.config.unlabelled import REST
 from raykd.data.hub import commits_in
 from raykd.export.lineage import lineage_table
 from raykd.export.method import knobs, method
@@ -179,8 +181,16 @@ def _data(subject: Subject) -> Iterator[str]:
     yield f"Distilled on {_source(config.data.train)}, budget {config.data.budget} {subject.words.items}"
     if digest := subject.result.data_sha256 or subject.record.data:
         yield f"SHA-256 of these examples: `{digest}`"
+    if section := config.unlabelled:
+        where = _source(section.source) if section.source != REST else "the items outside of the budget"
+        kind = "soft targets" if section.targets == "soft" else "pseudo-labels"
+        counts = subject.result.data.get("unlabelled", {})
+        shown = ", ".join(f"{count} {language}" for language, count in counts.items())
+        labels_of = ", whose labels were not read" if section.source == REST else ""
+        yield f"Also on {where}{labels_of} ({kind} of its teachers; {shown})"
     if train := config.label_training:
-        labels = f"{_source(train.source)} ({', '.join(config.labelled_languages)}), {counted(train.epochs, 'epoch')}"
+        source = "the budget" if train.source == BUDGET else _source(train.source)
+        labels = f"{source} ({', '.join(config.labelled_languages)}), {counted(train.epochs, 'epoch')}"
         yield f"Generation 0 was trained on the labels of {labels}"
     for name, commit in commits_in(subject.records.description.data).items():
         yield f"On the Hub, {name} was commit `{commit}`"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from raykd.config.base import Schedule, Weight
+from raykd.config.identity import Identity
 from raykd.config.point import PointBase
 from raykd.results.words import counted
 from raykd.tasks import task_of
@@ -24,7 +25,8 @@ def method(config: PointBase) -> str:
     """One paragraph: which method, and how generations follow each other."""
     lineage = config.lineage
     length = f"{counted(lineage.num_generations, 'generation')} of {counted(lineage.epochs_per_generation, 'epoch')}"
-    first = f"`{config.given_teacher}`" if config.given_teacher else "generation 0"
+    given = dict.fromkeys(Identity(config).given_teachers.values())
+    first = " and ".join(f"`{name}`" for name in given) or "generation 0"
     paper = task_of(config).info.words.paper
     if not config.distillation.uses_teacher:
         return f"A baseline of {paper}: trained without a teacher, over {length}."

@@ -3,7 +3,7 @@
 import copy
 import json
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import safetensors.torch
 import torch
@@ -151,8 +151,29 @@ def tiny_qa_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> QAModel:
         return BertForQuestionAnswering(tiny_config(tokenizer, width=128))
 
 
-def shrink(model: QAModel, num_layers: int) -> QAModel:
-    """A copy that keeps `num_layers` of the model's layers, evenly spaced, the first and the last among them.
+@torch.no_grad()
+def renew_head(model: QAModel) -> None:
+    """Initialise the layers above the backbone again, from torch's generator."""
+    config = model.config.get_text_config()
+    head = model.span_head if isinstance(model, SpanModel) else _own_layers(model)
+    for module in head.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=getattr(config, "initializer_range", 0.02))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _own_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """What a class of transformers has above its backbone."""
+    return nn.ModuleList(module for module in model.children() if module is not model.base_model)
+
+
+def shrink(model: QAModel, num_layers: int, *, which: Literal["spaced", "first"] = "spaced") -> QAModel:
+    """A copy that keeps `num_layers` of the model's layers.
+
+    Args:
+        model: any with a list of layers.
+        which: those that are evenly spaced, the first and the last among them, or the first ones.
 
     Raises:
         DataError: if the model has fewer layers, or its list of layers cannot be found.
@@ -161,7 +182,12 @@ def shrink(model: QAModel, num_layers: int) -> QAModel:
     if not 1 <= num_layers <= len(layers):
         raise DataError(f"student.num_layers: got {num_layers}; the base model has {len(layers)}")
     last = len(layers) - 1
-    kept = [round(index * last / max(num_layers - 1, 1)) for index in range(num_layers)] if num_layers > 1 else [last]
+    if which == "first":
+        kept = list(range(num_layers))
+    elif num_layers == 1:
+        kept = [last]
+    else:
+        kept = [round(index * last / (num_layers - 1)) for index in range(num_layers)]
     small = copy.deepcopy(model)
     name, layers = _layers(small)
     layers = nn.ModuleList(layers[index] for index in kept)

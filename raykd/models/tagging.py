@@ -113,10 +113,24 @@ class TagModel(nn.Module):
             width = 2 * head.lstm_size
         self.emissions = nn.Linear(width, len(head.labels))
         self.transitions = TransitionScores(len(head.labels)) if head.kind == "crf" else None
-        nn.init.normal_(self.emissions.weight, std=getattr(config, "initializer_range", 0.02))
-        nn.init.zeros_(self.emissions.bias)
+        self._begin_emissions()
         if head.frozen_encoder:
             encoder.requires_grad_(False)
+
+    def _begin_emissions(self) -> None:
+        config = self.config.get_text_config()
+        nn.init.normal_(self.emissions.weight, std=getattr(config, "initializer_range", 0.02))
+        nn.init.zeros_(self.emissions.bias)
+
+    @torch.no_grad()
+    def renew_head(self) -> None:
+        """Initialise all that stands on the encoder again, from torch's generator."""
+        if self.lstm is not None:
+            self.lstm.reset_parameters()
+        self._begin_emissions()
+        if self.transitions is not None:
+            for scores in self.transitions.parameters():
+                nn.init.zeros_(scores)
 
     @property
     def config(self) -> Any:

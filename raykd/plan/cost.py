@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from raykd.config.point import PointBase
 from raykd.config.training import Batching
+from raykd.config.unlabelled import REST, num_unlabelled
 from raykd.plan.points import Plan, num_later_passes
 from raykd.tasks import task_of
 from raykd.tasks.sizes import TextSizes
@@ -98,6 +99,8 @@ def estimate(plan: Plan, sizes: Sizes, *, tokens_per_second: float | None = None
     for point in plan.points:
         config = point.config
         size, mean = _size(config, sizes), _mean_tokens(config, sizes)
+        if config.unlabelled is not None:
+            size += num_unlabelled(size, num_unlabelled_examples(config, sizes), config.unlabelled_per_labelled)
         epochs = config.num_epochs
         is_live = config.distillation.uses_teacher and config.distillation.reads_live
         examples += size * epochs
@@ -115,9 +118,23 @@ def estimate(plan: Plan, sizes: Sizes, *, tokens_per_second: float | None = None
 
 
 def num_examples(config: PointBase, total_items: int | None) -> int | None:
-    """Training examples of one epoch; None for budget `all` of a set whose size is unknown."""
+    """Labelled training examples of one epoch; None for budget `all` of a set whose size is unknown."""
     sizes = [size for size in (config.data.budget, total_items) if isinstance(size, int)]
     return min(sizes) * config.examples_per_item if sizes else None
+
+
+def num_unlabelled_examples(config: PointBase, sizes: Sizes) -> int:
+    """The unlabelled examples that a point may read; those of a source of their own are counted as far as is known."""
+    section = config.unlabelled
+    if section is None:
+        return 0
+    labelled = num_examples(config, sizes.total_items) or 0
+    there = section.max_items
+    if section.source == REST and sizes.total_items is not None:
+        rest = sizes.total_items - labelled // config.examples_per_item
+        there = rest if there is None else min(there, rest)
+    share = len(config.unlabelled_languages) / len(config.data.languages)
+    return round((there or 0) * config.examples_per_item * share)
 
 
 def num_steps(training: Batching, examples: int, mean_tokens: float) -> int:
@@ -131,7 +148,7 @@ def signal_bytes(config: PointBase, sizes: Sizes, *, first: bool) -> float:
     """Stored signals of one pass of a teacher over a point's training data: a first teacher, or a student as one."""
     width = (sizes.widths or (0, 0))[0 if first else 1]
     each = task_of(config).data.signal_bytes(config, sizes.texts, tokens=_mean_tokens(config, sizes), width=width)
-    return _size(config, sizes) * each
+    return (_size(config, sizes) + num_unlabelled_examples(config, sizes)) * each
 
 
 def _size(config: PointBase, sizes: Sizes) -> int:
@@ -162,10 +179,12 @@ def _shared(plan: Plan, sizes: Sizes, tokens_per_second: float | None, on_gpus: 
         config, models = point.config, tuple(point.generation_zero)
         if config.label_training and models not in trained:
             trained.add(models)
-            tokens = (sizes.num_labelled or 0) * config.label_training.epochs * _mean_tokens(config, sizes)
+            members = len(point.first_teachers) // len(models)
+            tokens = (sizes.num_labelled or 0) * config.label_training.epochs * _mean_tokens(config, sizes) * members
             total += _cost(config, tokens, tokens_per_second, on_gpus)
     for point in plan.signals.values():
-        tokens = _size(point.config, sizes) * _mean_tokens(point.config, sizes) * PASS_SHARE
+        read = _size(point.config, sizes) + num_unlabelled_examples(point.config, sizes)
+        tokens = read * _mean_tokens(point.config, sizes) * PASS_SHARE
         total += _cost(point.config, tokens, tokens_per_second, on_gpus)
     return total
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd.config.digest import dump
+from raykd.config.identity import Identity
 from raykd.config.point import PointBase
 from raykd.data.hub import noted
 from raykd.errors import DataError
@@ -27,6 +28,7 @@ class Inspection:
     problems: tuple[str, ...]
     texts: TextSizes
     num_labelled: int | None
+    unlabelled: dict[str, int]
 
 
 def check_data(plan: Plan, *, folder: Path) -> dict[str, str]:
@@ -85,11 +87,12 @@ class _Inspector:
         self.sizes: list[int] = []
         self.labelled: list[int] = []
         self.texts = TextSizes()
+        self.unlabelled: dict[str, int] = {}
 
     def found(self) -> Inspection:
         """All of it."""
         problems, labelled = tuple(self.problems), max(self.labelled, default=None)
-        return Inspection(tuple(self.sizes), self.hashes, problems, self.texts, labelled)
+        return Inspection(tuple(self.sizes), self.hashes, problems, self.texts, labelled, self.unlabelled)
 
     def read_data(self, key: str, group: Sequence[PointBase]) -> None:
         """The data of points that draw from the same items, which `key` names."""
@@ -102,7 +105,9 @@ class _Inspector:
             self.hashes[f"data {key}"] = read.sha256
             used.append(("data.train", read))
             for _, same in _grouped(group, lambda config: config.data.budget):
-                self._attempt(partial(self.task.data.draw, same[0], items))
+                counts = self._attempt(partial(self.task.data.draw, same[0], items)) or {}
+                for language, count in counts.items():
+                    self.unlabelled[language] = max(count, self.unlabelled.get(language, 0))
         for inner, same in _grouped((config for config in group if config.label_training), _label_recipe):
             assert self.task.labelled is not None, "a point that trains on labels is of a task that can"
             if content := self._read(f"base.train {inner}", self.task.labelled.labelled_content, same[0], items):
@@ -173,12 +178,17 @@ def _label_recipe(config: PointBase) -> Any:
 
 def _models(config: PointBase) -> list[str]:
     """The models that a point names."""
-    return [model for model in (config.base.model, config.student.model, config.given_teacher) if model]
+    return [model for model in (config.base.model, config.student.model, *given_teachers(config)) if model]
+
+
+def given_teachers(config: PointBase) -> list[str]:
+    """The models that teach generation 1 in place of generation 0."""
+    return list(dict.fromkeys(Identity(config).given_teachers.values()))
 
 
 def _students(config: PointBase) -> list[str]:
     """The models that read windows of `data.max_length` tokens."""
-    named = (config.base.model, config.student.model)
+    named = config.base.model, config.student.model
     return [model for model in named if model and not model.startswith("builtin:")]
 
 

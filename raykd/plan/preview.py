@@ -11,6 +11,7 @@ from raykd.data.hub import commits_in
 from raykd.errors import ConfigError
 from raykd.plan.cost import Cost, Estimate, Sizes, estimate
 from raykd.plan.inspection import Inspection, inspect
+from raykd.plan.inspection import given_teachers as _given_teachers
 from raykd.plan.points import Plan, Point
 from raykd.results.models import described_model, locate_model
 from raykd.results.records import read_records
@@ -77,6 +78,7 @@ class Preview:
     Attributes:
         is_exact: False if a searcher chooses the points while the sweep runs.
         num_strangers: teachers of generation 1 that are not generation 0, but models that the file names.
+        num_members: further teachers of ensembles, which are trained on labels as generation 0 is.
         executors: (executor, why, number of points).
         speed: what the times rest on.
         wall_seconds: from begin to end, with `parallel` points at a time.
@@ -85,6 +87,7 @@ class Preview:
         commits: `dataset ID@REVISION` or `model ID@REVISION` of the Hub -> the commit that it stands for.
         tests: names of the test sets; nothing is chosen by them.
         races: budgets whose configurations race, so that this is the most they run; 0 where they do not.
+        unlabelled: language -> unlabelled items of the point that has the most; empty without any.
         problems: all that is missing or wrong about data and models, one line each.
     """
 
@@ -93,6 +96,7 @@ class Preview:
     is_exact: bool
     num_generation_zero: int
     num_strangers: int
+    num_members: int
     num_signal_passes: int
     executors: tuple[tuple[str, str, int], ...]
     estimate: Estimate
@@ -105,6 +109,7 @@ class Preview:
     commits: dict[str, str]
     tests: tuple[str, ...]
     races: int
+    unlabelled: dict[str, int]
     problems: tuple[str, ...]
 
 
@@ -132,13 +137,16 @@ def preview(
     unit = "GPU" if total and total.gpu_hours else "CPU"
 
     methods = _methods(plan, cost, unit, price)
+    num_others = len(plan.first_teachers - plan.generation_zero)
+    is_trained = any(point.config.label_training for point in plan.points)
     kinds, budgets = list(plan.executors.values()), len({point.config.data.budget for point in plan.points})
     return Preview(
         name=plan.sweep.name,
         points=plan.points,
         is_exact=plan.is_exact,
         num_generation_zero=len(plan.generation_zero),
-        num_strangers=len(plan.first_teachers - plan.generation_zero),
+        num_strangers=0 if is_trained else num_others,
+        num_members=num_others if is_trained else 0,
         num_signal_passes=plan.num_signal_passes,
         executors=tuple((*kind, kinds.count(kind)) for kind in sorted(set(kinds))),
         estimate=cost,
@@ -151,6 +159,7 @@ def preview(
         commits=commits_in(found.hashes),
         tests=tuple(dict.fromkeys(name for point in plan.points for name in point.config.test_sets)),
         races=budgets if plan.sweep.search.algorithm == "race" else 0,
+        unlabelled=found.unlabelled,
         problems=found.problems,
     )
 
@@ -175,7 +184,7 @@ def _sizes(plan: Plan, found: Inspection, folder: Path) -> Sizes:
     if found.problems:
         return known
     config = next((each.config for each in plan.points if each.config.distillation.uses_teacher), plan.points[0].config)
-    student, teacher = config.base.model, config.given_teacher
+    student, teacher = config.base.model, next(iter(_given_teachers(config)), None)
     known = replace(known, num_parameters=count_parameters(student, folder=folder))
     if teacher is None:
         return known

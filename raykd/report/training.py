@@ -20,6 +20,8 @@ PLACES = 100
 """Of a curve over steps, at the most."""
 _WATCHED = {"effective_rank": "effective rank", "std": "deviation", "mean_cosine": "mean cosine"}
 _CERTAINTY = {"teacher_start": "teacher at the gold start", "teacher_end": "teacher at the gold end"}
+_PSEUDO = "pseudo_"
+"""Before the language in the name of the share of items whose pseudo-labels count."""
 Read = Callable[[EpochReport], float | None]
 """From the report of an epoch to a number; None where it has none."""
 
@@ -31,6 +33,7 @@ def training_section(analysis: Analysis) -> Section | None:
         _coefficient(analysis),
         _coefficient_steps(analysis),
         _certainty(analysis),
+        _pseudo_labels(analysis),
         _health(analysis),
         _losses(analysis),
     ]
@@ -128,6 +131,23 @@ def _certainty(analysis: Analysis) -> Figure | None:
         + ": a teacher near 0 has nothing to say, one near 100 says what the labels say."
     )
     return Figure(tuple(picture for picture in found if picture), caption)
+
+
+def _pseudo_labels(analysis: Analysis) -> Figure | None:
+    found = {name for epoch in _epochs(analysis) for name in epoch.watched if name.startswith(_PSEUDO)}
+    if not found or not analysis.contenders:
+        return None
+    budget = analysis.budgets[-1] if analysis.budgets else None
+    pictures = [
+        _panel(analysis, analysis.contenders, budget, _watched(name), name.removeprefix(_PSEUDO), "items (%)")
+        for name in sorted(found)
+    ]
+    caption = (
+        "Unlabelled items of each language that a teacher is sure enough of"
+        + (f", budget {value(budget)}" if budget is not None else "")
+        + ": students learn its best answer for these, and nothing from the others."
+    )
+    return Figure(tuple(picture for picture in pictures if picture), caption)
 
 
 def _health(analysis: Analysis) -> Figure | None:

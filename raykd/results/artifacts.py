@@ -73,7 +73,8 @@ class ArtifactRecord(Record, version=1):
     """How an artifact was made, and its files. What a kind of artifact has no use for stays at its default.
 
     Attributes:
-        kind: `base` is generation 0, `teacher` one that is not, `generation` a student, `tokenizer` the built-in one.
+        kind: `base` is generation 0, `teacher` one that is not, `student` the first student where it is another
+            model, `generation` a student that was trained, `tokenizer` the built-in one.
         fingerprint: its name.
         files: relative path -> SHA-256.
         written: when, in seconds of the Unix clock.
@@ -89,9 +90,11 @@ class ArtifactRecord(Record, version=1):
         data, windows: hashes of what it was trained on.
         dev_score: its score on the epoch sample; None where none was taken.
         tokenizer: hash of its tokenizer.
+        vocabulary: of a trimmed one, pieces kept and how the texts of each language are read, see
+            `raykd.models.vocabulary.Coverage`.
     """
 
-    kind: Literal["base", "teacher", "generation", "tokenizer"]
+    kind: Literal["base", "teacher", "student", "generation", "tokenizer"]
     fingerprint: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     written: float = 0.0
@@ -112,6 +115,7 @@ class ArtifactRecord(Record, version=1):
     windows: str | None = None
     dev_score: float | None = None
     tokenizer: str | None = None
+    vocabulary: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What most tasks have in common: a part that is as usual is inherited from here, and says so by its absence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,18 @@ class PlainModel:
         """Tokens, their types where there are any, and which are padding."""
         return plain_inputs(batch)
 
+    def student(self, config: Any, name: str, *, base: Path) -> Any:
+        """The model of the folder, as it is loaded."""
+        return self.load(name)
+
+    def load(self, folder: str, *, dropout: float | None = None) -> Any:
+        """What a task must say for itself."""
+        raise NotImplementedError
+
+    def renew_head(self, model: Any) -> None:
+        """What a task must say for itself."""
+        raise NotImplementedError
+
     def check_alike(self, teacher: Path, base: Path) -> None:
         """There is nothing to compare."""
 
@@ -38,6 +50,7 @@ class PlainLearning:
 
     outputs: tuple[str, ...]
     parts: tuple[str, ...] = ()
+    cuts_for_both = False
     stored_dtype = torch.float32
 
     def chosen(self, train: Any, epoch: int) -> np.ndarray | None:
@@ -48,7 +61,11 @@ class PlainLearning:
         """The windows as they are."""
         return train.features
 
-    def teacher_features(self, train: Any, *, first: bool) -> Any:
+    def num_labelled(self, train: Any) -> int:
+        """All of them."""
+        return len(train.features)
+
+    def teacher_features(self, train: Any, tokenizer: Any, *, first: bool) -> Any:
         """The student's windows."""
         return train.features
 
@@ -56,9 +73,9 @@ class PlainLearning:
         """The student's windows."""
         return train.features
 
-    def taught_by(self, train: Any, language: str | None) -> np.ndarray:
+    def taught_by(self, features: Any, language: str | None, *, named: Collection[str | None]) -> np.ndarray:
         """All windows, whatever the teacher was trained on."""
-        return np.arange(len(train.features))
+        return np.arange(len(features))
 
     def forward(self, model: Any, batch: dict[str, Tensor], said: Any) -> Any:
         """Of what is in the batch; what the teacher said does not enter."""

@@ -6,7 +6,7 @@ passes them on takes them as Any.
 """
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +44,10 @@ class Features(Protocol):
 
 
 class TrainSet(Protocol):
-    """What a point trains on: the student's windows, a hash of the examples, and what a record says of them."""
+    """What a point trains on: the student's windows, a hash of the examples, and what a record says of them.
+
+    Windows without labels come after all that have any, see `TaskLearning.num_labelled`.
+    """
 
     @property
     def features(self) -> Features: ...
@@ -84,8 +87,8 @@ class TaskData(Protocol):
     def items(self, config: Any, *, folder: Path) -> Items:
         """All items that budgets are drawn from."""
 
-    def draw(self, config: Any, items: Any) -> None:
-        """Draw a point's budget, to see whether that can be done."""
+    def draw(self, config: Any, items: Any) -> Mapping[str, int] | None:
+        """Draw a point's budget, to see whether that can be done; language -> its unlabelled items, if it has any."""
 
     def content(self, config: Any, scored: Any, items: Any, *, folder: Path) -> Content:
         """What a set holds that a point is scored on.
@@ -111,7 +114,14 @@ class TaskData(Protocol):
         """
 
     def train_set(self, config: Any, tokenizer: Any, *, items: Any, places: Places) -> TrainSet:
-        """The windows of a point's budget."""
+        """The windows of a point's budget, then those of its unlabelled items.
+
+        Args:
+            tokenizer: the student's.
+        """
+
+    def texts(self, config: Any, items: Any) -> Mapping[str, Sequence[str]]:
+        """Language -> the texts of all items, labelled or not."""
 
     def scored_set(self, config: Any, scored: Any, tokenizer: Any, *, places: Places) -> ScoredSet:
         """The windows of a set that a point is scored on.
@@ -155,6 +165,17 @@ class TaskModel(Protocol):
     def inputs(self, batch: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
         """The part of a batch that a model reads."""
 
+    def student(self, config: Any, name: str, *, base: Path) -> Any:
+        """The model that `student.model` names, before any training.
+
+        Args:
+            name: its folder.
+            base: folder of generation 0, whose labels it has.
+        """
+
+    def renew_head(self, model: Any) -> None:
+        """Initialise the task's head again, from torch's generator."""
+
     def check_alike(self, teacher: Path, base: Path) -> None:
         """Refuse a teacher with another label set than the lineage's; ArtifactError names both sides."""
 
@@ -179,10 +200,12 @@ class TaskLearning(Protocol):
         outputs: names of the stored signals.
         stored_dtype: in which they are stored.
         parts: what a KD term is made of, where that is reported.
+        cuts_for_both: what a teacher reads depends on the student's tokenizer beside its own.
     """
 
     outputs: tuple[str, ...]
     parts: tuple[str, ...]
+    cuts_for_both: bool
     stored_dtype: "torch.dtype"
 
     def chosen(self, train: Any, epoch: int) -> "np.ndarray | None":
@@ -191,14 +214,21 @@ class TaskLearning(Protocol):
     def of_epoch(self, train: Any, steps: "Sequence[np.ndarray]", *, seed: int, epoch: int) -> Any:
         """What the student reads in an epoch."""
 
-    def teacher_features(self, train: Any, *, first: bool) -> Features:
-        """What a teacher reads: one of generation 1, or a later one."""
+    def num_labelled(self, train: Any) -> int:
+        """The first so many windows have labels; the others are there for their teacher alone."""
+
+    def teacher_features(self, train: Any, tokenizer: Any, *, first: bool) -> Features:
+        """What a teacher reads with its tokenizer: one of generation 1, or a later one."""
 
     def probe(self, train: Any) -> Features:
         """Windows that an exported model must answer as the one in memory does."""
 
-    def taught_by(self, train: Any, language: str | None) -> "np.ndarray":
-        """Indices of the windows that a teacher of a language teaches; None teaches all."""
+    def taught_by(self, features: Any, language: str | None, *, named: "Collection[str | None]") -> "np.ndarray":
+        """Indices of what a teacher reads that one of a language teaches; None teaches all.
+
+        Args:
+            named: the languages of all teachers beside it.
+        """
 
     def forward(self, model: Any, batch: "dict[str, Tensor]", said: Any) -> Any:
         """The student's outputs over a training batch, of which the teacher said something."""

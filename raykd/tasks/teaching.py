@@ -44,14 +44,16 @@ class Reading:
     """What one teacher says about some of a point's windows.
 
     Attributes:
-        rows: indices of the windows.
+        rows: indices of the windows, among those of `features`.
         arrays: name -> [sum of their lengths, ...], end to end in that order.
         constants: name -> what is the same for all of them.
+        features: what the teacher reads.
     """
 
     rows: np.ndarray
     arrays: Mapping[str, Tensor]
     constants: Mapping[str, Tensor]
+    features: Any = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Teaching:
         readings: what each of them said, where that is stored.
         live: the frozen models, where it is not.
         pad_to: width of every batch, where batches are padded to the maximum.
+        pseudo_from: the teacher's probability of its best answer from which an unlabelled item is trained on as if that
+            were its label; None: unlabelled items have soft targets, as all others.
     """
 
     distillation: Any
@@ -72,6 +76,7 @@ class Teaching:
     readings: Sequence[Reading] = ()
     live: Sequence[Callable[..., Any]] = ()
     pad_to: int | None = None
+    pseudo_from: float | None = None
 
 
 def average(readings: Sequence[Reading]) -> dict[str, Tensor]:

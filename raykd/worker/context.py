@@ -1,6 +1,5 @@
 """A worker's process: its place in the process group, and what is reused between points."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from raykd.config.identity import Identity
 from raykd.config.point import PointBase
 from raykd.config.scored import ScoredConfig
 from raykd.models.qa import load_tokenizer
+from raykd.models.tokenizer import tokenizer_hash
 from raykd.results.artifacts import Store
 from raykd.results.journal import Journal
 from raykd.tasks import task_of
@@ -108,6 +108,10 @@ class WorkerContext:
         """The tokenizer of an artifact."""
         return self.remember(("tokenizer", artifact), lambda: load_tokenizer(str(self.store.artifact(artifact))))
 
+    def tokenizer_hash(self, artifact: str) -> str:
+        """What tells the tokenizer of an artifact from others."""
+        return self.remember(("tokenizer hash", artifact), lambda: tokenizer_hash(self.tokenizer(artifact)))
+
     def items(self, config: PointBase) -> Items:
         """All items that budgets are drawn from; read once."""
         key = "items", config.task, digest(config.items_recipe())
@@ -116,24 +120,25 @@ class WorkerContext:
     def train_set(self, point: Identity) -> TrainSet:
         """The windows of a point; points with the same data and tokenizer share them."""
         config = point.config
-        key = "train", config.task, digest(config.train_recipe()), point.base, *point.first_teachers
+        key = "train", config.task, digest(config.train_recipe()), point.student, *point.first_teachers
         items = self.items(config).all
 
         def build() -> TrainSet:
-            tokenizer, places = self.tokenizer(point.base), self._places(point)
+            tokenizer, places = self.tokenizer(point.student), self._places(point)
             return task_of(config).data.train_set(config, tokenizer, items=items, places=places)
 
         return self.remember(key, build)
 
-    def scored_set(self, point: Identity, section: ScoredConfig, *, most: int | None = None) -> ScoredSet:
+    def scored_set(self, point: Identity, section: ScoredConfig, *, reader: str, most: int | None = None) -> ScoredSet:
         """A set that a point is scored on.
 
         Args:
             section: of the set.
+            reader: artifact of the model that reads it, or of another one with the same tokenizer.
             most: items of every cell or language; None takes all.
         """
-        config, tokenizer, places = point.config, self.tokenizer(point.base), self._places(point)
-        key = "scored", config.task, digest(config.score_recipe(section)), point.base
+        config, tokenizer, places = point.config, self.tokenizer(reader), self._places(point)
+        key = "scored", config.task, digest(config.score_recipe(section)), point.base, self.tokenizer_hash(reader)
         whole = self.remember(key, lambda: task_of(config).data.scored_set(config, section, tokenizer, places=places))
         return whole if most is None else self.remember((*key, most), lambda: whole.first(most))
 
@@ -141,11 +146,3 @@ class WorkerContext:
         # Without a teacher the first one is the student: there is nobody who reads otherwise.
         teacher = self.store.artifact(next(iter(point.first_teachers)))
         return Places(self.folder, self.store.artifact(point.base), teacher)
-
-
-def tokenizer_hash(tokenizer: Any) -> str:
-    """SHA-256 of a fast tokenizer's whole state but its truncation and padding settings."""
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    return hashlib.sha256(backend.to_str().encode()).hexdigest()

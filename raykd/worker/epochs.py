@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raykd.data.batching import order_epoch, widths
+from raykd.config.unlabelled import num_unlabelled
+from raykd.data.batching import draw_unlabelled, order_epoch, widths
 from raykd.tasks import task_of
 from raykd.worker.checkpoints import Position
 from raykd.worker.context import WorkerContext
@@ -18,6 +19,8 @@ class EpochPlan:
 
     Attributes:
         train: the windows of the point.
+        num_labelled: the first so many of these have labels.
+        num_unlabelled: of the others so many are read in an epoch.
         steps: of every epoch of the lineage, arrays of window indices.
         pad_to: tokens that every window is padded to; None pads to the longest of a batch.
     """
@@ -27,13 +30,17 @@ class EpochPlan:
         self.task, self.lineage, self.seed = task_of(config), config.lineage, config.seed
         self.train = context.train_set(job.point)
         self.lengths = widths(self.train.features.lengths, config.training, max_length=config.data.max_length)
+        self.num_labelled = self.task.learning.num_labelled(self.train)
+        ratio = config.unlabelled_per_labelled
+        self.num_unlabelled = num_unlabelled(self.num_labelled, len(self.lengths) - self.num_labelled, ratio)
         self.steps: list[list[np.ndarray]] = [
             order_epoch(
                 self.lengths,
                 config.training,
                 seed=config.seed,
                 epoch=epoch,
-                chosen=self.task.learning.chosen(self.train, epoch),
+                chosen=self._chosen(epoch),
+                num_labelled=self.num_labelled if self.num_unlabelled else None,
             )
             for epoch in range(config.num_epochs)
         ]
@@ -42,11 +49,31 @@ class EpochPlan:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def _chosen(self, epoch: int) -> np.ndarray | None:
+        """The windows of an epoch: the labelled ones, and the share of the others that is due."""
+        if not self.num_unlabelled:
+            return self.task.learning.chosen(self.train, epoch)
+        there = len(self.lengths) - self.num_labelled
+        drawn = draw_unlabelled(there, per_epoch=self.num_unlabelled, seed=self.seed, epoch=epoch)
+        return np.concatenate([np.arange(self.num_labelled), self.num_labelled + drawn])
+
+    def _label_scale(self) -> np.ndarray | None:
+        """[N] what the label term of each window is multiplied by; None is 1.
+
+        A step's label term is the mean over its labelled windows, so its weight means the same however many others
+        there are.
+        """
+        if not self.num_unlabelled:
+            return None
+        scale = np.zeros(len(self.lengths), dtype=np.float32)
+        scale[: self.num_labelled] = (self.num_labelled + self.num_unlabelled) / self.num_labelled
+        return scale
+
     def data(self, epoch: int) -> EpochData:
         """What an epoch, counted from 0 over the lineage, trains on."""
         steps = self.steps[epoch]
         features = self.task.learning.of_epoch(self.train, steps, seed=self.seed, epoch=epoch)
-        return EpochData(steps, features, self.lengths)
+        return EpochData(steps, features, self.lengths, self._label_scale())
 
     def timeline(self, epoch: int) -> Timeline:
         """Where an epoch lies. A student that goes on through generations has one schedule, others one each."""

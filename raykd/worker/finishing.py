@@ -22,7 +22,7 @@ def finish(parts: PointParts, records: Sequence[GenerationRecord], lineage: Line
     context.heartbeat.begin("scoring", "scoring the final model")
     final = lineage.final(records)
     with _delivered(parts, final) as model:
-        scored = score(context, model, job.point, job.point.config.selection_set)
+        scored = score(context, model, job.point, job.point.config.selection_set, reader=final)
         for _ in score_on_tests(context, job.point, final, model, chosen=scored.scores):
             pass
     if context.rank != 0:
@@ -65,7 +65,7 @@ def _result(
 
 
 def _drop_artifacts(context: WorkerContext, job: PointJob, records: Sequence[GenerationRecord], final: str) -> None:
-    made = {name for record in records for name in record.artifacts} - {job.point.base}
+    made = {name for record in records for name in record.artifacts} - {job.point.base, job.point.student}
     keep = {"none": set(), "delivered": {final}, "all": made}[job.point.config.lineage.keep]
     for name in made - keep:
         if context.store.has(name):

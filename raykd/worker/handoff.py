@@ -1,7 +1,7 @@
 """Models in and out of artifacts: what a generation starts from, and the transaction that ends it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,20 @@ import torch
 from torch import Tensor
 
 from raykd.config.identity import Identity
-from raykd.config.point import ComputeConfig, PointBase
+from raykd.config.point import ComputeConfig, PointBase, VocabularyConfig
 from raykd.config.training import Batching
-from raykd.errors import ArtifactError, DataError
+from raykd.data.texts import read_texts
+from raykd.errors import ArtifactError
 from raykd.models.cpu import use_cpu_kernels
 from raykd.models.qa import load_tokenizer, shrink
+from raykd.models.trim import trim_model
+from raykd.models.vocabulary import Coverage, check_coverage, coverage, needed_pieces, trim_tokenizer
 from raykd.results.artifacts import ArtifactRecord
 from raykd.results.models import fetch_model
 from raykd.tasks import task_of
+from raykd.tasks.readers import reference
 from raykd.tasks.task import Features, Task
-from raykd.worker.context import WorkerContext, tokenizer_hash
+from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine, EngineOptions
 
 BUILTIN_TINY = "builtin:tiny"
@@ -71,21 +75,45 @@ def load(context: WorkerContext, config: PointBase, artifact: str, *, dropout: f
     return task_of(config).model.load(str(context.store.artifact(artifact)), dropout=dropout)
 
 
-def first_student(context: WorkerContext, point: Identity) -> Any:
-    """The student of generation 1: generation 0 itself, fewer of its layers, or another model with its tokenizer.
+def first_student(context: WorkerContext, point: Identity) -> tuple[Any, Any, Coverage | None]:
+    """The first student and its tokenizer, before any training: what the `student` section makes of generation 0, or of
+    another model; and of a trimmed vocabulary what it covers.
 
     Raises:
-        DataError: if the other model has another tokenizer; it names both sides.
+        DataError: if the other model cannot be had, does not have the layers that are wanted, or the vocabulary that is
+            left does not cover a language.
     """
-    config, base = point.config, point.base
-    dropout = config.training.dropout
-    if config.student.model:
-        name = str(fetch_model(config.student.model, folder=context.folder))
-        same_tokenizer(base, context.tokenizer(base), name, load_tokenizer(name))
-        torch.manual_seed(config.seed)
-        return task_of(config).model.load(name, dropout=dropout)
-    model = load(context, config, base, dropout=dropout)
-    return shrink(model, config.student.num_layers) if config.student.num_layers else model
+    config, models = point.config, task_of(point.config).model
+    student = config.student
+    torch.manual_seed(config.seed)
+    if student.model:
+        place = str(fetch_model(student.model, folder=context.folder))
+        model = models.student(config, place, base=context.store.artifact(point.base))
+        tokenizer = load_tokenizer(place)
+    else:
+        model, tokenizer = load(context, config, point.base), context.tokenizer(point.base)
+    if student.num_layers:
+        model = shrink(model, student.num_layers, which=student.layers)
+    if student.new_head:
+        models.renew_head(model)
+    if student.vocabulary is None:
+        return model, tokenizer, None
+    texts = _vocabulary_texts(context, config, student.vocabulary)
+    kept = needed_pieces(tokenizer, texts, max_pieces=student.vocabulary.max_pieces)
+    trimmed = trim_tokenizer(tokenizer, kept)
+    found = coverage(tokenizer, trimmed, texts)
+    check_coverage(found)
+    trim_model(model, kept)
+    return model, trimmed, found
+
+
+def _vocabulary_texts(
+    context: WorkerContext, config: PointBase, section: VocabularyConfig
+) -> Mapping[str, Sequence[str]]:
+    """The texts whose pieces are kept, by language."""
+    if section.texts == "data":
+        return task_of(config).data.texts(config, context.items(config).all)
+    return read_texts(reference(section.texts), languages=config.trained_languages, folder=context.folder)
 
 
 def build_engine(model: Any, batching: Batching, compute: ComputeConfig) -> Engine:
@@ -223,17 +251,3 @@ def engine_options(batching: Batching, compute: ComputeConfig) -> EngineOptions:
         optimizer=batching.optimizer,
         rate_factors=tuple((name, rate / batching.learning_rate) for name, rate in batching.part_rates.items()),
     )
-
-
-def same_tokenizer(teacher: str, teacher_tokenizer: Any, student: str, student_tokenizer: Any) -> None:
-    """Refuse a student that would read other tokens than its teacher.
-
-    Raises:
-        DataError: naming both sides.
-    """
-    sides = tokenizer_hash(teacher_tokenizer), tokenizer_hash(student_tokenizer)
-    if sides[0] != sides[1]:
-        raise DataError(
-            f"student.model {student} has another tokenizer ({len(student_tokenizer)} pieces, {sides[1][:8]}) than its "
-            f"teacher {teacher} ({len(teacher_tokenizer)} pieces, {sides[0][:8]}): signals would not line up"
-        )

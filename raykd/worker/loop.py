@@ -5,7 +5,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,11 +104,13 @@ class EpochData:
     Attributes:
         steps: arrays of feature indices, in order.
         lengths: [N] tokens of each feature as padded.
+        label_scale: [N] what the label term of each feature is multiplied by, 0 of one without labels; None is 1.
     """
 
     steps: Sequence[np.ndarray]
     features: Collatable
     lengths: np.ndarray
+    label_scale: np.ndarray | None = None
 
     @property
     def num_examples(self) -> int:
@@ -212,6 +214,10 @@ def train_epoch(
                 for name, tensor in data.features.collate(micro.indices, pad_to=pad_to).items()
             }
             terms = loss.compute_terms(engine, batch, signal)
+            if data.label_scale is not None:
+                scale = torch.from_numpy(data.label_scale[micro.indices]).to(engine.device, non_blocking=True)
+                # Whatever stands for the label of an unlabelled feature, nothing comes of it.
+                terms = replace(terms, label=torch.where(scale > 0, terms.label, 0.0) * scale)
             losses = _weighted(terms, weights, loss.parts) * (0.0 if micro.idle else 1 / len(step))
             engine.backward(losses[0] * engine.world_size)
             tally.add(number, losses.detach())

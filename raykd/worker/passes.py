@@ -20,7 +20,7 @@ from raykd.tasks import task_of
 from raykd.tasks.outcomes import Scored, Scores
 from raykd.tasks.task import Features, Task
 from raykd.tasks.teaching import Reading
-from raykd.worker.context import WorkerContext, tokenizer_hash
+from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine
 from raykd.worker.handoff import frozen
 
@@ -49,6 +49,7 @@ def score(
     point: Identity,
     section: ScoredConfig,
     *,
+    reader: str,
     most: int | None = None,
     chosen: Scores | None = None,
 ) -> Scored:
@@ -56,10 +57,11 @@ def score(
 
     Args:
         section: of the set.
+        reader: artifact with the model's tokenizer.
         most: items of every cell or language; None takes all.
         chosen: of a test set: the model's scores on the selection set, which chose what is left open.
     """
-    task, scored = task_of(point.config), context.scored_set(point, section, most=most)
+    task, scored = task_of(point.config), context.scored_set(point, section, reader=reader, most=most)
     if chosen is not None:
         section = task.learning.settled(section, chosen)
     predictions: list[Any] = []
@@ -80,7 +82,7 @@ def score_zero(
     found: dict[str | None, Scored] = {}
     for name, language in point.generation_zero.items():
         with frozen(context, point.config, name) as engine:
-            found[language] = score(context, engine, point, section, most=most, chosen=chosen)
+            found[language] = score(context, engine, point, section, reader=name, most=most, chosen=chosen)
     return task_of(point.config).learning.combine(found, chosen)
 
 
@@ -123,8 +125,9 @@ def teacher_signals(
     readings = []
     for teacher in teachers:
         models.check_alike(context.store.artifact(teacher), context.store.artifact(point.base))
-        rows = taught_rows(context, teacher, point)
-        read = teacher_features(context, teacher, point).take(rows)
+        whole = teacher_features(context, teacher, point)
+        rows = taught_rows(whole, teacher, point)
+        read = whole.take(rows)
         store = signal_store(context, teacher, point)
         missing = context.from_rank_0(store.missing(read.ids))
         if len(missing):
@@ -136,36 +139,37 @@ def teacher_signals(
                 with frozen(context, config, teacher) as engine:
                     _store_signals(context, engine, part, store, config)
             log.info("signals of %s: %d windows in %.1f s", teacher, len(missing), time.perf_counter() - started)
-        readings.append(Reading(rows, *store.read(read.ids, read.signal_lengths)))
+        readings.append(Reading(rows, *store.read(read.ids, read.signal_lengths), features=whole))
     return readings
 
 
-def taught_rows(context: WorkerContext, teacher: str, point: Identity) -> np.ndarray:
-    """Indices of a point's windows that a teacher teaches: all, or those in its language."""
-    learning = task_of(point.config).learning
-    return learning.taught_by(context.train_set(point), point.first_teachers.get(teacher))
+def taught_rows(read: Features, teacher: str, point: Identity) -> np.ndarray:
+    """Indices of what a teacher reads that it teaches: all, or what is in its language."""
+    language, named = point.first_teachers.get(teacher), point.first_teachers.values()
+    return task_of(point.config).learning.taught_by(read, language, named=named)
 
 
 def teacher_features(context: WorkerContext, teacher: str, point: Identity) -> Features:
     """What a teacher reads in place of a point's windows."""
-    learning = task_of(point.config).learning
-    return learning.teacher_features(context.train_set(point), first=teacher in point.first_teachers)
+    learning, tokenizer = task_of(point.config).learning, context.tokenizer(teacher)
+    return learning.teacher_features(context.train_set(point), tokenizer, first=teacher in point.first_teachers)
 
 
 def num_missing(context: WorkerContext, teacher: str, point: Identity) -> int:
     """How many of a point's windows have no stored signals of this teacher."""
     read = teacher_features(context, teacher, point)
-    ids = [read.ids[row] for row in taught_rows(context, teacher, point)]
+    ids = [read.ids[row] for row in taught_rows(read, teacher, point)]
     return len(signal_store(context, teacher, point).missing(ids))
 
 
 def signal_store(context: WorkerContext, teacher: str, point: Identity) -> SignalStore:
     """Where a teacher's signals over the windows of this source, tokenizer and view are."""
     config = point.config
+    reader = point.student if task_of(config).learning.cuts_for_both else teacher
     recipe = {
         "teacher": teacher,
         "items": context.items(config).sha256,
-        "tokenizer": tokenizer_hash(context.tokenizer(point.base)),
+        "tokenizer": context.tokenizer_hash(reader),
         "windows": config.signal_options(),
         "precision": config.compute.precision,
     }

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,23 @@ from raykd.config.identity import Identity
 from raykd.config.point import PointBase
 from raykd.data.batching import order_epoch, widths
 from raykd.errors import DataError
+from raykd.models.tokenizer import tokenizer_hash
 from raykd.results.artifacts import ArtifactRecord, hash_folder
 from raykd.results.models import locate_model
 from raykd.tasks import task_of
 from raykd.tasks.task import Places
-from raykd.worker.context import WorkerContext, tokenizer_hash
+from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine
-from raykd.worker.handoff import BUILTIN_TINY, Snapshot, build_engine, export, given_model, given_teacher, load
+from raykd.worker.handoff import (
+    BUILTIN_TINY,
+    Snapshot,
+    build_engine,
+    export,
+    first_student,
+    given_model,
+    given_teacher,
+    load,
+)
 from raykd.worker.loop import EpochData, Timeline, WeightedLoss, train_epoch
 from raykd.worker.passes import num_missing, outputs, score_base, teacher_signals
 from raykd.worker.testing import score_bases_on_tests
@@ -36,6 +46,8 @@ def prepare(context: WorkerContext, points: Sequence[Identity]) -> Iterator[str]
         yield f"generation 0 is ready ({example.base.model})"
     for point in {tuple(point.first_teachers): point for point in points}.values():
         yield from _make_teachers(context, point)
+    for point in {point.student: point for point in points}.values():
+        yield from _make_student(context, point)
     for point in {point.scores: point for point in points}.values():
         yield f"generation 0 scores {score_base(context, point).final.headline}"
     yield from score_bases_on_tests(context, points)
@@ -52,11 +64,11 @@ def prepare(context: WorkerContext, points: Sequence[Identity]) -> Iterator[str]
 
 def _make_teachers(context: WorkerContext, point: Identity) -> Iterator[str]:
     """Train or take the teachers of generation 1 that are not there yet."""
-    given = point.config.given_teacher
     for teacher, language in point.first_teachers.items():
+        given = point.given_teachers.get(teacher)
         is_there = context.from_rank_0(context.store.has(teacher, strict=given is not None))
         if given is not None and is_there:
-            _refuse_changed_model(context, "teacher.model", given, teacher)
+            _refuse_changed_model(context, "given teacher", given, teacher)
         elif given is not None:
             yield _take_teacher(context, point.config, given, name=teacher)
         elif not is_there:
@@ -78,6 +90,39 @@ def _make_base(context: WorkerContext, point: Identity) -> Iterator[str]:
         yield from _train(context, point, name, model, record, tokenizer=tokenizer, language=None, who=who)
     else:
         _keep(context, name, model, record, tokenizer=tokenizer)
+
+
+def _make_student(context: WorkerContext, point: Identity) -> Iterator[str]:
+    """Make the first student where it is not generation 0, and is not there yet."""
+    config, name = point.config, point.student
+    given = config.student.model
+    if context.from_rank_0(context.store.has(name, strict=given is not None)):
+        if given is not None:
+            _refuse_changed_model(context, "student.model", given, name)
+        return
+    model, tokenizer, covered = first_student(context, point)
+    record = ArtifactRecord(
+        kind="student",
+        vocabulary=asdict(covered) if covered is not None else None,
+        config=config.student.model_dump(mode="json"),
+        model=given,
+        given=_given_files(context, given) if given is not None else {},
+        base=point.base,
+        tokenizer=tokenizer_hash(tokenizer),
+    )
+    _keep(context, name, model, record, tokenizer=tokenizer)
+    pieces = "" if covered is None else f", {covered.kept:,} of {covered.total:,} pieces"
+    yield f"the student is ready ({_size_of(model)}{pieces})"
+
+
+def _size_of(model: Any) -> str:
+    """How large a model is, for a line of progress."""
+    embeddings = model.get_input_embeddings().weight.numel()
+    total, layers = sum(weight.numel() for weight in model.parameters()), model.config.get_text_config()
+    return (
+        f"{layers.num_hidden_layers} layers of width {layers.hidden_size}, {total / 1e6:.1f} million weights, of which "
+        f"{embeddings / 1e6:.1f} are embeddings"
+    )
 
 
 def _keep(context: WorkerContext, name: str, model: Any, record: ArtifactRecord, *, tokenizer: Any) -> None:
@@ -121,6 +166,7 @@ def _train_teacher(context: WorkerContext, point: Identity, name: str, language:
     """Train a teacher on labels, of one language or of all, from the model that students start from."""
     config, train = point.config, point.config.label_training
     assert train is not None, "there is no other way to make a teacher"
+    train = train.model_copy(update={"seed": config.label_seed(point.base, name)})
     torch.manual_seed(train.seed)
     model, tokenizer = load(context, config, point.base, dropout=train.dropout), context.tokenizer(point.base)
     record = ArtifactRecord(
@@ -131,7 +177,9 @@ def _train_teacher(context: WorkerContext, point: Identity, name: str, language:
         tokenizer=tokenizer_hash(tokenizer),
     )
     who = f"teacher {language or 'of all languages'}"
-    yield from _train(context, point, name, model, record, tokenizer=tokenizer, language=language, who=who)
+    yield from _train(
+        context, point, name, model, record, tokenizer=tokenizer, language=language, who=who, seed=train.seed
+    )
 
 
 def _dev_score(context: WorkerContext, engine: Engine, point: Identity, tokenizer: Any, language: str | None) -> float:
@@ -160,11 +208,17 @@ def _train(
     tokenizer: Any,
     language: str | None,
     who: str,
+    seed: int | None = None,
 ) -> Iterator[str]:
-    """Train a model on labels and export it, after its best epoch or the last one; with a line for every epoch."""
+    """Train a model on labels and export it, after its best epoch or the last one; with a line for every epoch.
+
+    Args:
+        seed: None takes that of the section.
+    """
     config, task = point.config, task_of(point.config)
     train = config.label_training
     assert train is not None and task.labelled is not None, "asked for where a teacher is trained"
+    train = train if seed is None else train.model_copy(update={"seed": seed})
     features, data = task.labelled.labelled(config, tokenizer, model, folder=context.folder, language=language)
     lengths = widths(features.lengths, train, max_length=config.data.max_length)
     epochs = [order_epoch(lengths, train, seed=train.seed, epoch=epoch) for epoch in range(train.epochs)]

@@ -5,10 +5,10 @@ from typing import Any
 from raykd.results.artifacts import ArtifactRecord, fingerprint
 from raykd.tasks.outcomes import Scored
 from raykd.worker.checkpoints import Checkpoints, Saved
-from raykd.worker.context import WorkerContext, tokenizer_hash
+from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine
 from raykd.worker.epochs import EpochPlan
-from raykd.worker.handoff import build_engine, export, first_student, load
+from raykd.worker.handoff import build_engine, export, load
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import GenerationSpec
 from raykd.worker.passes import score
@@ -44,14 +44,11 @@ class Student:
             saved: the checkpoint that the point goes on from, of whichever generation.
         """
         self.free()
-        if spec.start_from:
-            model = load(self.context, self.config, spec.start_from, dropout=self.config.training.dropout)
-        else:
-            model = first_student(self.context, self.job.point)
+        begins_as = spec.start_from or self.job.point.student
+        model = load(self.context, self.config, begins_as, dropout=self.config.training.dropout)
         model = self.task.model.to_train(model, self.config, teacher=self.context.store.artifact(spec.teachers[0]))
         self._engine = build_engine(model, self.config.training, self.config.compute)
-        is_base = not (self.config.student.num_layers or self.config.student.model)
-        self.stored_as = spec.start_from or (self.job.point.base if is_base else None)
+        self.stored_as = begins_as
         if saved is not None and (saved.position.generation == spec.index or spec.start == "continue"):
             checkpoints.load(self._engine, saved)
             self.stored_as = None
@@ -63,17 +60,19 @@ class Student:
     def score_epoch(self) -> Scored:
         """Its scores on the part of the selection set that is scored after every epoch."""
         section = self.config.selection_set
-        return score(self.context, self.engine, self.job.point, section, most=section.epoch_max_items)
+        reader, most = self.job.point.student, section.epoch_max_items
+        return score(self.context, self.engine, self.job.point, section, reader=reader, most=most)
 
     def export(self, recipe: dict[str, Any], spec: GenerationSpec, dev_score: float | None) -> str:
         """Turn it into the artifact of a recipe, unless that is there; returns the artifact's fingerprint."""
-        name, tokenizer = fingerprint(recipe), self.context.tokenizer(self.job.point.base)
+        name, reader = fingerprint(recipe), self.job.point.student
         if name == self.stored_as:
             return name
         record = ArtifactRecord(
-            **recipe, teachers=spec.teachers, dev_score=dev_score, tokenizer=tokenizer_hash(tokenizer)
+            **recipe, teachers=spec.teachers, dev_score=dev_score, tokenizer=self.context.tokenizer_hash(reader)
         )
         probe = self.task.learning.probe(self.train)
+        tokenizer = self.context.tokenizer(reader)
         made = export(self.context, self.task, self.engine, name, record, tokenizer=tokenizer, probe=probe)
         # An artifact of an earlier try need not have the bits of this one.
         self.stored_as = name if made else None

@@ -1,7 +1,9 @@
 """The teachers of a generation: signals that are stored, or models that answer every batch again."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from raykd.errors import DataError
 from raykd.tasks.teaching import Teacher, Teaching
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine
@@ -9,7 +11,7 @@ from raykd.worker.epochs import EpochPlan
 from raykd.worker.handoff import build_frozen
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import GenerationSpec
-from raykd.worker.passes import teacher_signals
+from raykd.worker.passes import teacher_features, teacher_signals
 from raykd.worker.student import Student
 
 
@@ -30,15 +32,30 @@ class Teachers:
         if not distillation.uses_teacher:
             return None
         point = self.job.point
-        features = task.learning.teacher_features(train, first=spec.teachers[0] in point.first_teachers)
-        teaching = Teaching(distillation, features, self.context.device, pad_to=self.epochs.pad_to)
+        features = teacher_features(self.context, spec.teachers[0], point)
+        section = self.config.unlabelled
+        pseudo_from = section.min_confidence if section is not None and section.targets == "pseudo" else None
+        teaching = Teaching(
+            distillation, features, self.context.device, pad_to=self.epochs.pad_to, pseudo_from=pseudo_from
+        )
         if distillation.reads_live:
+            self._refuse_other_tokenizers(spec.teachers)
             self._live = [build_frozen(self.context, self.config, name) for name in spec.teachers]
             return task.learning.teacher(train, replace(teaching, live=self._live))
         in_memory = (student.stored_as, student.engine) if student.stored_as else None
         self.context.heartbeat.begin("signals", f"generation {spec.index}, reading the teachers' signals")
         readings = teacher_signals(self.context, spec.teachers, point, in_memory=in_memory)
         return task.learning.teacher(train, replace(teaching, readings=readings))
+
+    def _refuse_other_tokenizers(self, teachers: Sequence[str]) -> None:
+        hashed, own = self.context.tokenizer_hash, self.job.point.student
+        strange = [name for name in teachers if hashed(name) != hashed(own)]
+        # A given teacher reads texts of its own.
+        if strange and not self.epochs.task.learning.cuts_for_both:
+            raise DataError(
+                "distillation.signals live: the student has another tokenizer than its teacher "
+                f"{strange[0]}; set it to stored"
+            )
 
     def free(self) -> None:
         """Give the memory of live teachers back."""

@@ -31,7 +31,7 @@ def score_on_tests(
         chosen: its scores on the selection set.
     """
     for name in untested(context, point, artifact):
-        scored = score(context, model, point, point.config.test_sets[name], chosen=chosen)
+        scored = score(context, model, point, point.config.test_sets[name], reader=artifact, chosen=chosen)
         found = PointTest(
             name=name, digest=point.test_digest(name), artifact=artifact, scores=scored.scores, written=time.time()
         )

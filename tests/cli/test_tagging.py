@@ -12,7 +12,7 @@ from raykd.config.keys import merged
 from raykd.results.journal import Journal
 from raykd.results.sweep import SweepDescription
 from raykd.tasks.outcomes import Scores
-from raykd.tasks.tagging.summary import summary
+from raykd.tasks.tagging.summary import Kinds, summary
 
 BLOCKS = {
     "en": ["Ada B-PER\nwrote O", "Rome B-LOC\nis O\nold O"],
@@ -85,7 +85,7 @@ def test_a_leaderboard_shows_each_language_and_says_what_was_never_trained_on(ca
 
     def scores(**languages: float) -> Scores:
         cells = {name: {"f1": value, "accuracy": 0.0} for name, value in languages.items()}
-        return summary(cells, "f1", trained=("en", "es"))
+        return summary(cells, "f1", Kinds(("en", "es")))
 
     for number, (method, seed, zh) in enumerate([("crf", 1, 20.0), ("crf", 2, 30.0), ("kd", 1, 50.0)]):
         config = {"base": {"model": "builtin:tiny"}}

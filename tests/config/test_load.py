@@ -157,7 +157,10 @@ search: {space: {distillation.tempereture: [1], data.budget: [0, 64, al], traini
                 "temperature, direction, coefficient, k, window, reduce, reduce_group, context_only, signals"
             ),
         ),
-        ("student: 3", "student: got 3; must be a section with keys among num_layers, model"),
+        (
+            "student: 3",
+            "student: got 3; must be a section with keys among model, num_layers, layers, new_head, vocabulary",
+        ),
         ("training: {learning_rate: 0}", "training.learning_rate: got 0; must be greater than 0"),
         ("distillation: {window: 2.5}", "distillation.window: got 2.5; must be a whole number or a list"),
         ("seeds: []", "seeds: got []; number of values must be at least 1"),

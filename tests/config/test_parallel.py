@@ -184,7 +184,7 @@ def test_optuna_needs_a_teacher_in_the_file(tmp_path):
         ({"lineage": {"keep_first_teachers": True}}, "task parallel has one teacher at a time"),
         (
             {"student": {"num_layers": 1}},
-            "student: a student of task parallel starts from base.model; remove",
+            "student: a student of task parallel starts from base.model, of which",
         ),
         ({"selection": {"epoch_max_items": 0}}, "selection.epoch_max_items is 0; task parallel checks them"),
         ({"distillation": {"label_weight": 0, "kd_weight": 0}}, "nothing would be trained"),

@@ -117,7 +117,12 @@ def test_optuna_cannot_choose_what_teachers_depend_on(tmp_path, key):
         ({"distillation": {"objective": "span_kl"}}, "objective: got 'span_kl'; must be 'token', 'emission', "),
         ({"head": {"kind": "softmax"}, "distillation": {"objective": "top_k"}}, "objective top_k needs head.kind crf"),
         ({"head": {"kind": "softmax"}, "distillation": {"objective": "exact"}}, "objective exact needs head.kind crf"),
-        ({"student": {"num_layers": 1}}, "student: a tagging student starts from base.model; remove the section"),
+        (
+            {"data": {"unlabelled": {"languages": ["zh"]}}},
+            "no teacher knows zh, as base.train.teachers is per_language",
+        ),
+        ({"data": {"unlabelled": {"source": "all"}}}, "data.unlabelled.source: got 'all'"),
+        ({"student": {"num_layers": 1}, "lineage": {"student_init": "teacher"}}, "cannot start from its teacher"),
         ({"distillation": {"kd_share": 1.5}}, "kd_share"),
         ({"distillation": {"kd_share": {"start": 2, "end": 0}}}, "kd_share: must be at most 1"),
         ({"distillation": {"label_weight": 0, "kd_weight": 0}}, "nothing would be trained"),

@@ -26,7 +26,10 @@ from raykd.errors import ArtifactError
 from raykd.models.tagging import HEAD_CONFIG
 from raykd.results.artifacts import Store, hash_folder
 from raykd.results.journal import Journal
-from raykd.worker.passes import base_scores, signal_store, taught_rows, teacher_signals
+from raykd.tasks import TASKS
+from raykd.worker.passes import base_scores, signal_store, teacher_signals
+
+LEARNING = TASKS["tagging"].learning
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,7 @@ def test_a_teacher_is_asked_about_its_own_language_alone(context):
     wanted = tag_point()
     train = context.train_set(wanted)
     for language, name in teachers_of(wanted).items():
-        rows = taught_rows(context, name, wanted)
+        rows = LEARNING.taught_by(train.features, language, named=wanted.first_teachers.values())
         assert {train.features.languages[number] for number in train.features.language[rows]} == {language}
         store = signal_store(context, name, wanted)
         assert len(store.missing(train.features.ids)) == len(train.features) - len(rows)

@@ -193,8 +193,11 @@ class ParallelPoint(PointBase):
         multilevel, pivot = self.distillation.multilevel, self.data.pivot
         if pivot in self.data.languages:
             raise ValueError(f"data.languages and selection.languages are paired with {pivot}: remove it from them")
-        if self.student.num_layers or self.student.model:
-            raise ValueError("student: a student of task parallel starts from base.model; remove the section")
+        if self.student.num_layers or self.student.model or self.student.new_head:
+            raise ValueError(
+                "student: a student of task parallel starts from base.model, of which it may trim the vocabulary; "
+                "remove the other keys"
+            )
         if self.distillation.uses_teacher and not self.levels:
             raise ValueError("distillation.multilevel: all weights are 0: nothing to distil; set kd_weight: 0")
         label_weight, kd_weight = self.distillation.weights
@@ -246,9 +249,8 @@ class ParallelPoint(PointBase):
             return frozenset()
         return frozenset(name for name in ("word", "sentence", "structure") if getattr(weights, f"{name}_weight"))
 
-    @property
-    def given_teacher(self) -> str | None:
-        return self.teacher.model if self.distillation.uses_teacher else None
+    def given_teachers(self, base: str) -> Mapping[str, str]:
+        return dict.fromkeys(self.first_teachers(base), self.teacher.model) if self.distillation.uses_teacher else {}
 
     @property
     def trained_languages(self) -> tuple[str, ...]:

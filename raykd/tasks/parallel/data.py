@@ -253,6 +253,10 @@ class ParallelReader:
         count = min(map(len, found.pairs.values()))
         return Items(found, count, hash_pairs(pairs), texts, lambda: keys_of(pairs, config.data.train))
 
+    def texts(self, config: ParallelPoint, items: PairItems) -> Mapping[str, Sequence[str]]:
+        found = {language: [pair.other for pair in members] for language, members in items.pairs.items()}
+        return {config.data.pivot: list(dict.fromkeys(pair.english for pair in items.all())), **found}
+
     def draw(self, config: ParallelPoint, items: PairItems) -> None:
         load_train(config.data, seed=config.data_seed, items=items)
 

@@ -23,6 +23,7 @@ class ParallelLearning(PlainLearning):
 
     outputs = ("vectors",)
     parts = PARTS
+    cuts_for_both = True
     stored_dtype = torch.float16
 
     def chosen(self, train: PairTrainSet, epoch: int) -> np.ndarray:
@@ -32,17 +33,13 @@ class ParallelLearning(PlainLearning):
         """The pairs with the masks of an epoch."""
         return EpochPairs.of(train.features.at(seed, epoch), steps)
 
-    def teacher_features(self, train: PairTrainSet, *, first: bool) -> EnglishFeatures:
+    def teacher_features(self, train: PairTrainSet, tokenizer: Any, *, first: bool) -> EnglishFeatures:
         """The English sentences, as the teacher of generation 1 or a later one reads them."""
         return train.features.english if first else train.by_student
 
     def probe(self, train: PairTrainSet) -> EnglishFeatures:
         """English sentences as the student reads them."""
         return train.by_student
-
-    def taught_by(self, train: PairTrainSet, language: str | None) -> np.ndarray:
-        """Indices of the English sentences: a teacher reads all."""
-        return np.arange(len(train.features.english))
 
     def forward(self, model: Any, batch: dict[str, Tensor], said: Taught | None) -> Any:
         return model(**student_inputs(batch, said))

@@ -11,6 +11,7 @@ QA = Task(
     data=QaReader(),
     load_model=later("raykd.tasks.qa.model", "QaModel"),
     load_learning=later("raykd.tasks.qa.learning", "QaLearning"),
+    load_given_teachers=later("raykd.tasks.qa.model", "QaTeachers"),
     load_form=later("raykd.tasks.qa.form", "QaForm"),
     load_predictor=later("raykd.tasks.qa.predictor", "QaPredictor"),
     evaluate=later("raykd.tasks.qa.evaluate", "evaluate"),

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from raykd.config.base import Config, Source
+from raykd.config.digest import digest, dump
 from raykd.config.influence import NO_INFLUENCE, Influence
 from raykd.config.point import BaseConfig, DataConfig, DistillationConfig, PointBase, StudentConfig
 from raykd.config.scored import ScoredConfig, SelectionConfig
-from raykd.config.training import Batching, LabelTraining
+from raykd.config.training import BUDGET, Batching, Budget, LabelTraining
+from raykd.config.unlabelled import UnlabelledConfig, UnlabelledKeys
 
 Bound = Annotated[int, Field(ge=0)]
 
@@ -40,10 +42,11 @@ class QaTraining(QaPadding, Batching):
 class QaLabelTraining(QaPadding, LabelTraining):
     """Training of generation 0 on labels alone."""
 
-    source: Source
-    """Labelled data in SQuAD format, in one language."""
+    source: Source | Budget
+    """Labelled data in SQuAD format, in one language. Or `budget`: the labelled pairs of the point, which is the honest
+    choice where labels are few."""
     language: str = "en"
-    """The language of that data."""
+    """The language of that data; of no meaning with `budget`."""
 
     @property
     def pads_to_max(self) -> bool:
@@ -61,7 +64,7 @@ class QaBase(BaseConfig):
     """How to train it on labels; absent means that the model already answers questions."""
 
 
-class QaData(DataConfig):
+class QaData(UnlabelledKeys, DataConfig):
     """The few-shot data, and how it becomes training features."""
 
     train: Source
@@ -170,6 +173,8 @@ class QaPoint(PointBase):
     task: Literal["qa"] = "qa"
     """Extractive question answering."""
     base: QaBase = QaBase()
+    teachers: Annotated[tuple[str, ...], Influence(when=_teaches)] = ()
+    """Models that answer questions, to teach generation 1 together in place of generation 0."""
     student: StudentConfig = StudentConfig()
     data: QaData
     distillation: QaDistillation = QaDistillation()
@@ -210,8 +215,18 @@ class QaPoint(PointBase):
         return self.base.train
 
     @property
+    def unlabelled(self) -> UnlabelledConfig | None:
+        return self.data.unlabelled if self.distillation.uses_teacher else None
+
+    @property
+    def unlabelled_per_labelled(self) -> float | None:
+        return self.data.unlabelled_per_labelled
+
+    @property
     def labelled_languages(self) -> tuple[str, ...]:
-        return (self.base.train.language,) if self.base.train else ()
+        if self.base.train is None:
+            return ()
+        return self.data.languages if self.base.train.source == BUDGET else (self.base.train.language,)
 
     @property
     def window_options(self) -> dict[str, int]:
@@ -232,17 +247,33 @@ class QaPoint(PointBase):
             found["chosen_by"] = super().score_recipe(self.selection_set)
         return found
 
+    def given_teachers(self, base: str) -> Mapping[str, str]:
+        named = self.teachers if self.distillation.uses_teacher else ()
+        return {digest({"task": self.task, "teacher": name}): name for name in named}
+
+    def first_teachers(self, base: str) -> Mapping[str, str | None]:
+        return dict.fromkeys(self.given_teachers(base)) or {base: None}
+
+    def generation_zero(self, base: str) -> Mapping[str, str | None]:
+        return {base: None}
+
     def signal_options(self) -> dict[str, Any]:
         data = self.data
         # The teacher's question is drawn from the languages that an item is asked in, and these are drawn too.
         draw = [self.data_seed, data.num_target_languages, data.english_centric, data.pivot]
         return {**super().signal_options(), "view": [data.teacher_view, draw if data.teacher_view != "same" else None]}
 
+    def budget_recipe(self) -> dict[str, Any]:
+        names = ("train", "languages", "budget", "pivot", "num_target_languages", "english_centric", "no_answer")
+        return {"data": {name: dump(self.data)[name] for name in names}, "seed": self.data_seed}
+
     def base_recipe(self) -> dict[str, Any]:
         found = super().base_recipe()
         if self.base.train:
             found["data"] = {**self.window_options, "no_answer": self.data.no_answer}
             found["precision"] = self.compute.precision
+            if self.base.train.source == BUDGET:
+                found["budget"] = self.budget_recipe()
             found |= self.teacher_choice_recipe()
         return found
 

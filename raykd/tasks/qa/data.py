@@ -1,13 +1,16 @@
 """The data of the QA task: budgets of parallel items, cells for scoring, labelled items for generation 0."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from raykd.config.base import Source
+from raykd.config.training import BUDGET
+from raykd.config.unlabelled import REST, UnlabelledConfig
 from raykd.data import smallworld
 from raykd.data.budgets import Budget, select
 from raykd.data.examples import ParallelQA, QAExample
@@ -38,42 +41,131 @@ Cells = dict[tuple[str, str], list[QAExample]]
 
 @dataclass(frozen=True)
 class TrainData:
-    """The examples of one budget, what the teacher reads instead of their questions, and how they came about."""
+    """The examples of one budget, what the teacher reads instead of their questions, and how they came about.
+
+    Attributes:
+        num_labelled: the first so many examples have answers, the others are those of unlabelled items.
+        num_unlabelled_items: how many items those are of.
+    """
 
     examples: list[QAExample]
     teacher_questions: dict[int, str] | None
     budget: Budget
     sha256: str
+    num_labelled: int
+    num_unlabelled_items: int
 
     def description(self) -> dict[str, Any]:
         """What a record says of the data: the budget's ids and hash, and counts of language pairs."""
-        return {"budget": self.budget.to_json(), "sha256": self.sha256, **pair_statistics(self.examples)}
+        labelled, others = self.examples[: self.num_labelled], self.examples[self.num_labelled :]
+        found = {"budget": self.budget.to_json(), "sha256": self.sha256, **pair_statistics(labelled)}
+        if others:
+            # A pair's context is what is read for an answer.
+            found["unlabelled"] = dict(Counter(each.context_language for each in others))
+        return found
 
 
-def load_items(config: QaData, *, folder: Path) -> ParallelQA:
-    """All parallel items that a budget is drawn from, in `config.languages`."""
-    if config.train.builtin:
-        return _small_world("train", config.train, config.train.builtin_items, languages=config.languages)
-    return read_parallel(reference(config.train), languages=config.languages, folder=folder, answers=config.answers)
+@dataclass(frozen=True)
+class QaItems:
+    """Parallel items.
+
+    Attributes:
+        labelled: those that budgets are drawn from.
+        unlabelled: those that may be read without their answers, of which those of the budget are not; none of them
+            has an answer here.
+    """
+
+    labelled: ParallelQA
+    unlabelled: ParallelQA = field(default_factory=dict)
 
 
-def load_train(config: QaData, items: ParallelQA, *, seed: int) -> TrainData:
-    """Draw a budget and its language pairs, both by `seed`."""
-    budget = select(items, config.budget, seed=seed)
-    chosen = {item: items[item] for item in sorted(budget.ids)}
-    examples = cross_lingual_pairs(
-        chosen,
+def load_items(config: QaData, *, folder: Path, unlabelled: UnlabelledConfig | None = None) -> QaItems:
+    """All parallel items: those that a budget is drawn from, in `config.languages`, and unlabelled ones.
+
+    Args:
+        unlabelled: the section of the latter; None reads none.
+    """
+    answers = config.answers
+    labelled = _parallel(config.train, config.languages, folder=folder, answers=answers)
+    if unlabelled is None:
+        return QaItems(labelled)
+    languages = unlabelled.languages or config.languages
+    if unlabelled.source != REST:
+        others = _parallel(unlabelled.source, languages, folder=folder, answers="ignored")
+    else:
+        strange = [language for language in languages if language not in config.languages]
+        more = _parallel(config.train, strange, folder=folder, answers="ignored") if strange else {}
+        others = {
+            name: {language: {**item, **more.get(name, {})}[language] for language in languages}
+            for name, item in labelled.items()
+            if not strange or name in more
+        }
+    return QaItems(labelled, {name: _without_answers(item) for name, item in others.items()})
+
+
+def _parallel(source: Source, languages: Sequence[str], *, folder: Path, answers: Answers) -> ParallelQA:
+    if source.builtin:
+        return _small_world("train", source, source.builtin_items, languages=languages)
+    return read_parallel(reference(source), languages=languages, folder=folder, answers=answers)
+
+
+def _without_answers(item: Mapping[str, QAExample]) -> dict[str, QAExample]:
+    return {language: replace(example, answers=()) for language, example in item.items()}
+
+
+def load_train(config: QaData, items: QaItems, *, seed: int, unlabelled: UnlabelledConfig | None = None) -> TrainData:
+    """Draw a budget and its language pairs, both by `seed`, and the pairs of unlabelled items.
+
+    Raises:
+        DataError: if there are fewer items than the budget, or no unlabelled ones.
+    """
+    budget = select(items.labelled, config.budget, seed=seed)
+    chosen = {item: items.labelled[item] for item in sorted(budget.ids)}
+    examples = _pairs(config, chosen, config.languages, seed=seed)
+    num_labelled, num_unlabelled_items = len(examples), 0
+    views = _teacher_questions(config, examples, chosen, seed=seed)
+    if unlabelled is not None:
+        others = _chosen_unlabelled(items, unlabelled, budget)
+        num_unlabelled_items = len(others)
+        more = _pairs(config, others, unlabelled.languages or config.languages, seed=seed)
+        found = _teacher_questions(config, more, others, seed=seed)
+        if views is not None and found is not None:
+            views |= {num_labelled + number: question for number, question in found.items()}
+        examples = examples + more
+    return TrainData(examples, views, budget, hash_examples(examples), num_labelled, num_unlabelled_items)
+
+
+def _pairs(config: QaData, items: ParallelQA, languages: Sequence[str], *, seed: int) -> list[QAExample]:
+    return cross_lingual_pairs(
+        items,
         num_target_languages=config.num_target_languages,
-        languages=config.languages,
+        languages=languages,
         seed=seed,
-        english_centric=config.english_centric,
+        english_centric=config.english_centric and config.pivot in languages,
         pivot=config.pivot,
     )
-    views = None
-    if config.teacher_view != "same":
-        seen = parallel_view(examples, chosen, mode=config.teacher_view, seed=seed, pivot=config.pivot)
-        views = {number: seen[example.id].question for number, example in enumerate(examples)}
-    return TrainData(examples, views, budget, hash_examples(examples))
+
+
+def _teacher_questions(
+    config: QaData, examples: Sequence[QAExample], items: ParallelQA, *, seed: int
+) -> dict[int, str] | None:
+    """Example number -> the question that the teacher reads; None where it reads the student's."""
+    if config.teacher_view == "same":
+        return None
+    seen = parallel_view(examples, items, mode=config.teacher_view, seed=seed, pivot=config.pivot)
+    return {number: seen[example.id].question for number, example in enumerate(examples)}
+
+
+def _chosen_unlabelled(items: QaItems, section: UnlabelledConfig, budget: Budget) -> ParallelQA:
+    """The unlabelled items of a point: none of its budget.
+
+    Which ones `max_items` keeps is the same for all points, but for those in their budgets.
+    """
+    labelled = set(budget.ids)
+    order = [name for name in select(items.unlabelled, "all", seed=0).ids if name not in labelled]
+    if not order:
+        raise DataError("data.unlabelled: no item is left outside of the budget; lower data.budget, or take a source")
+    return {name: items.unlabelled[name] for name in sorted(order[: section.max_items])}
 
 
 def load_cells(config: QaScored, *, folder: Path, diagonal: bool = False) -> Cells:
@@ -141,6 +233,7 @@ def load_labelled(config: QaLabelTraining, *, folder: Path, answers: Answers = "
     Args:
         answers: which questions need one, see `read_squad`.
     """
+    assert config.source != BUDGET, "asked for where labels are not those of the budget"
     if config.source.builtin:
         count = config.max_items or config.source.builtin_items
         return smallworld.monolingual("base", count, language=config.language)
@@ -186,26 +279,36 @@ class QaReader(PlainReader):
     """See `raykd.tasks.task.TaskData`."""
 
     def items(self, config: QaPoint, *, folder: Path) -> Items:
-        found = load_items(config.data, folder=folder)
-        every = [example for item in found.values() for example in item.values()]
-        return Items(found, len(found), hash_examples(every), keys=lambda: keys_of(every))
+        found = load_items(config.data, folder=folder, unlabelled=config.unlabelled)
+        every = [example for item in found.labelled.values() for example in item.values()]
+        every += [example for item in found.unlabelled.values() for example in item.values()]
+        return Items(found, len(found.labelled), hash_examples(every), keys=lambda: keys_of(every))
 
-    def draw(self, config: QaPoint, items: ParallelQA) -> None:
-        load_train(config.data, items, seed=config.data_seed)
+    def texts(self, config: QaPoint, items: QaItems) -> Mapping[str, Sequence[str]]:
+        found: dict[str, dict[str, None]] = {}
+        for item in [*items.labelled.values(), *items.unlabelled.values()]:
+            for language, example in item.items():
+                # Many questions share a context.
+                found.setdefault(language, {}).update(dict.fromkeys((example.context, example.question)))
+        return {language: list(texts) for language, texts in found.items()}
 
-    def content(self, config: QaPoint, scored: QaScored, items: ParallelQA | None, *, folder: Path) -> Content:
+    def draw(self, config: QaPoint, items: QaItems) -> Mapping[str, int] | None:
+        found = load_train(config.data, items, seed=config.data_seed, unlabelled=config.unlabelled)
+        return dict.fromkeys(config.unlabelled_languages, found.num_unlabelled_items) or None
+
+    def content(self, config: QaPoint, scored: QaScored, items: QaItems | None, *, folder: Path) -> Content:
         cells = load_cells(scored, folder=folder)
         found = [example for cell in cells.values() for example in cell]
         return Content(len(found), hash_examples(found), lambda: keys_of(found))
 
-    def labelled_content(self, config: QaPoint, items: ParallelQA | None, *, folder: Path) -> Content:
-        found = load_labelled(_label_training(config), folder=folder, answers=config.data.answers)
+    def labelled_content(self, config: QaPoint, items: QaItems | None, *, folder: Path) -> Content:
+        found = _labelled(config, items, folder=folder)
         return Content(len(found), hash_examples(found), lambda: keys_of(found))
 
     def signal_bytes(self, config: QaPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
         return tokens * 2 * 4  # a start and an end, float32
 
-    def train_set(self, config: QaPoint, tokenizer: Any, *, items: ParallelQA, places: Places) -> TrainSet:
+    def train_set(self, config: QaPoint, tokenizer: Any, *, items: QaItems, places: Places) -> TrainSet:
         from raykd.tasks.qa.sets import train_set
 
         return train_set(config, tokenizer, items)
@@ -221,13 +324,22 @@ class QaReader(PlainReader):
     ) -> tuple[Features, str]:
         from raykd.tasks.qa.features import build_features
 
-        examples = load_labelled(_label_training(config), folder=folder, answers=config.data.answers)
+        examples = _labelled(config, None, folder=folder)
         no_answer = config.data.no_answer
         return build_features(examples, tokenizer, no_answer=no_answer, **config.window_options), hash_examples(
             examples
         )
 
 
-def _label_training(config: QaPoint) -> QaLabelTraining:
-    assert config.base.train is not None, "asked for where a teacher is trained"
-    return config.base.train
+def _labelled(config: QaPoint, items: QaItems | None, *, folder: Path) -> list[QAExample]:
+    """What generation 0 is trained on.
+
+    Args:
+        items: of the training data, None where they were not read.
+    """
+    train = config.base.train
+    assert train is not None, "asked for where a teacher is trained"
+    if train.source != BUDGET:
+        return load_labelled(train, folder=folder, answers=config.data.answers)
+    examples = load_train(config.data, items or load_items(config.data, folder=folder), seed=config.data_seed).examples
+    return sample(examples, max_items=train.max_items, seed=config.data_seed)

@@ -164,6 +164,29 @@ def build_features(
     return windows.features(tokenizer)
 
 
+def joined(some: QAFeatures, others: QAFeatures, num_examples: int) -> QAFeatures:
+    """Windows of some examples, then those of others, with one tokenizer.
+
+    Args:
+        num_examples: of the first; the numbers of the others begin there.
+    """
+
+    def both(name: str) -> np.ndarray:
+        return np.concatenate([getattr(some, name), getattr(others, name)])
+
+    return replace(
+        some,
+        ids=some.ids + others.ids,
+        example=np.concatenate([some.example, others.example + num_examples]),
+        bounds=np.concatenate([some.bounds, some.bounds[-1] + others.bounds[1:]]),
+        tokens=both("tokens"),
+        types=both("types"),
+        chars=both("chars"),
+        context=both("context"),
+        gold=both("gold"),
+    )
+
+
 def with_word_edges(features: QAFeatures, examples: Sequence[QAExample]) -> QAFeatures:
     """The same windows, of which only whole words can be answers."""
     # Many questions share a context.

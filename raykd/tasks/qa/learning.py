@@ -1,6 +1,7 @@
 """Extractive QA: what a batch costs, who teaches it, and how predictions are scored."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from raykd.tasks.plain import PlainLearning
 from raykd.tasks.qa.answers import Prediction, score_predictions, spans_of
 from raykd.tasks.qa.config import QaDistillation, QaScored
 from raykd.tasks.qa.features import QAFeatures
+from raykd.tasks.qa.mapping import map_signals
 from raykd.tasks.qa.no_answer import THRESHOLD
 from raykd.tasks.qa.sets import DevSet, TrainSet
 from raykd.tasks.qa.teachers import LiveTeacher, StoredTeacher, align_signals
 from raykd.tasks.qa.terms import OUTPUTS, TeacherSignals, kd_term, label_term
-from raykd.tasks.teaching import Teacher, Teaching, average
+from raykd.tasks.teaching import Reading, Teacher, Teaching, average
 
 
 class QaLearning(PlainLearning):
@@ -25,8 +27,11 @@ class QaLearning(PlainLearning):
     outputs = OUTPUTS
     stored_dtype = torch.float32
 
-    def teacher_features(self, train: TrainSet, *, first: bool) -> QAFeatures:
-        return train.teacher_features
+    def num_labelled(self, train: TrainSet) -> int:
+        return train.num_labelled
+
+    def teacher_features(self, train: TrainSet, tokenizer: Any, *, first: bool) -> QAFeatures:
+        return train.read_with(tokenizer)
 
     def terms(
         self,
@@ -43,15 +48,21 @@ class QaLearning(PlainLearning):
     def teacher(self, train: TrainSet, teaching: Teaching) -> Teacher:
         """One teacher, or several whose logits are averaged."""
         config, device, pad_to = teaching.distillation, teaching.device, teaching.pad_to
-        own_view = teaching.features is train.features
         if teaching.live:
-            seen = None if own_view else teaching.features
+            seen = None if teaching.features is train.features else teaching.features
             forward = _mean_of(teaching.live)
             return LiveTeacher(forward, train.features, seen, config, device=device, pad_to=pad_to)
-        signals = average(teaching.readings)
-        if not own_view:
-            signals = align_signals(signals, teaching.features, train.features)
-        return StoredTeacher(train.features, signals, config, device=device, pad_to=pad_to)
+        signals = average([_as_student_reads(reading, train) for reading in teaching.readings])
+        return StoredTeacher(
+            train.features,
+            signals,
+            config,
+            device=device,
+            pad_to=pad_to,
+            num_labelled=train.num_labelled,
+            pseudo_from=teaching.pseudo_from,
+            languages=train.unlabelled_languages,
+        )
 
     def signals(self, outputs: Any) -> dict[str, Tensor]:
         """[B, L] each, a logit for every token of a window."""
@@ -80,6 +91,16 @@ class QaLearning(PlainLearning):
         if not section.unanswerable or section.null_threshold is not None or threshold is None:
             return section
         return section.model_copy(update={THRESHOLD: threshold})
+
+
+def _as_student_reads(reading: Reading, train: TrainSet) -> Reading:
+    """What a teacher says, laid out as the student's tokens."""
+    read, own = reading.features, train.features
+    if read is own:
+        return reading
+    if read is train.teacher_features:
+        return replace(reading, arrays=align_signals(dict(reading.arrays), read, own), features=own)
+    return replace(reading, arrays=map_signals(reading.arrays, read, own), features=own)
 
 
 def _mean_of(models: Any) -> Any:

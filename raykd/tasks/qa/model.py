@@ -2,9 +2,20 @@
 
 from typing import Any
 
-from raykd.models.qa import load_qa_model, load_tokenizer, tiny_qa_model
+from raykd.errors import DataError
+from raykd.models.qa import load_qa_model, load_tokenizer, renew_head, tiny_qa_model
 from raykd.tasks.plain import PlainModel
 from raykd.tasks.qa.config import QaPoint
+
+
+class QaTeachers:
+    """Models that answer questions, see `raykd.tasks.task.GivenTeachers`."""
+
+    def tiny(self, config: QaPoint, tokenizer: Any) -> Any:
+        raise DataError("teachers: builtin:tiny answers nothing; name a model that was trained")
+
+    def given(self, config: QaPoint, name: str) -> Any:
+        return load_qa_model(name, needs_head=True)
 
 
 class QaModel(PlainModel):
@@ -24,6 +35,9 @@ class QaModel(PlainModel):
             needs_head=base.train is None,
         )
         return model, tokenizer
+
+    def renew_head(self, model: Any) -> None:
+        renew_head(model)
 
     def load(self, folder: str, *, dropout: float | None = None) -> Any:
         return load_qa_model(folder, dropout=dropout)

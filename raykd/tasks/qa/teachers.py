@@ -1,5 +1,6 @@
 """Teachers of extractive QA: read from their signals, or forwarded again for every batch."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from raykd.tasks.form import plain_inputs
 from raykd.tasks.qa.config import QaDistillation
+from raykd.tasks.qa.decode import top_spans
 from raykd.tasks.qa.features import QAFeatures
 from raykd.tasks.qa.terms import OUTPUTS, TeacherSignals, confidence, positions, reduced
 from raykd.tasks.teaching import Micro
@@ -28,15 +30,25 @@ class StoredTeacher:
         *,
         device: torch.device,
         pad_to: int | None = None,
+        num_labelled: int | None = None,
+        pseudo_from: float | None = None,
+        languages: Sequence[str] = (),
     ) -> None:
         """
         Args:
             signals: `start` and `end`, [T] each, laid out as the tokens of `features`.
+            num_labelled: the first so many windows have labels; None: all have. The coefficient of another one is the
+                mean of theirs, which says how far this teacher is to be trusted.
+            pseudo_from: as `Teaching` has it.
+            languages: the language of the context of each window without labels.
         """
         self.features, self.config, self.device, self.pad_to = features, config, device, pad_to
+        self.num_labelled = len(features) if num_labelled is None else num_labelled
         self.bounds = torch.from_numpy(features.bounds)
         self.signals = torch.stack([signals[name].float() for name in OUTPUTS], dim=1)
         self.per_window, self.certainty = self._measured()
+        self.pseudo = None if pseudo_from is None else self._pseudo_answers(pseudo_from)
+        self.taken = {} if self.pseudo is None else self._share_taken(self.pseudo, languages)
 
     def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> list[TeacherSignals]:
         """Signals of the micro-batches of a step; `step` holds all of its windows on all ranks."""
@@ -49,19 +61,26 @@ class StoredTeacher:
             coefficient = of_step[rows].to(self.device, non_blocking=True)
             answers.append(
                 TeacherSignals(
-                    start.to(self.device, non_blocking=True), end.to(self.device, non_blocking=True), coefficient
+                    start.to(self.device, non_blocking=True),
+                    end.to(self.device, non_blocking=True),
+                    coefficient,
+                    None if self.pseudo is None else self.pseudo[torch.from_numpy(micro.indices)].to(self.device),
                 )
             )
         return answers
 
     def mean_coefficient(self) -> float:
-        """Mean over all windows and both boundaries."""
-        return float(self.per_window.mean())
+        """Mean over the labelled windows and both boundaries."""
+        return float(self.per_window[: self.num_labelled].mean())
 
     def watched(self) -> Mapping[str, float]:
         """`teacher_start` and `teacher_end`: its probability of the gold boundary in percent, mean over windows, with
-        T = 1 and over the positions that the KD term compares."""
-        return dict(zip((f"teacher_{name}" for name in OUTPUTS), self.certainty.tolist(), strict=True))
+        T = 1 and over the positions that the KD term compares. `pseudo_LANGUAGE`: windows without labels of a context
+        language whose pseudo-labels count, in percent."""
+        return {
+            **dict(zip((f"teacher_{name}" for name in OUTPUTS), self.certainty.tolist(), strict=True)),
+            **self.taken,
+        }
 
     def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
         """Mean and deviation over the windows of each step, and both boundaries."""
@@ -78,10 +97,29 @@ class StoredTeacher:
         start, end = rows.masked_fill(~inside[..., None], ABSENT).unbind(dim=-1)
         return start, end
 
+    def _pseudo_answers(self, least: float) -> Tensor:
+        """[N, 2] as `TeacherSignals.pseudo`."""
+        answers = torch.full((len(self.features), 2), -2)
+        answers[self.num_labelled :] = -1
+        order = self.num_labelled + np.argsort(self.features.lengths[self.num_labelled :], kind="stable")
+        for start in range(0, len(order), 1024):
+            indices = order[start : start + 1024]
+            context = self.features.collate(indices)["context_mask"]
+            logits = [part[:, : context.shape[1]].masked_fill(~context, ABSENT) for part in self._padded(indices)]
+            score, first, last = top_spans(*logits, context_mask=context)
+            sure = score - sum(part.logsumexp(dim=1) for part in logits) >= math.log(max(least, 1e-30))
+            answers[indices[sure.numpy()]] = torch.stack([first, last], dim=1)[sure]
+        return answers
+
+    def _share_taken(self, pseudo: Tensor, languages: Sequence[str]) -> dict[str, float]:
+        """Percent of the unlabelled windows of each context language that the teacher is sure enough of."""
+        sure, names = (pseudo[self.num_labelled :, 0] >= 0).numpy(), np.array(languages)
+        return {f"pseudo_{name}": 100 * float(sure[names == name].mean()) for name in sorted({*languages})}
+
     def _measured(self) -> tuple[Tensor, Tensor]:
         """Coefficients of all windows, [N, 2], and the mean probability of the gold boundaries in percent, [2]."""
         values, certainty = torch.ones(len(self.features), 2), torch.zeros(2)
-        order = np.argsort(self.features.lengths, kind="stable")
+        order = np.argsort(self.features.lengths[: self.num_labelled], kind="stable")
         for start in range(0, len(order), 1024):
             indices = order[start : start + 1024]
             batch = self.features.collate(indices)
@@ -90,6 +128,7 @@ class StoredTeacher:
             mask = positions(batch, self.config, padding=False)
             values[indices] = confidence(first, last, batch["gold"], mask, self.config)
             certainty += _certainty((first, last), batch["gold"], mask).sum(dim=0)
+        values[self.num_labelled :] = values[: self.num_labelled].mean(dim=0)
         return values, 100 * certainty / max(len(order), 1)
 
 

@@ -16,11 +16,19 @@ OUTPUTS = ("start", "end")
 
 @dataclass(frozen=True)
 class TeacherSignals:
-    """What the teacher says of a micro-batch: logits [B, L] each, and the coefficient [B, 2] of its KD term."""
+    """What the teacher says of a micro-batch.
+
+    Attributes:
+        start, end: logits [B, L].
+        coefficient: [B, 2] of its KD term.
+        pseudo: [B, 2] the answers, first and last token, that windows are trained on in place of all that the teacher
+            says; -2 in a window with a label, -1 in one that is left out. None: there are no pseudo-labels.
+    """
 
     start: Tensor
     end: Tensor
     coefficient: Tensor
+    pseudo: Tensor | None = None
 
 
 def label_term(outputs: Any, batch: dict[str, Tensor], *, padding: bool) -> Tensor:
@@ -47,7 +55,12 @@ def kd_term(
     mask = positions(batch, config, padding=padding)
     logits = (outputs.start_logits, teacher.start), (outputs.end_logits, teacher.end)
     both = [divergence(student, target, temperature=config.temperature, mask=mask) for student, target in logits]
-    return (torch.stack(both, dim=1) * teacher.coefficient).mean(dim=1)
+    term = (torch.stack(both, dim=1) * teacher.coefficient).mean(dim=1)
+    if teacher.pseudo is None:
+        return term
+    first, last = teacher.pseudo.unbind(dim=1)
+    hard = span_cross_entropy(outputs.start_logits, outputs.end_logits, start=first, end=last, mask=mask)
+    return torch.where(first == -2, term, hard)
 
 
 def positions(batch: dict[str, Tensor], config: QaDistillation, *, padding: bool) -> Tensor | None:

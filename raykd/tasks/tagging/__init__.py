@@ -13,6 +13,7 @@ TAGGING = Task(
     load_learning=later("raykd.tasks.tagging.learning", "TaggingLearning"),
     load_form=later("raykd.tasks.tagging.form", "TaggingForm"),
     load_predictor=later("raykd.tasks.tagging.predictor", "TaggingPredictor"),
+    load_given_teachers=later("raykd.tasks.tagging.model", "TaggingTeachers"),
     labelled=TaggingReader(),
     evaluate=later("raykd.tasks.tagging.evaluate", "evaluate"),
 )

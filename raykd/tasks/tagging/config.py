@@ -1,6 +1,6 @@
 """The sections and keys of task `tagging`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,8 +10,13 @@ from raykd.config.digest import digest, dump
 from raykd.config.influence import NO_INFLUENCE, Influence
 from raykd.config.point import BaseConfig, DataConfig, DistillationConfig, PointBase
 from raykd.config.scored import ScoredConfig, SelectionConfig
-from raykd.config.training import Batching, LabelTraining
+from raykd.config.training import BUDGET, Batching, Budget, LabelTraining
+from raykd.config.unlabelled import REST, Rest, UnlabelledConfig, UnlabelledKeys
 
+OTHERS = "others"
+"""In the place of a language: all that have no teacher of their own."""
+
+GivenTeachers = dict[str, str] | tuple[str, ...]
 Objective = Literal["token", "emission", "top_k", "top_wk", "posterior", "posterior_top_wk", "exact"]
 
 
@@ -92,8 +97,12 @@ class TaggingTraining(HeadRates, Batching):
 class TaggingLabelTraining(HeadRates, LabelTraining):
     """Training of teachers on labels alone."""
 
-    source: TaggingSource
-    """Labelled data: one file or configuration for each of `data.languages`."""
+    source: TaggingSource | Budget
+    """Labelled data: one file or configuration for each of `data.languages`. Or `budget`: the labelled sentences of the
+    point, which is the honest choice where labels are few."""
+    ensemble: int = Field(1, ge=1)
+    """So many teachers in place of each, with seeds from `seed` on; a student learns from all. The first one is scored
+    as generation 0."""
     teachers: Literal["one", "per_language"] = "one"
     """One teacher for all languages, or one for each, that the student's sentences are routed to."""
 
@@ -109,7 +118,16 @@ class TaggingBase(BaseConfig):
     """How to train teachers on labels; absent means that the model already labels words."""
 
 
-class TaggingData(DataConfig):
+class TaggingUnlabelled(UnlabelledConfig):
+    """Sentences that students learn from by their teachers alone."""
+
+    source: TaggingSource | Rest = REST
+    """Where they are: a file for each language as of `data.train` (tags are not read), or with the suffix `.txt` and a
+    sentence in each line, its words separated by spaces; or `rest`: the sentences of `data.train` outside of the
+    budget."""
+
+
+class TaggingData(UnlabelledKeys, DataConfig):
     """The few-shot data, and how it becomes training features."""
 
     train: TaggingSource
@@ -117,6 +135,8 @@ class TaggingData(DataConfig):
     columns: ColumnsConfig = ColumnsConfig()
     budget: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     """Sentences of each language that a point may train on; larger budgets contain smaller ones."""
+    unlabelled: Annotated[TaggingUnlabelled | None, Influence(when=lambda point: point.unlabelled is not None)] = None
+    """Sentences without tags to distil on, beside those of the budget; null is none."""
 
 
 class TaggingDistillation(DistillationConfig):
@@ -153,12 +173,21 @@ class TaggingSelection(TaggingScored, SelectionConfig):
     """The selection set: epochs, generations, points and configurations are chosen by their scores on it."""
 
 
+def given_names(teachers: GivenTeachers) -> tuple[str, ...]:
+    """The models that are named."""
+    return tuple(teachers.values() if isinstance(teachers, Mapping) else teachers)
+
+
 class TaggingPoint(PointBase):
     """One complete configuration of task `tagging`: sequence labelling."""
 
     task: Literal["tagging"] = "tagging"
     """A label for every word."""
     base: TaggingBase = TaggingBase()
+    teachers: Annotated[GivenTeachers, Influence(when=_teaches)] = Field(default_factory=dict)
+    """Models that label words, with one label set, to teach generation 1: by language, with `others` for all languages
+    that are not named, or a list of which each teaches all. A language without one has its labels alone. Students then
+    start from base.model with a new head."""
     head: HeadConfig = HeadConfig()
     data: TaggingData
     distillation: TaggingDistillation = TaggingDistillation()
@@ -172,9 +201,38 @@ class TaggingPoint(PointBase):
         objective = self.distillation.objective
         if self.head.kind == "softmax" and objective not in ("token", "emission", "posterior"):
             raise ValueError(f"distillation.objective {objective} needs head.kind crf")
-        if self.student.num_layers or self.student.model:
-            raise ValueError("student: a tagging student starts from base.model; remove the section")
+        if self.teachers and self.base.train is not None:
+            raise ValueError("teachers and base.train exclude each other: teachers are given, or trained on labels")
+        if isinstance(self.teachers, Mapping) and self.teachers:
+            self._teachers_know_languages(self.teachers)
+        strange = [name for name in self.unlabelled_languages if name not in self.data.languages]
+        if strange and self.base.train is not None and self.base.train.teachers == "per_language":
+            raise ValueError(
+                f"data.unlabelled.languages: no teacher knows {', '.join(strange)}, as base.train.teachers is "
+                "per_language; set it to one, or remove these languages"
+            )
         return self
+
+    def _teachers_know_languages(self, teachers: Mapping[str, str]) -> None:
+        allowed = (*self.trained_languages, OTHERS)
+        if len({*teachers.values()}) < len(teachers):
+            raise ValueError(f"teachers: a model is named for several languages; use `{OTHERS}`, or a list for all")
+        if strange := [name for name in teachers if name not in allowed]:
+            raise ValueError(f"teachers: {', '.join(strange)}: not trained on; it is one of {', '.join(allowed)}")
+        missing = [name for name in self.unlabelled_languages if name not in teachers and OTHERS not in teachers]
+        if missing:
+            raise ValueError(
+                f"data.unlabelled.languages: no teacher knows {', '.join(missing)}; name one under teachers, or "
+                f"`{OTHERS}`, or remove these languages"
+            )
+
+    @property
+    def unlabelled(self) -> TaggingUnlabelled | None:
+        return self.data.unlabelled if self.distillation.uses_teacher else None
+
+    @property
+    def unlabelled_per_labelled(self) -> float | None:
+        return self.data.unlabelled_per_labelled
 
     @property
     def label_training(self) -> LabelTraining | None:
@@ -182,7 +240,14 @@ class TaggingPoint(PointBase):
 
     @property
     def scored_languages(self) -> list[str] | None:
-        return list(self.data.languages)
+        return [*self.data.languages, *(f"{name} without labels" for name in self.without_labels)]
+
+    @property
+    def without_labels(self) -> tuple[str, ...]:
+        """Languages that the file trains on without labels alone, also of a point that does not."""
+        section = self.data.unlabelled
+        every = (section.languages or ()) if section is not None else ()
+        return tuple(name for name in every if name not in self.data.languages)
 
     def items_recipe(self) -> dict[str, Any]:
         return {**super().items_recipe(), "columns": dump(self.data.columns)}
@@ -193,6 +258,8 @@ class TaggingPoint(PointBase):
         found = super().base_recipe()
         found["base"]["train"] = {"seed": self.base.train.seed} if self.base.train else None
         data = dump(self.data)
+        if self.teachers:
+            found["new_head"] = True
         return found | {
             "head": dump(self.head),
             "labels": {name: data[name] for name in ("train", "columns", "languages")},
@@ -200,9 +267,48 @@ class TaggingPoint(PointBase):
 
     def first_teachers(self, base: str) -> Mapping[str, str | None]:
         train = self.base.train
+        if isinstance(self.teachers, Mapping) and self.teachers:
+            return {self._given(name): language for language, name in self.teachers.items()}
+        if self.teachers:
+            return {self._given(name): None for name in self.teachers}
         if train is None:
             return {base: None}
-        recipe = {"base": base, "train": dump(train), "max_length": self.data.max_length}
-        recipe |= {"precision": self.compute.precision, **self.teacher_choice_recipe()}
-        languages = self.data.languages if train.teachers == "per_language" else (None,)
-        return {digest({**recipe, "language": language}): language for language in languages}
+        return {
+            digest(recipe): language
+            for language in (self.data.languages if train.teachers == "per_language" else (None,))
+            for recipe in self._teacher_recipes(base, train, language)
+        }
+
+    def given_teachers(self, base: str) -> Mapping[str, str]:
+        return {self._given(name): name for name in given_names(self.teachers)}
+
+    def _given(self, name: str) -> str:
+        return digest({"task": self.task, "teacher": name})
+
+    def generation_zero(self, base: str) -> Mapping[str, str | None]:
+        # Of an ensemble the first one.
+        first: dict[str | None, str] = {}
+        for name, language in self.first_teachers(base).items():
+            first.setdefault(language, name)
+        return {name: language for language, name in first.items()}
+
+    def label_seed(self, base: str, teacher: str) -> int:
+        """The seed that a first teacher is trained by."""
+        assert self.base.train is not None, "asked for where a teacher is trained"
+        return self.base.train.seed + list(self.first_teachers(base)).index(teacher) % self.base.train.ensemble
+
+    def _teacher_recipes(
+        self, base: str, train: TaggingLabelTraining, language: str | None
+    ) -> Iterator[dict[str, Any]]:
+        # Teachers are the same in a larger ensemble.
+        training = {name: value for name, value in dump(train).items() if name != "ensemble"}
+        recipe: dict[str, Any] = {"base": base, "train": training, "max_length": self.data.max_length}
+        recipe |= {"precision": self.compute.precision, **self.teacher_choice_recipe(), "language": language}
+        if train.source == BUDGET:
+            recipe["budget"] = self.budget_recipe()
+        for member in range(train.ensemble):
+            yield recipe if not member else {**recipe, "member": member}
+
+    def budget_recipe(self) -> dict[str, Any]:
+        names = ("train", "columns", "languages", "budget")
+        return {"data": {name: dump(self.data)[name] for name in names}, "seed": self.data_seed}

@@ -1,13 +1,18 @@
 """The sentences of the tagging task: files and the built-in world, budgets, labels."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from raykd.config.training import BUDGET
+from raykd.config.unlabelled import REST
 from raykd.data import smallworld_tags
 from raykd.data.budgets import Budget, select
 from raykd.data.conll import Labels, read_languages
@@ -15,7 +20,9 @@ from raykd.data.examples import Sentence
 from raykd.data.shares import in_part
 from raykd.data.tag_format import TagFormat
 from raykd.data.tags import Scheme, label_set, named_labels, types_of
+from raykd.data.texts import read_texts
 from raykd.errors import DataError
+from raykd.models.files import HEAD_CONFIG
 from raykd.tasks.readers import PIECES_PER_WORD, PlainReader, reference, source_name
 from raykd.tasks.sizes import Content, Items, Keys, TextSizes
 from raykd.tasks.tagging.config import (
@@ -25,8 +32,13 @@ from raykd.tasks.tagging.config import (
     TaggingPoint,
     TaggingScored,
     TaggingSource,
+    TaggingUnlabelled,
+    given_names,
 )
 from raykd.tasks.task import Features, Places, ScoredSet, TrainSet
+
+PLAIN_TEXT = ".txt"
+"""How a file of unlabelled sentences ends that has one in each line."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +49,14 @@ class TagItems:
         scheme: of the tags of all of them.
         counts: language -> what reading its source did, for a record.
         named: what the sweep file says the labels are, as `named_labels` takes it; None: those of the sentences.
+        unlabelled: sentences without tags that no budget is drawn from, by language.
     """
 
     sentences: dict[str, list[Sentence]]
     scheme: Scheme
     counts: dict[str, dict[str, object]]
     named: tuple[str, ...] | None = None
+    unlabelled: dict[str, list[Sentence]] = field(default_factory=dict)
 
     def all(self) -> list[Sentence]:
         """The sentences of all languages, one after another."""
@@ -63,12 +77,14 @@ def load_sentences(
     folder: Path,
     split: str,
     labels: Labels | None = None,
+    tags: bool = True,
 ) -> TagItems:
     """The sentences of a source in some languages.
 
     Args:
         split: of the built-in world.
         labels: refuse a tag that is not one of them.
+        tags: read them; otherwise sentences of files have none.
 
     Raises:
         DataError: naming file and line, all that is wrong at once.
@@ -79,7 +95,7 @@ def load_sentences(
         return _part(_cut(whole, source), source)
     tag_format = TagFormat(
         word_column=columns.word,
-        tag_column=columns.tag,
+        tag_column=columns.tag if tags else None,
         scheme=columns.scheme,
         target=None if columns.scheme == "none" else columns.encode,
         types="drop" if columns.drop_types else "keep",
@@ -137,17 +153,86 @@ def _refuse_empty_rows(source: TaggingSource, counts: Mapping[str, tuple[int, in
         )
 
 
-def load_items(data: TaggingData, *, folder: Path, named: tuple[str, ...] | None = None) -> TagItems:
-    """All sentences that budgets are drawn from.
+def load_items(
+    data: TaggingData,
+    *,
+    folder: Path,
+    named: tuple[str, ...] | None = None,
+    unlabelled: TaggingUnlabelled | None = None,
+) -> TagItems:
+    """All sentences that budgets are drawn from, and those that are unlabelled whatever the budget.
 
     Args:
         named: what the sweep file says the labels are; a sentence with another one is refused.
+        unlabelled: the section of the latter; None reads none.
     """
     labels = None if named is None else partial(named_labels, named)
     items = load_sentences(
         data.train, data.columns, languages=data.languages, folder=folder, split="train", labels=labels
     )
-    return replace(items, named=named)
+    others = {} if unlabelled is None else load_unlabelled(data, unlabelled, folder=folder)
+    return replace(items, named=named, unlabelled=others)
+
+
+def load_unlabelled(data: TaggingData, section: TaggingUnlabelled, *, folder: Path) -> dict[str, list[Sentence]]:
+    """Language -> the sentences of a source without their tags; of `rest` those of languages without labels alone.
+
+    Raises:
+        DataError: as `load_sentences`.
+    """
+    languages = section.languages or data.languages
+    source = data.train if section.source == REST else section.source
+    if section.source == REST:
+        languages = tuple(name for name in languages if name not in data.languages)
+    if not languages:
+        return {}
+    if (source.path or "").endswith(PLAIN_TEXT):
+        texts = read_texts(reference(source), languages=languages, folder=folder)
+        return {name: _sentences_of(name, lines, source) for name, lines in texts.items()}
+    read = load_sentences(source, data.columns, languages=languages, folder=folder, split="train", tags=False)
+    return {name: [_without_tags(each) for each in members] for name, members in read.sentences.items()}
+
+
+def _sentences_of(language: str, lines: Sequence[str], source: TaggingSource) -> list[Sentence]:
+    """A sentence of each line, its words separated by white space."""
+    made = [Sentence(f"{language}-{number:06d}", language, tuple(line.split())) for number, line in enumerate(lines)]
+    return _part(_cut(TagItems({language: made}, "none", {}), source), source).sentences[language]
+
+
+def _without_tags(sentence: Sentence) -> Sentence:
+    return replace(sentence, tags=())
+
+
+def chosen_unlabelled(
+    items: TagItems, data: TaggingData, section: TaggingUnlabelled, labelled: Mapping[str, Budget]
+) -> list[Sentence]:
+    """The unlabelled sentences of a point: none of those of its budget.
+
+    Which ones `max_items` keeps is the same for all points, but for those in their budgets.
+
+    Raises:
+        DataError: if a language has none.
+    """
+    chosen: list[Sentence] = []
+    empty = []
+    for language in section.languages or data.languages:
+        members = items.unlabelled.get(language)
+        if members is None:
+            drawn = set(labelled[language].ids)
+            members = [_without_tags(each) for each in items.sentences[language] if each.id not in drawn]
+        if section.max_items is not None and len(members) > section.max_items:
+            whole = [each.id for each in items.unlabelled.get(language, items.sentences.get(language, []))]
+            order = {name: place for place, name in enumerate(select(whole, "all", seed=0).ids)}
+            kept = {each.id for each in sorted(members, key=lambda each: order[each.id])[: section.max_items]}
+            members = [each for each in members if each.id in kept]
+        if not members:
+            empty.append(language)
+        chosen += members
+    if empty:
+        raise DataError(
+            f"data.unlabelled: no sentence is left in {', '.join(empty)}; lower data.budget, or take another source"
+        )
+    return chosen
 
 
 def load_train(data: TaggingData, *, seed: int, items: TagItems) -> tuple[list[Sentence], dict[str, Budget]]:
@@ -180,7 +265,8 @@ def load_labelled(
     folder: Path,
     labels: Collection[str] | None = None,
 ) -> TagItems:
-    """What teachers in these languages are trained on."""
+    """What teachers in these languages are trained on, where that is not the budget."""
+    assert train.source != BUDGET, "asked for where labels are not those of the budget"
     items = load_sentences(train.source, data.columns, languages=languages, folder=folder, split="base", labels=labels)
     return _sampled(items, train.max_items, seed=train.seed)
 
@@ -229,15 +315,52 @@ class TaggingReader(PlainReader):
     """See `raykd.tasks.task.TaskData`."""
 
     def items(self, config: TaggingPoint, *, folder: Path) -> Items:
-        found = load_items(config.data, folder=folder, named=config.head.labels)
+        section = config.unlabelled
+        found = load_items(config.data, folder=folder, named=config.head.labels, unlabelled=section)
         words = fmean(len(sentence.words) for sentence in found.all())
         texts = TextSizes(tokens=2 + PIECES_PER_WORD * words, words=words, labels=len(found.labels()))
         every = found.all()
+        others = [sentence for members in found.unlabelled.values() for sentence in members]
         count = min(map(len, found.sentences.values()))
-        return Items(found, count, hash_sentences(every), texts, lambda: keys_of(every, config.data.train))
 
-    def draw(self, config: TaggingPoint, items: TagItems) -> None:
-        load_train(config.data, seed=config.data_seed, items=items)
+        def keys() -> Keys:
+            source = config.data.train if section is None or section.source == REST else section.source
+            return {**keys_of(every, config.data.train), **keys_of(others, source)}
+
+        return Items(found, count, hash_sentences([*every, *others]), texts, keys)
+
+    def texts(self, config: TaggingPoint, items: TagItems) -> Mapping[str, Sequence[str]]:
+        found = {**items.sentences, **items.unlabelled}
+        return {language: [" ".join(each.words) for each in members] for language, members in found.items()}
+
+    def check_models(self, configs: Sequence[TaggingPoint], *, locate: Callable[[str], str]) -> None:
+        """Label sets of the given teachers that are folders here.
+
+        Raises:
+            DataError: if two differ, in a line that names both.
+        """
+        names = dict.fromkeys(name for config in configs for name in given_names(config.teachers))
+        labels: dict[str, frozenset[str]] = {}
+        for name in names:
+            path = Path(locate(name)) / HEAD_CONFIG
+            if path.is_file():
+                labels[name] = frozenset(json.loads(path.read_text(encoding="utf-8"))["labels"])
+        problems = []
+        for one, other in pairwise(labels):
+            if labels[one] != labels[other]:
+                only = [", ".join(sorted(labels[a] - labels[b])) or "none" for a, b in ((one, other), (other, one))]
+                problems.append(
+                    f"teachers: {one} and {other} have other label sets (only in the one: {only[0]}; only in the "
+                    f"other: {only[1]}); teachers of one student need the same labels"
+                )
+        if problems:
+            raise DataError(problems)
+
+    def draw(self, config: TaggingPoint, items: TagItems) -> Mapping[str, int] | None:
+        _, budgets = load_train(config.data, seed=config.data_seed, items=items)
+        if config.unlabelled is None:
+            return None
+        return Counter(each.language for each in chosen_unlabelled(items, config.data, config.unlabelled, budgets))
 
     def content(self, config: TaggingPoint, scored: TaggingScored, items: TagItems | None, *, folder: Path) -> Content:
         labels = items.labels() if items else None
@@ -247,8 +370,9 @@ class TaggingReader(PlainReader):
     def labelled_content(self, config: TaggingPoint, items: TagItems | None, *, folder: Path) -> Content:
         labels, train = items.labels() if items else None, config.base.train
         assert train is not None, "asked for where a teacher is trained"
-        found = self._labelled(config, config.data.languages, folder=folder, labels=labels).all()
-        return Content(len(found), hash_sentences(found), lambda: keys_of(found, train.source))
+        found = self._labelled(config, config.data.languages, folder=folder, labels=labels, items=items).all()
+        source = config.data.train if train.source == BUDGET else train.source
+        return Content(len(found), hash_sentences(found), lambda: keys_of(found, source))
 
     def signal_bytes(self, config: TaggingPoint, texts: TextSizes, *, tokens: float, width: int) -> float:
         return texts.words * texts.labels * 2  # float16
@@ -284,7 +408,17 @@ class TaggingReader(PlainReader):
 
     @staticmethod
     def _labelled(
-        config: TaggingPoint, languages: Sequence[str], *, folder: Path, labels: Collection[str] | None
+        config: TaggingPoint,
+        languages: Sequence[str],
+        *,
+        folder: Path,
+        labels: Collection[str] | None,
+        items: TagItems | None = None,
     ) -> TagItems:
         assert config.base.train is not None, "asked for where a teacher is trained"
+        if config.base.train.source == BUDGET:
+            whole = items or load_items(config.data, folder=folder, named=config.head.labels)
+            sentences, _ = load_train(config.data, seed=config.data_seed, items=whole)
+            by_language = {name: [each for each in sentences if each.language == name] for name in languages}
+            return _sampled(replace(whole, sentences=by_language), config.base.train.max_items, seed=config.data_seed)
         return load_labelled(config.base.train, config.data, languages=languages, folder=folder, labels=labels)

@@ -14,7 +14,7 @@ from raykd.tasks.tagging.data import load_dev
 from raykd.tasks.tagging.features import rejoin
 from raykd.tasks.tagging.model import TaggingModel
 from raykd.tasks.tagging.sets import TagDevSet, scored_windows
-from raykd.tasks.tagging.summary import score_predictions, summary
+from raykd.tasks.tagging.summary import Kinds, score_predictions, summary
 from raykd.tasks.tagging.terms import best_labels
 from raykd.tasks.tagging.words import INFO
 
@@ -78,4 +78,4 @@ def evaluate(
                 {"id": each.id, "language": language, "words": each.words, "tags": each.tags, "labels": tags[number]}
                 for number, each in enumerate(sentences)
             ]
-    return Evaluation(summary(cells, metric, trained=trained), rows, {})
+    return Evaluation(summary(cells, metric, Kinds(trained)), rows, {})

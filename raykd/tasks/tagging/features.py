@@ -46,7 +46,7 @@ class TagFeatures:
     """N windows of T pieces and W words in all, stored end to end.
 
     Attributes:
-        ids: `{sentence id}#{window}`, unique.
+        ids: `{sentence id}#0`, or `{sentence id}#{first word}-{past}` where there are several windows; unique.
         sentence: [N] index of each window's sentence.
         offset: [N] index of a window's first word in its sentence.
         language: [N] index into `languages`.

@@ -1,6 +1,6 @@
 """Sequence labelling: what a batch costs, who teaches it, and how predictions are scored."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,12 @@ from torch import Tensor
 
 from raykd.tasks.outcomes import Scored, Scores
 from raykd.tasks.plain import PlainLearning
-from raykd.tasks.tagging.config import TaggingDistillation, TaggingScored
+from raykd.tasks.tagging.config import OTHERS, TaggingDistillation, TaggingScored
+from raykd.tasks.tagging.features import TagFeatures
 from raykd.tasks.tagging.model import model_inputs
 from raykd.tasks.tagging.sets import TagDevSet, TagTrainSet
 from raykd.tasks.tagging.summary import Prediction, combine, score_predictions
-from raykd.tasks.tagging.teachers import StoredTeacher
+from raykd.tasks.tagging.teachers import StoredTeacher, as_cut
 from raykd.tasks.tagging.terms import OUTPUTS, TeacherSlot, best_labels, loss_terms, transitions_of
 from raykd.tasks.teaching import Teacher, Teaching
 
@@ -27,8 +28,19 @@ class TaggingLearning(PlainLearning):
     def forward(self, model: Any, batch: dict[str, Tensor], said: Sequence[TeacherSlot] | None) -> Any:
         return model(**model_inputs(batch))
 
-    def taught_by(self, train: TagTrainSet, language: str | None) -> np.ndarray:
-        return np.arange(len(train.features)) if language is None else train.features.of_language(language)
+    def num_labelled(self, train: TagTrainSet) -> int:
+        return train.num_labelled
+
+    def teacher_features(self, train: TagTrainSet, tokenizer: Any, *, first: bool) -> TagFeatures:
+        return train.read_with(tokenizer)
+
+    def taught_by(self, features: TagFeatures, language: str | None, *, named: Collection[str | None]) -> np.ndarray:
+        if language is None:
+            return np.arange(len(features))
+        if language == OTHERS:
+            known = [number for number, name in enumerate(features.languages) if name in named]
+            return np.flatnonzero(~np.isin(features.language, known))
+        return features.of_language(language)
 
     def terms(
         self,
@@ -43,8 +55,16 @@ class TaggingLearning(PlainLearning):
         return loss_terms(outputs, batch, said, config)
 
     def teacher(self, train: TagTrainSet, teaching: Teaching) -> Teacher:
-        """Each sentence has its own teachers."""
-        return StoredTeacher(train.features, teaching.readings, teaching.distillation, device=teaching.device)
+        """Each sentence has its own teachers, which may have cut it into other windows."""
+        readings = [as_cut(each, train.features) for each in teaching.readings]
+        return StoredTeacher(
+            train.features,
+            readings,
+            teaching.distillation,
+            device=teaching.device,
+            num_labelled=train.num_labelled,
+            pseudo_from=teaching.pseudo_from,
+        )
 
     def signals(self, outputs: Any) -> dict[str, Tensor]:
         """[B, W, V] scores of labels."""

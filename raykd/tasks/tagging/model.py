@@ -9,7 +9,7 @@ from torch import Tensor
 from raykd.config.explain import show
 from raykd.errors import ArtifactError, DataError
 from raykd.models.qa import load_tokenizer
-from raykd.models.tagging import TagHead, TagModel, head_of, load_tag_model, tiny_tag_model
+from raykd.models.tagging import TagHead, TagModel, head_of, load_head, load_tag_model, tiny_tag_model
 from raykd.tasks.plain import PlainModel
 from raykd.tasks.tagging.config import TaggingPoint
 from raykd.tasks.tagging.data import TagItems
@@ -30,7 +30,7 @@ class TaggingModel(PlainModel):
     def given(self, config: TaggingPoint, name: str, *, items: TagItems) -> tuple[TagModel, Any]:
         """With a new head where teachers are trained, else with the one it has."""
         tokenizer = load_tokenizer(name)
-        if config.base.train:
+        if config.base.train or config.teachers:
             return load_tag_model(name, head=_head(config, items)), tokenizer
         model = load_tag_model(name, freeze_encoder=config.head.freeze_encoder)
         wanted, found = config.head, model.head
@@ -50,6 +50,25 @@ class TaggingModel(PlainModel):
             raise DataError(problems)
         return model, tokenizer
 
+    def student(self, config: TaggingPoint, name: str, *, base: Path) -> TagModel:
+        """With a new head for the labels of generation 0 where it has none of ours.
+
+        Raises:
+            DataError: if it has a head for other labels; it names both sides.
+        """
+        wanted, found = head_of(str(base)), load_head(name)
+        if found is None:
+            return load_tag_model(name, head=wanted)
+        if found.labels != wanted.labels:
+            raise DataError(
+                f"student.model {name}: its labels are {', '.join(found.labels)}; its teacher's are "
+                f"{', '.join(wanted.labels)}: teacher and student need one label set"
+            )
+        return load_tag_model(name)
+
+    def renew_head(self, model: TagModel) -> None:
+        model.renew_head()
+
     def load(self, folder: str, *, dropout: float | None = None) -> TagModel:
         return load_tag_model(folder, dropout=dropout)
 
@@ -63,6 +82,16 @@ class TaggingModel(PlainModel):
                 f"{teacher}: its labels are {', '.join(sides[0].labels)}; those of this lineage ({base}) are "
                 f"{', '.join(sides[1].labels)}: teacher and student need one label set"
             )
+
+
+class TaggingTeachers:
+    """Models that label words, see `raykd.tasks.task.GivenTeachers`."""
+
+    def tiny(self, config: TaggingPoint, tokenizer: Any) -> TagModel:
+        raise DataError("teachers: builtin:tiny labels nothing; name a model that was trained")
+
+    def given(self, config: TaggingPoint, name: str) -> TagModel:
+        return load_tag_model(name)
 
 
 def _head(config: TaggingPoint, items: TagItems) -> TagHead:

@@ -1,24 +1,41 @@
 """Scores of a tagging model by language, and what became of every sentence."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
 import numpy as np
 
 from raykd.tasks.outcomes import Outcomes, Scored, Scores, record_outcomes
+from raykd.tasks.tagging.config import OTHERS
 from raykd.tasks.tagging.features import rejoin
 from raykd.tasks.tagging.scoring import TagCounts, count
 from raykd.tasks.tagging.scoring import score as score_counts
 from raykd.tasks.tagging.sets import TagDevSet
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Languages by what students are trained on: labels, items without labels alone, and, the others, nothing."""
+
+    trained: Sequence[str]
+    without_labels: Sequence[str] = ()
+
+    def heading(self, language: str) -> str:
+        """What a language is called where its score stands alone."""
+        if language in self.trained:
+            return language
+        return f"{language} (unlabelled)" if language in self.without_labels else f"{language} (zero-shot)"
+
 
 Prediction = tuple[int, list[int]]
 """Window, and the label of each of its words."""
 
 
 def score_predictions(predictions: Iterable[Prediction], dev: TagDevSet) -> Scored:
-    """Chunk F1, or accuracy where every word has a tag of its own, in percent: the mean over the trained languages,
-    over the others, and each language alone; and the counts of every sentence."""
+    """Chunk F1, or accuracy where every word has a tag of its own, in percent: the mean over the languages of labels,
+    over those that are trained on without labels, over the others, and each language alone; and the counts of every
+    sentence."""
     found = rejoin(dev.features, [tags for _, tags in sorted(predictions)])
     counts: dict[str, list[tuple[str, TagCounts]]] = {}
     for number, tags in found.items():
@@ -31,7 +48,8 @@ def score_predictions(predictions: Iterable[Prediction], dev: TagDevSet) -> Scor
         for language, members in counts.items()
     }
     metric = "accuracy" if dev.scheme == "none" else "f1"
-    return Scored(summary(cells, metric, trained=dev.trained), _outcomes(counts, metric, trained=dev.trained))
+    kinds = Kinds(dev.trained, dev.without_labels)
+    return Scored(summary(cells, metric, kinds), _outcomes(counts, metric, kinds))
 
 
 _TEACHER = "teacher of "
@@ -58,16 +76,16 @@ def combine(scored: Mapping[str | None, Scored], chosen: Scores | None = None) -
             return int(before.get(f"{_TEACHER}{language}", before.get(f"{_TEACHER}{_OTHERS}", 0)))
         return best(lambda scores: scores.cells[language][metric])
 
-    zero_shot = {language: number_of(language) for language in example.cells if language not in scored}
+    own = {language: scored.get(language, scored.get(OTHERS)) for language in example.cells}
+    zero_shot = {language: number_of(language) for language, teacher in own.items() if teacher is None}
 
     def teacher_of(language: str) -> Scored:
-        return scored[language] if language in scored else teachers[zero_shot[language]]
+        return own[language] or teachers[zero_shot[language]]
 
-    trained = tuple(language for language in scored if language is not None)
+    grouped = next(iter(scored.values())).outcomes.scores
+    kinds = Kinds(grouped[metric], grouped.get(f"unlabelled_{metric}", ()))
     taken = {language: teacher_of(language) for language in example.cells}
-    scores = summary(
-        {language: each.scores.cells[language] for language, each in taken.items()}, metric, trained=trained
-    )
+    scores = summary({language: each.scores.cells[language] for language, each in taken.items()}, metric, kinds)
     if before is None:
         overall = best(lambda scores: fmean(cell[metric] for cell in scores.cells.values()))
         names = {f"{_TEACHER}{language}": float(number) for language, number in zero_shot.items()}
@@ -75,24 +93,25 @@ def combine(scored: Mapping[str | None, Scored], chosen: Scores | None = None) -
     # All teachers were scored on the same sentences: only the values differ.
     outcomes = replace(
         next(iter(scored.values())).outcomes,
-        scores=_groups(taken, metric, trained=trained),
+        scores=_groups(taken, metric, kinds),
         cells={language: each.outcomes.cells[language] for language, each in taken.items()},
     )
     return Scored(scores, outcomes)
 
 
-def _groups(languages: Iterable[str], metric: str, *, trained: Sequence[str]) -> dict[str, list[str]]:
+def _groups(languages: Iterable[str], metric: str, kinds: Kinds) -> dict[str, list[str]]:
     """Score -> the languages that it is the mean of."""
     languages = list(languages)
+    known = {*kinds.trained, *kinds.without_labels}
+    unlabelled = [name for name in languages if name in kinds.without_labels]
     return {
-        metric: [name for name in languages if name in trained],
-        f"zero_shot_{metric}": [name for name in languages if name not in trained],
+        metric: [name for name in languages if name in kinds.trained],
+        **({f"unlabelled_{metric}": unlabelled} if unlabelled else {}),
+        f"zero_shot_{metric}": [name for name in languages if name not in known],
     }
 
 
-def _outcomes(
-    counts: Mapping[str, Sequence[tuple[str, TagCounts]]], metric: str, *, trained: Sequence[str]
-) -> Outcomes:
+def _outcomes(counts: Mapping[str, Sequence[tuple[str, TagCounts]]], metric: str, kinds: Kinds) -> Outcomes:
     """Counts of every sentence, by its id. Accuracy is the F1 of words that all have a tag, in gold and prediction."""
 
     def value(of: TagCounts) -> list[int]:
@@ -105,20 +124,21 @@ def _outcomes(
         },
         statistic="f1",
         unit="sentence",
-        scores=_groups(counts, metric, trained=trained),
+        scores=_groups(counts, metric, kinds),
     )
 
 
-def summary(cells: Mapping[str, Mapping[str, int | float]], metric: str, *, trained: Sequence[str]) -> Scores:
+def summary(cells: Mapping[str, Mapping[str, int | float]], metric: str, kinds: Kinds) -> Scores:
     """Scores of cells by language."""
     word = {"f1": "F1", "accuracy": "accuracy"}[metric]
-    groups = _groups(cells, metric, trained=trained)
+    groups = _groups(cells, metric, kinds)
     means = {
         score: float(np.mean([cells[name][metric] for name in languages])) if languages else None
         for score, languages in groups.items()
     }
-    columns = {score: word if score == metric else f"zero-shot {word}" for score in groups if groups[score]}
-    columns |= {f"{metric}_{name}": name if name in trained else f"{name} (zero-shot)" for name in cells}
+    words = {"unlabelled": f"unlabelled {word}", "zero_shot": f"zero-shot {word}"}
+    columns = {score: words.get(score.removesuffix(f"_{metric}"), word) for score in groups if groups[score]}
+    columns |= {f"{metric}_{name}": kinds.heading(name) for name in cells}
     each = {f"{metric}_{name}": cell[metric] for name, cell in cells.items()}
     main = metric if groups[metric] else f"zero_shot_{metric}"
     return Scores(main=main, metric=metric, columns=columns, values={**means, **each}, cells=cells)

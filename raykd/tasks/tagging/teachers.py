@@ -1,12 +1,13 @@
 """Teachers of sequence labelling, read from their signals."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from raykd.objectives.crf import BestPaths, Transitions, k_best, marginals
+from raykd.objectives.crf import BestPaths, Transitions, k_best, log_partition, marginals, viterbi
 from raykd.tasks.tagging.config import TaggingDistillation
 from raykd.tasks.tagging.features import TagFeatures
 from raykd.tasks.tagging.terms import TeacherSlot
@@ -22,8 +23,20 @@ class StoredTeacher:
     """
 
     def __init__(
-        self, features: TagFeatures, readings: Sequence[Reading], config: TaggingDistillation, *, device: torch.device
+        self,
+        features: TagFeatures,
+        readings: Sequence[Reading],
+        config: TaggingDistillation,
+        *,
+        device: torch.device,
+        num_labelled: int | None = None,
+        pseudo_from: float | None = None,
     ) -> None:
+        """
+        Args:
+            num_labelled: the first so many windows have labels; None: all have.
+            pseudo_from: as `Teaching` has it.
+        """
         self.device, self.word_counts = device, features.word_counts
         self.counts = torch.from_numpy(features.word_counts.astype(np.int64)).to(device)
         self.starts = torch.cumsum(self.counts, 0) - self.counts
@@ -45,6 +58,11 @@ class StoredTeacher:
             self.log_marginals = [self._derived_marginals(slot) for slot in range(len(slots))]
         if objective in ("top_k", "top_wk", "posterior_top_wk"):
             self.paths = [self._derived_paths(slot, config.k) for slot in range(len(slots))]
+        self.pseudo: list[tuple[Tensor, Tensor]] | None = None
+        self.taken: dict[str, float] = {}
+        if pseudo_from is not None and num_labelled is not None:
+            self.pseudo = [self._pseudo_labels(slot, num_labelled, pseudo_from) for slot in range(len(slots))]
+            self.taken = self._share_taken(features, num_labelled)
 
     def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> list[list[TeacherSlot]]:
         """What the teachers say about the windows of each micro-batch."""
@@ -54,8 +72,8 @@ class StoredTeacher:
         """There is none."""
 
     def watched(self) -> Mapping[str, float]:
-        """Nothing."""
-        return {}
+        """`pseudo_LANGUAGE`: unlabelled sentences of a language whose pseudo-labels count, in percent."""
+        return self.taken
 
     def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:
         """There are none."""
@@ -70,12 +88,15 @@ class StoredTeacher:
             labels, scores, valid = self.paths[slot]
             paths = (labels[words].long() * mask.unsqueeze(-1)).transpose(1, 2)
             best = BestPaths(paths, scores[rows], valid[rows])
+        pseudo, taken = (None, None) if self.pseudo is None else self.pseudo[slot]
         return TeacherSlot(
             weight=self.shares[rows] * (who >= 0),
             emissions=self.emissions[slot][words].float(),
             transitions=Transitions(*(part[who.clamp(min=0)] for part in self.transitions)),
             log_marginals=None if self.log_marginals is None else self.log_marginals[slot][words],
             best=best,
+            pseudo=None if pseudo is None else pseudo[words].long() * mask,
+            pseudo_weight=None if taken is None else taken[rows],
         )
 
     def _words(self, rows: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
@@ -104,6 +125,30 @@ class StoredTeacher:
             scores[rows], valid[rows] = best.scores, best.valid
         return labels, scores, valid
 
+    @torch.no_grad()
+    def _pseudo_labels(self, slot: int, num_labelled: int, least: float) -> tuple[Tensor, Tensor]:
+        """[words] the best label of each word, and [N] the weight of each window, see `TeacherSlot`."""
+        flat = self.emissions[slot]
+        labels = torch.zeros(len(flat), dtype=torch.int16, device=self.device)
+        weight = torch.zeros(len(self.counts), device=self.device)
+        for rows, words, mask, transitions in self._batches(slot):
+            emissions = flat[words].float()
+            best, score = viterbi(emissions, mask, transitions)
+            labels[words[mask]] = best[mask].to(torch.int16)
+            weight[rows] = (score - log_partition(emissions, mask, transitions) >= math.log(max(least, 1e-30))).float()
+        weight[:num_labelled] = -1
+        return labels, weight
+
+    def _share_taken(self, features: TagFeatures, num_labelled: int) -> dict[str, float]:
+        """Percent of the unlabelled windows of each language that any teacher is sure enough of."""
+        assert self.pseudo is not None, "asked for where there are pseudo-labels"
+        sure = torch.stack([weight > 0 for _, weight in self.pseudo]).any(dim=0).cpu().numpy()[num_labelled:]
+        numbers = features.language[num_labelled:]
+        return {
+            f"pseudo_{features.languages[number]}": 100 * float(sure[numbers == number].mean())
+            for number in np.unique(numbers).tolist()
+        }
+
     def _batches(self, slot: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Transitions]]:
         """All windows that have a teacher in a slot, those of like length together."""
         taught = np.flatnonzero(self.who[slot].cpu().numpy() >= 0)
@@ -116,6 +161,27 @@ class StoredTeacher:
             words, mask = self._words(rows, width=width)
             yield rows, words, mask, Transitions(*(part[self.who[slot][rows]] for part in self.transitions))
             start += len(chosen)
+
+
+def as_cut(reading: Reading, features: TagFeatures) -> Reading:
+    """What a teacher says of the words of its windows, window for window as a student has cut the same sentences.
+
+    Signals are of words, so any two tokenizers will do.
+    """
+    read = reading.features
+    if read is None or read is features:
+        return reading
+    # Windows hold each word of the sentences once, in order: a word has one number in both.
+    words = _word_rows(read.word_bounds[reading.rows], read.word_bounds[reading.rows + 1])
+    taught = np.zeros(int(features.word_bounds[-1]) + 1, dtype=np.int64)
+    taught[words + 1] = 1
+    count = np.cumsum(taught)[features.word_bounds]
+    rows = np.flatnonzero(np.diff(count) == features.word_counts)
+    whole = {name: values.new_zeros(len(taught) - 1, *values.shape[1:]) for name, values in reading.arrays.items()}
+    kept = _word_rows(features.word_bounds[rows], features.word_bounds[rows + 1])
+    for name, values in reading.arrays.items():
+        whole[name][words] = values
+    return Reading(rows, {name: values[kept] for name, values in whole.items()}, reading.constants, features)
 
 
 def _slots(features: TagFeatures, readings: Sequence[Reading]) -> list[tuple[np.ndarray, Tensor]]:

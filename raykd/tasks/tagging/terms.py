@@ -32,6 +32,10 @@ class TeacherSlot:
         emissions: [B, W, V].
         log_marginals: [B, W, V], for the objectives that need them.
         best: its paths, likewise.
+        pseudo: [B, W] the labels that unlabelled sentences are trained on in place of all that the teacher says; None:
+            there are no pseudo-labels.
+        pseudo_weight: [B], 1 for a sentence whose pseudo-labels count, 0 for one that is left out, -1 for one that has
+            labels.
     """
 
     weight: Tensor
@@ -39,6 +43,8 @@ class TeacherSlot:
     transitions: Transitions
     log_marginals: Tensor | None
     best: BestPaths | None
+    pseudo: Tensor | None = None
+    pseudo_weight: Tensor | None = None
 
 
 def transitions_of(outputs: Any) -> Transitions | None:
@@ -65,8 +71,20 @@ def loss_terms(
     if slots is None:
         return label, None
     student = emissions, mask, own, log_z, log_marginals
-    said = (slot.weight * _kd_term(objective, student, slot, config) for slot in slots)
+    said = (slot.weight * _with_pseudo(_kd_term(objective, student, slot, config), student, slot) for slot in slots)
     return label, sum(said, torch.zeros_like(label))
+
+
+def _with_pseudo(term: Tensor, student: tuple[Any, ...], slot: TeacherSlot) -> Tensor:
+    """A KD term, [B], in which sentences with pseudo-labels cost what these cost."""
+    if slot.pseudo is None or slot.pseudo_weight is None:
+        return term
+    emissions, mask, own, log_z, _ = student
+    if own is None:
+        hard = token_cross_entropy(emissions, slot.pseudo, mask)
+    else:
+        hard = negative_log_likelihood(emissions, slot.pseudo, mask, own, log_z=log_z)
+    return torch.where(slot.pseudo_weight < 0, term, hard * slot.pseudo_weight.clamp(min=0))
 
 
 def _kd_term(objective: str, student: tuple[Any, ...], slot: TeacherSlot, config: TaggingDistillation) -> Tensor:

@@ -141,7 +141,9 @@ class _Windows:
             lengths = [len(tokens) for tokens in pieces[start:past]]
             ends = len(self._frame.before) + np.cumsum(lengths)
             before, between, after = self._frame.types
-            self._ids.append(f"{sentence.id}#{window}")
+            # Gold chunks may move borders: windows that hold other words have another name.
+            part = window if len(borders) == 2 else f"{start}-{past}"
+            self._ids.append(f"{sentence.id}#{part}")
             self._sentence.append(number)
             self._offset.append(start)
             self._tokens.append([*self._frame.before, *chain.from_iterable(pieces[start:past]), *self._frame.after])

@@ -107,7 +107,7 @@ def test_a_long_sentence_is_cut_before_a_word_where_no_chunk_is(wordpiece):
     assert windows_of(features, wordpiece) == ["the old answer##s river", "the city old"]
     features = build(sentence(words, tags), wordpiece, max_length=6)
     assert windows_of(features, wordpiece) == ["the old", "answer##s river the", "city old"]
-    assert features.ids == ("en-000000#0", "en-000000#1", "en-000000#2")
+    assert features.ids == ("en-000000#0-2", "en-000000#2-5", "en-000000#5-7")
     assert (features.sentence.tolist(), features.offset.tolist()) == ([0, 0, 0], [0, 2, 5])
     assert tags_of(features, 1) == ["B-X", "E-X", "O"]
     assert features.counts == TagWindowCounts(sentences=1, windows=3, split_sentences=1)
@@ -164,9 +164,9 @@ def test_predictions_of_windows_in_any_order_are_rejoined(wordpiece):
     assert rejoin(features, predicted) == expected
     mixed = features.take(np.array([2, 1, 0]))
     assert rejoin(mixed, predicted[::-1]) == expected
-    with pytest.raises(ValueError, match="a#1: 2 words from 3 on, after 0"):
+    with pytest.raises(ValueError, match="a#3-5: 2 words from 3 on, after 0"):
         rejoin(features.take(np.array([1, 2])), predicted[1:])
-    with pytest.raises(ValueError, match="a#0"):
+    with pytest.raises(ValueError, match="a#0-3"):
         rejoin(features, [[0], [0, 0], [0]])
 
 

@@ -206,7 +206,7 @@ def test_the_train_set_of_a_point_holds_its_budget_in_each_language(folder, smal
     config = tag_point().config
     items = TASK.data.items(config, folder=folder).all
     train = TASK.data.train_set(config, small_world_tokenizer, items=items, places=Places(folder, folder, folder))
-    assert TASK.learning.teacher_features(train, first=True) is train.features
+    assert TASK.learning.teacher_features(train, small_world_tokenizer, first=True) is train.features
     assert [len(train.features.of_language(each)) for each in ("en", "es")] == [12, 12]
     assert train.features.labels == load_head(str(folder)).labels
     assert set(train.description["budgets"]) == {"en", "es"}

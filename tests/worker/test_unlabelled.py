@@ -1,0 +1,269 @@
+"""Items without labels: what a step holds, what is read of them, and that their labels can have no say."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.points import epochs, killed_after, losses, opened, ready, run, sharing, weights
+from support.tiny_sweeps import point, tag_point
+from support.written_data import tagged_sentences, write_questions, write_tagged
+
+from raykd.config.identity import Identity
+from raykd.config.training import Batching
+from raykd.data.batching import draw_unlabelled, order_epoch
+from raykd.errors import DataError
+from raykd.tasks import task_of
+from raykd.tasks.qa import data as qa_data
+from raykd.tasks.tagging import data as tagging_data
+from raykd.worker.epochs import EpochPlan
+from raykd.worker.job import PointJob
+from raykd.worker.passes import signal_store
+
+REST = {"source": "rest"}
+TYPES = ["LOC", "PER", "RIVER"]
+NO_SOURCE = {"builtin": None, "num_items": None}
+
+
+def tag_rest(**changes: Any) -> Identity:
+    """Two languages with labels and Chinese without; one teacher of the budget alone."""
+    data = {"unlabelled": {"source": "rest", "languages": ["en", "es", "zh"]}, "budget": 6}
+    base = {"train": {"source": "budget", "teachers": "one", "epochs": 1}}
+    return tag_point(**{"data": data, "base": base, **changes})
+
+
+def qa_rest(**changes: Any) -> Identity:
+    return point(**{"data": {"unlabelled": REST}, "base": {"train": {"source": "budget"}}, **changes})
+
+
+def read_by(wanted: Identity, root: Path) -> tuple[Any, EpochPlan]:
+    context = opened(root)
+    ready(context, wanted)
+    return context, EpochPlan(context, PointJob(wanted))
+
+
+# Steps ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_step_has_its_share_of_labelled_features():
+    lengths = np.random.default_rng(0).integers(5, 60, 400)
+    batching = Batching(tokens_per_step=512)
+    steps = order_epoch(lengths, batching, seed=1, epoch=0, num_labelled=100)
+    assert sorted(np.concatenate(steps).tolist()) == list(range(400))
+    for step in steps:
+        assert abs((step < 100).sum() - len(step) / 4) <= 1
+        assert len(step) * lengths[step].max() <= 512 or len(step) == 1
+
+
+def test_all_unlabelled_features_are_read_once_before_one_comes_again():
+    drawn = [draw_unlabelled(10, per_epoch=4, seed=3, epoch=epoch) for epoch in range(5)]
+    assert sorted(np.concatenate(drawn).tolist()) == sorted(list(range(10)) * 2)
+    assert [part.tolist() for part in drawn] != [
+        draw_unlabelled(10, per_epoch=4, seed=4, epoch=epoch).tolist() for epoch in range(5)
+    ]
+    assert len(draw_unlabelled(3, per_epoch=3, seed=0, epoch=7)) == 3
+
+
+@pytest.mark.parametrize("wanted", [tag_rest(), qa_rest()], ids=["tagging", "qa"])
+def test_labelled_and_unlabelled_items_never_overlap_and_languages_without_labels_are_trained_on(tmp_path, wanted):
+    _, plan = read_by(wanted, tmp_path)
+    features, first = plan.train.features, plan.num_labelled
+    items = [
+        {name.split("#")[0].split("_")[0] for name in part} for part in (features.ids[:first], features.ids[first:])
+    ]
+    assert items[0] and items[1] and not items[0] & items[1]
+    assert all(np.concatenate(steps).max() >= first for steps in plan.steps)
+    for steps in plan.steps:
+        read = np.concatenate(steps)
+        assert (read < first).sum() == first
+        assert (read >= first).sum() == min(3 * first, len(features) - first)
+    if wanted.config.task == "tagging":
+        assert plan.train.description["unlabelled"] == {"en": 18, "es": 18, "zh": 24}
+        assert wanted.config.trained_languages == ("en", "es", "zh")
+
+
+def test_the_label_term_is_the_mean_over_labelled_features_and_the_kd_term_that_over_all(tmp_path):
+    one_step = {"training": {"tokens_per_step": None, "examples_per_step": 1000, "dropout": 0.0}}
+    with_rest = tag_rest(**one_step, lineage={"num_generations": 1})
+    alone = tag_point(
+        **one_step,
+        lineage={"num_generations": 1},
+        data={"budget": 6},
+        base={"train": {"source": "budget", "teachers": "one", "epochs": 1}},
+    )
+    context = opened(tmp_path)
+    ready(context, with_rest, alone)
+    for each in (with_rest, alone):
+        run(context, each)
+    torch.testing.assert_close(losses(context, with_rest)[0, 1], losses(context, alone)[0, 1], rtol=1e-5, atol=0)
+
+
+# Labels cannot leak ------------------------------------------------------------------------------------------------
+
+
+def labelled_ids(wanted: Identity, folder: Path) -> set[str]:
+    """The items of the budget."""
+    config = wanted.config
+    items = task_of(config).data.items(config, folder=folder).all
+    if config.task == "qa":
+        return {*qa_data.load_train(config.data, items, seed=config.data_seed).budget.ids}
+    return {each.id for each in tagging_data.load_train(config.data, seed=config.data_seed, items=items)[0]}
+
+
+@pytest.mark.parametrize("targets", ["soft", "pseudo"])
+def test_poisoned_tags_of_unlabelled_sentences_change_no_bit(tmp_path, targets):
+    found = []
+    for name in ("clean", "poisoned"):
+        folder = tmp_path / name
+        folder.mkdir()
+        sentences = tagged_sentences(["en", "es", "zh"], 24)
+        section = {"source": "rest", "languages": ["en", "es", "zh"], "targets": targets}
+        wanted = tag_rest(
+            data={"train": {"path": "{language}.tsv", **NO_SOURCE}, "budget": 6, "unlabelled": section},
+            head={"labels": TYPES},
+        )
+        write_tagged(folder, sentences)
+        if name == "poisoned":
+            kept = labelled_ids(wanted, folder)
+            rng = random.Random(0)
+            poisoned = {
+                language: [each if each.id in kept else shuffled(each, rng) for each in members]
+                for language, members in sentences.items()
+            }
+            assert poisoned != sentences
+            write_tagged(folder, poisoned)
+        context = opened(folder / "runs", folder=folder)
+        ready(context, wanted)
+        result = run(context, wanted)
+        found.append((weights(context, result.artifact), losses(context, wanted)))
+    assert all(torch.equal(value, found[1][0][name]) for name, value in found[0][0].items())
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def shuffled(sentence: Any, rng: random.Random) -> Any:
+    """The sentence with chunks where there are none, of types that are there."""
+    return replace(sentence, tags=tuple(rng.choice(["O", *(f"B-{kind}" for kind in TYPES)]) for _ in sentence.tags))
+
+
+@pytest.mark.parametrize("coefficient", ["constant", "reciprocal_rank"])
+def test_poisoned_answers_of_unlabelled_questions_change_no_bit(tmp_path, coefficient):
+    found = []
+    for name in ("clean", "poisoned"):
+        folder = tmp_path / name
+        folder.mkdir()
+        wanted = qa_rest(
+            data={"train": {"path": "{language}.json", **NO_SOURCE}, "unlabelled": REST},
+            distillation={"coefficient": coefficient},
+        )
+        write_questions(folder, ["en", "es", "zh"], 32)
+        if name == "poisoned":
+            kept = labelled_ids(wanted, folder)
+            every = task_of(wanted.config).data.items(wanted.config, folder=folder).all.labelled
+            write_questions(folder, ["en", "es", "zh"], 32, wrong=[each for each in every if each not in kept])
+        context = opened(folder / "runs", folder=folder)
+        ready(context, wanted)
+        result = run(context, wanted)
+        found.append((weights(context, result.artifact), losses(context, wanted)))
+    assert all(torch.equal(value, found[1][0][name]) for name, value in found[0][0].items())
+    assert torch.equal(found[0][1], found[1][1])
+
+
+# The whole way -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wanted", [tag_rest(), qa_rest()], ids=["tagging", "qa"])
+def test_a_killed_point_goes_on_over_unlabelled_items_and_ends_with_the_same_bits(tmp_path, wanted):
+    context = opened(tmp_path / "one")
+    ready(context, wanted)
+    (tmp_path / "two").mkdir()
+    other = sharing(context.store.root, tmp_path / "two")
+    result = run(context, wanted)
+    killed_after(other, wanted, 1)
+    again = run(other, wanted)
+    assert again.artifact == result.artifact
+    first, second = weights(context, result.artifact), weights(other, result.artifact)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_points_of_other_budgets_share_the_signals_of_a_given_teacher(tmp_path):
+    small, large = (
+        tag_point(
+            base={"train": {"teachers": "one"}},
+            data={"budget": budget, "unlabelled": REST},
+        )
+        for budget in (6, 12)
+    )
+    context = opened(tmp_path)
+    ready(context, small, large)
+    stores = {signal_store(context, name, each).folder for each in (small, large) for name in each.first_teachers}
+    assert len(stores) == 1
+    parts = context.store.children(next(iter(stores)))
+    assert len([name for name in parts if name.endswith(".json")]) == 1, "the second point asked for nothing more"
+
+
+def test_pseudo_labels_are_counted_by_language(tmp_path):
+    section = {"source": "rest", "languages": ["en", "es", "zh"], "targets": "pseudo", "min_confidence": 0.0}
+    wanted = tag_rest(data={"unlabelled": section, "budget": 6}, lineage={"num_generations": 1})
+    context = opened(tmp_path)
+    ready(context, wanted)
+    run(context, wanted)
+    (epoch,) = epochs(context, wanted)
+    assert {name: value for name, value in epoch.watched.items()} == {
+        "pseudo_en": 100.0,
+        "pseudo_es": 100.0,
+        "pseudo_zh": 100.0,
+    }
+
+
+def test_of_pseudo_labels_that_nobody_is_sure_of_nothing_comes(tmp_path):
+    """What remains is the KD term of the labelled sentences, so it is that of a point without any others."""
+    section = {"source": "rest", "targets": "pseudo", "min_confidence": 1.0}
+    one_step = {"training": {"tokens_per_step": None, "examples_per_step": 1000, "dropout": 0.0}}
+    lineage = {"num_generations": 1}
+    unsure = tag_rest(data={"unlabelled": section, "budget": 6}, lineage=lineage, **one_step)
+    alone = tag_rest(data={"unlabelled": None, "budget": 6}, lineage=lineage, **one_step)
+    context = opened(tmp_path)
+    ready(context, unsure, alone)
+    for each in (unsure, alone):
+        run(context, each)
+    # The mean is over all sentences of the step: 12 with labels and 36 without.
+    torch.testing.assert_close(losses(context, unsure)[0, 2] * 4, losses(context, alone)[0, 2], rtol=1e-4, atol=1e-6)
+
+
+def test_a_rest_of_nothing_is_refused(tmp_path):
+    for wanted in (
+        tag_rest(data={"unlabelled": REST, "budget": "all"}),
+        qa_rest(data={"unlabelled": REST, "budget": 32}),
+    ):
+        with pytest.raises(DataError, match=r"data.unlabelled: no (sentence|item) is left"):
+            task = task_of(wanted.config)
+            task.data.draw(wanted.config, task.data.items(wanted.config, folder=tmp_path).all)
+
+
+# The teacher ------------------------------------------------------------------------------------------------------
+
+
+def test_a_teacher_of_the_budget_sees_its_sentences_and_no_more(tmp_path):
+    context = opened(tmp_path)
+    points = [tag_rest(seed=seed) for seed in (1, 2)]
+    ready(context, *points)
+    assert len({name for each in points for name in each.first_teachers}) == 2
+    for each in points:
+        (name,) = each.first_teachers
+        alone = tag_point(data={"budget": 6}, seed=each.config.seed)
+        assert context.store.record(name).data == context.train_set(alone).sha256
+
+
+def test_an_ensemble_has_members_of_other_seeds_and_its_first_one_is_generation_0(tmp_path):
+    context = opened(tmp_path)
+    wanted = tag_rest(base={"train": {"source": "budget", "teachers": "one", "ensemble": 2}})
+    single = tag_rest()
+    assert [*wanted.generation_zero] == [*wanted.first_teachers][:1] == [*single.first_teachers]
+    ready(context, wanted)
+    first, second = (weights(context, name) for name in wanted.first_teachers)
+    assert any(not torch.equal(value, second[name]) for name, value in first.items())
+    run(context, wanted)
+    assert all(len(epoch.teachers) == 2 for epoch in epochs(context, wanted)[:1])
