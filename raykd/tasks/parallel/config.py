@@ -123,8 +123,8 @@ class ParallelTraining(Batching):
     """How students are trained."""
 
     head_learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate of the heads that only this training needs, which are random; null is that of everything else.
-    The model's own masked-token head learns as the encoder does."""
+    """Peak learning rate of the heads that begin at random; null is that of everything else. The masked-token head that
+    a model came with learns as its encoder does."""
 
     @property
     def part_rates(self) -> dict[str, float]:
