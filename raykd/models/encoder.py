@@ -22,6 +22,7 @@ from transformers.utils import ModelOutput
 from raykd.errors import DataError
 from raykd.models.files import SENTENCE_CONFIG
 from raykd.models.loading import load_options, plain_load_errors
+from raykd.models.masked_head import MaskedHead, load_masked_head
 from raykd.models.qa import set_dropout
 from raykd.models.tiny import tiny_config
 
@@ -38,11 +39,16 @@ class EncoderOutput(ModelOutput):
 
 
 class SentenceEncoder(nn.Module):
-    """A folder of it holds the encoder as transformers writes it, and `sentence.json`."""
+    """A folder of it holds the encoder as transformers writes it, and `sentence.json`.
 
-    def __init__(self, encoder: PreTrainedModel, pooling: Pooling) -> None:
+    Attributes:
+        masked_head: the masked-token head that the model came with, which vectors do not depend on; its folder has it
+            in `masked_head.safetensors`.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, pooling: Pooling, masked_head: MaskedHead | None = None) -> None:
         super().__init__()
-        self.encoder, self.pooling = encoder, pooling
+        self.encoder, self.pooling, self.masked_head = encoder, pooling, masked_head
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -88,10 +94,14 @@ class SentenceEncoder(nn.Module):
         return EncoderOutput(sentence=_pool(hidden, attention_mask, self.pooling), words=words)
 
     def save_pretrained(self, folder: Path, *, state_dict: dict[str, Tensor]) -> None:
-        """Write the encoder; `state_dict` holds the weights of the whole module."""
-        prefix = "encoder."
-        encoder = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
-        self.encoder.save_pretrained(folder, state_dict=encoder)
+        """Write encoder and head; `state_dict` holds the weights of the whole module."""
+        parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "masked_head": {}}
+        for name, tensor in state_dict.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.encoder.save_pretrained(folder, state_dict=parts["encoder"])
+        if self.masked_head is not None:
+            self.masked_head.save(folder, state_dict=parts["masked_head"])
         (Path(folder) / SENTENCE_CONFIG).write_text(json.dumps({"pooling": self.pooling}), encoding="utf-8")
 
 
@@ -103,12 +113,15 @@ def _pool(hidden: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
-def load_sentence_encoder(model: str, *, pooling: str | None = None, dropout: float | None = None) -> SentenceEncoder:
-    """A sentence encoder in float32 from a folder of ours, a transformers folder or a Hub id; heads are left out.
+def load_sentence_encoder(
+    model: str, *, pooling: str | None = None, dropout: float | None = None, masked_head: bool = False
+) -> SentenceEncoder:
+    """A sentence encoder in float32 from a folder of ours, a transformers folder or a Hub id; other heads are left out.
 
     Args:
         pooling: None takes what the folder says, `cls` where it says nothing.
         dropout: replaces every dropout probability of the configuration.
+        masked_head: take its masked-token head too, where it has one.
 
     Raises:
         DataError: if the model cannot be found or read, or weights of its encoder are missing.
@@ -122,7 +135,8 @@ def load_sentence_encoder(model: str, *, pooling: str | None = None, dropout: fl
         encoder, info = AutoModel.from_pretrained(model, output_loading_info=True, **options)
     if info["missing_keys"]:
         raise DataError(f"{model}: the encoder's weights lack {', '.join(sorted(info['missing_keys'])[:3])}")
-    return SentenceEncoder(encoder.float(), chosen)
+    encoder = encoder.float()
+    return SentenceEncoder(encoder, chosen, load_masked_head(model, encoder) if masked_head else None)
 
 
 def without_pooler(config: PreTrainedConfig) -> dict[str, bool]:

@@ -12,6 +12,9 @@ HEAD_WEIGHTS, HEAD_CONFIG = "tag_head.safetensors", "tag_head.json"
 SENTENCE_CONFIG = "sentence.json"
 """How a sentence encoder makes a vector of its tokens."""
 
+MASKED_HEAD = "masked_head.safetensors"
+"""Of a sentence encoder that came with a masked-token head: what of it is no part of the encoder."""
+
 _COUNTED_FROM_PADDING = (
     "camembert",
     "data2vec-text",

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,8 +60,9 @@ class MultilevelOutput(ModelOutput):
 
 
 class MultilevelModel(nn.Module):
-    """A student encoder with training heads; its folder is the encoder's, the heads are never written.
+    """A student encoder with training heads; its folder is the encoder's, heads that are drawn here are never written.
 
+    Masked tokens are scored by the encoder's own head, or by one that is drawn here where it has none.
     All parts whose inputs are there are computed, also of a worker without rows: a worker that left one out would leave
     the others waiting for its gradients. A step without a teacher leaves out sentences and words, on all workers.
 
@@ -77,7 +78,7 @@ class MultilevelModel(nn.Module):
         self.width: nn.Module = nn.Identity()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            if "tlm" in parts:
+            if "tlm" in parts and encoder.masked_head is None:
                 self.mlm = _MaskedTokenHead(encoder)
             if "sentence" in parts:
                 self.sentence_heads = _Heads(width, options)
@@ -120,10 +121,11 @@ class MultilevelModel(nn.Module):
                 rows=inputs["rows"],
                 counts=inputs.get("counts"),
             )
-        if self.mlm is not None:
+        if "tlm" in self.options.parts:
+            head = cast(nn.Module, self.encoder.masked_head if self.mlm is None else self.mlm)
             hidden = self.encoder.hidden(inputs["tlm_ids"], inputs["tlm_mask"], inputs.get("tlm_types"))
             # The product with the vocabulary costs as much as the encoder: only where a token is asked for.
-            found["masked_logits"] = self.mlm(hidden[inputs["tlm_rows"], inputs["tlm_columns"]])
+            found["masked_logits"] = head(hidden[inputs["tlm_rows"], inputs["tlm_columns"]])
         if "word" in self.options.parts and "context_ids" in inputs:
             read = self.encoder(
                 input_ids=inputs["context_ids"],

@@ -21,6 +21,10 @@ class PlainModel:
         """That of the built-in world."""
         build_tokenizer(folder)
 
+    def note(self, model: Any) -> str:
+        """Nothing."""
+        return ""
+
     def inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tokens, their types where there are any, and which are padding."""
         return plain_inputs(batch)

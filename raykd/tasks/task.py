@@ -159,6 +159,9 @@ class TaskModel(Protocol):
     def given(self, config: Any, name: str, *, items: Any) -> tuple[Any, Any]:
         """The model that `base` names, before any training, and its tokenizer."""
 
+    def note(self, model: Any) -> str:
+        """What else is said of generation 0 where it is said to be ready."""
+
     def load(self, folder: str, *, dropout: float | None = None) -> Any:
         """A model of ours, in float32 on the CPU."""
 

@@ -1,7 +1,7 @@
 """What points share, made before any of them starts: generation 0, its scores, its signals."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,8 @@ def prepare(context: WorkerContext, points: Sequence[Identity]) -> Iterator[str]
     if context.from_rank_0(context.store.has(base, strict=True)):
         _refuse_changed_model(context, "base.model", example.base.model, base)
     else:
-        yield from _make_base(context, points[0])
-        yield f"generation 0 is ready ({example.base.model})"
+        note = yield from _make_base(context, points[0])
+        yield f"generation 0 is ready ({', '.join(filter(None, (example.base.model, note)))})"
     for point in {tuple(point.first_teachers): point for point in points}.values():
         yield from _make_teachers(context, point)
     for point in {point.student: point for point in points}.values():
@@ -75,10 +75,15 @@ def _make_teachers(context: WorkerContext, point: Identity) -> Iterator[str]:
             yield from _train_teacher(context, point, teacher, language)
 
 
-def _make_base(context: WorkerContext, point: Identity) -> Iterator[str]:
-    """Take the given model as generation 0, or train it on labels, with a line for every epoch."""
+def _make_base(context: WorkerContext, point: Identity) -> Generator[str, None, str]:
+    """Take the given model as generation 0, or train it on labels, with a line for every epoch.
+
+    Returns:
+        What its task notes of it.
+    """
     config, name = point.config, point.base
     model, tokenizer = given_model(context, config)
+    note: str = task_of(config).model.note(model)
     record = ArtifactRecord(
         kind="base",
         config=config.base.model_dump(mode="json"),
@@ -90,6 +95,7 @@ def _make_base(context: WorkerContext, point: Identity) -> Iterator[str]:
         yield from _train(context, point, name, model, record, tokenizer=tokenizer, language=None, who=who)
     else:
         _keep(context, name, model, record, tokenizer=tokenizer)
+    return note
 
 
 def _make_student(context: WorkerContext, point: Identity) -> Iterator[str]:

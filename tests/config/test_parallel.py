@@ -349,6 +349,26 @@ def test_generation_0_and_the_first_teacher_are_named_for_what_their_bytes_depen
     assert changed.generation_zero == {changed.base: None}
 
 
+def test_a_masked_token_head_that_nobody_chose_or_trains_makes_no_other_point():
+    given = {"base": {"model": "some/encoder"}, "teacher": {"model": "some/teacher"}}
+
+    def point_with(head: str | None, **changes):
+        return pair_point(**given, distillation={"masked_head": head, **changes})
+
+    kinds = (None, "own", "new")
+    assert point_with(None).id == pair_point(**given).id
+    assert len({point_with(head).id for head in kinds}) == 3
+    assert len({point_with(head, label_weight=0).id for head in kinds}) == 1
+    # Generation 0 keeps the head that its model came with, whoever starts from it.
+    assert len({point_with(head).base for head in kinds}) == 1
+
+
+def test_the_built_in_model_has_no_masked_token_head_of_its_own(tmp_path):
+    (line,) = problems(tmp_path, pair_sweep(distillation={"masked_head": "own"}))
+    assert line == ("distillation.masked_head own: builtin:tiny has no masked-token head; set it to new, or remove it")
+    assert read(tmp_path, pair_sweep(distillation={"masked_head": "own", "label_weight": 0}))
+
+
 def test_the_first_teacher_is_not_generation_0_unless_there_is_none():
     (teacher,) = pair_point().first_teachers
     assert teacher != pair_point().base

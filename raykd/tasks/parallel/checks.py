@@ -1,4 +1,4 @@
-"""Whether an encoder can be a student or a teacher of the parallel task, by its tokenizer and configuration alone."""
+"""Whether an encoder can be a student or a teacher of the parallel task, by what its folder holds."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,14 +8,17 @@ from transformers import PreTrainedTokenizerFast
 
 from raykd.errors import DataError
 from raykd.models.encoder import vector_size
+from raykd.models.masked_head import has_masked_head
 from raykd.models.qa import load_tokenizer
-from raykd.tasks.parallel.config import ParallelPoint
+from raykd.tasks.parallel.config import ParallelPoint, no_own_head
 from raykd.tasks.parallel.windows import check_student
 from raykd.tasks.word_pieces import frame_tokens
 
 
 def check_models(configs: Iterable[ParallelPoint], *, locate: Callable[[str], str]) -> None:
     """Read tokenizers and configurations of the models that are folders here; the others say it when they are loaded.
+
+    Weights are read only of a model that must have a masked-token head.
 
     Args:
         locate: the folder of a model by its name, or the name where that is a Hub id.
@@ -26,6 +29,7 @@ def check_models(configs: Iterable[ParallelPoint], *, locate: Callable[[str], st
     problems: dict[str, None] = {}
     tokenizers: dict[str, PreTrainedTokenizerFast | None] = {}
     sizes: dict[str, int | None] = {}
+    heads: dict[str, bool | None] = {}
 
     def attempt(check: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
@@ -45,6 +49,11 @@ def check_models(configs: Iterable[ParallelPoint], *, locate: Callable[[str], st
         if student and (tokenizer := tokenizer_of(student)):
             attempt(check_student, tokenizer, max_length=config.data.max_length)
             attempt(frame_tokens, tokenizer)
+        if student and config.needs_own_head:
+            if student not in heads:
+                heads[student] = attempt(has_masked_head, student)
+            if heads[student] is False:
+                problems[no_own_head(config.base.model)] = None
         if teacher and (tokenizer := tokenizer_of(teacher)):
             attempt(frame_tokens, tokenizer)
         for model in filter(None, (teacher, student)):

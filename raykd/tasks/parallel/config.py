@@ -29,6 +29,7 @@ ANY_LEVEL = Influence(when=lambda point: bool(point.levels))
 OF_WORDS = Influence(when=lambda point: "word" in point.levels)
 OF_STRUCTURE = Influence(when=lambda point: "structure" in point.levels)
 OF_SENTENCES = Influence(when=_compares)
+IF_CHOSEN = Influence(when=lambda point: point.has_tlm and point.distillation.masked_head is not None)
 IF_SAMPLED = Influence(when=lambda point: point.data.mixing.kind == "sampled")
 
 
@@ -113,11 +114,17 @@ def taken_names(names: Collection[str], *, pivot: str) -> list[str]:
     return sorted(name for name in names if name in fixed or name.startswith("retrieval_"))
 
 
+def no_own_head(model: str) -> str:
+    """What is said of a model that should have a masked-token head and has none."""
+    return f"distillation.masked_head own: {model} has no masked-token head; set it to new, or remove it"
+
+
 class ParallelTraining(Batching):
     """How students are trained."""
 
     head_learning_rate: float | None = Field(None, gt=0)
-    """Peak learning rate of the heads that only this training needs; null is that of everything else."""
+    """Peak learning rate of the heads that begin at random; null is that of everything else. The masked-token head that
+    a model came with learns as its encoder does."""
 
     @property
     def part_rates(self) -> dict[str, float]:
@@ -143,6 +150,9 @@ class ParallelData(DataConfig):
 class ParallelDistillation(DistillationConfig):
     """How the teacher's knowledge enters the student's loss."""
 
+    masked_head: Annotated[Literal["own", "new"] | None, IF_CHOSEN] = None
+    """What predicts masked tokens (TLM): the head that base.model came with, or a random one. null: its own if it has
+    one."""
     multilevel: MultilevelConfig = MultilevelConfig()
     signals: Annotated[Literal["stored", "live"], Influence(when=_teaches)] = "stored"
     """Teacher outputs are computed once and stored, or again in every step."""
@@ -205,6 +215,8 @@ class ParallelPoint(PointBase):
             raise ValueError(
                 "distillation: with label_weight 0 there is no loss where kd_weight is 0; start and end it above 0"
             )
+        if self.needs_own_head and self.base.model.startswith("builtin:"):
+            raise ValueError(no_own_head(self.base.model))
         if self.lineage.teacher == "ensemble" or self.lineage.keep_first_teachers:
             raise ValueError("lineage: task parallel has one teacher at a time, not an ensemble or kept first teachers")
         if self.selection.epoch_max_items == 0:
@@ -242,6 +254,16 @@ class ParallelPoint(PointBase):
             )
 
     @property
+    def has_tlm(self) -> bool:
+        """Whether the label term, masked tokens, can ever count."""
+        return not never_positive(self.distillation.weights[0])
+
+    @property
+    def needs_own_head(self) -> bool:
+        """Whether the given model must have a masked-token head."""
+        return self.has_tlm and self.distillation.masked_head == "own"
+
+    @property
     def levels(self) -> frozenset[str]:
         """The parts of the KD term that count."""
         weights = self.distillation.multilevel
@@ -270,7 +292,8 @@ class ParallelPoint(PointBase):
     def train_recipe(self) -> dict[str, Any]:
         # The pairs of every epoch are drawn, and the inputs of those terms alone are collated that count.
         drawn = {"seed": self.seed, "epochs": self.num_epochs}
-        needs = {"levels": sorted(self.levels), "tlm": not never_positive(self.distillation.weights[0])}
+        masked_head = self.distillation.masked_head if self.has_tlm else None
+        needs = {"levels": sorted(self.levels), "tlm": self.has_tlm, "masked_head": masked_head}
         return {**super().train_recipe(), "drawn": drawn, **needs}
 
     def base_recipe(self) -> dict[str, Any]:

@@ -304,7 +304,7 @@ class ParallelReader:
     def train_set(self, config: ParallelPoint, tokenizer: Any, *, items: PairItems, places: Places) -> TrainSet:
         from raykd.tasks.parallel.sets import train_set
 
-        return train_set(config, tokenizer, items, teacher=places.teacher)
+        return train_set(config, tokenizer, items, base=places.base, teacher=places.teacher)
 
     def scored_set(self, config: ParallelPoint, scored: ParallelScored, tokenizer: Any, *, places: Places) -> ScoredSet:
         from raykd.tasks.parallel.sets import dev_set

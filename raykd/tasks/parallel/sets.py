@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from raykd.config.base import never_positive
 from raykd.data.examples import SentencePair
+from raykd.models.files import MASKED_HEAD
 from raykd.models.qa import load_tokenizer
 from raykd.tasks.parallel.config import ParallelPoint, ParallelScored
 from raykd.tasks.parallel.data import (
@@ -43,7 +43,7 @@ class PairTrainSet:
     description: dict[str, Any]
 
 
-def train_set(config: ParallelPoint, tokenizer: Any, items: PairItems, *, teacher: Path) -> PairTrainSet:
+def train_set(config: ParallelPoint, tokenizer: Any, items: PairItems, *, base: Path, teacher: Path) -> PairTrainSet:
     """The pairs of a point's budget, as they come in every epoch, cut as the first teacher reads them too."""
     chosen, budgets = load_train(config.data, seed=config.data_seed, items=items)
     pairs, epochs = draw_epochs(chosen, config.data.mixing, seed=config.seed, num_epochs=config.num_epochs)
@@ -55,6 +55,9 @@ def train_set(config: ParallelPoint, tokenizer: Any, items: PairItems, *, teache
         "sources": dict(items.counts),
         "pairs": features.counts.to_json(),
     }
+    if config.has_tlm:
+        has_own = (base / MASKED_HEAD).is_file() and config.distillation.masked_head != "new"
+        description["masked_head"] = "own" if has_own else "new"
     return PairTrainSet(
         _reading(features, stored, config),
         tuple(rows_of(ids, features.ids) for ids in epochs),
@@ -80,7 +83,7 @@ def dev_set(config: ParallelPoint, scored: ParallelScored, tokenizer: Any, *, fo
 def _reading(features: PairFeatures, english: EnglishFeatures, config: ParallelPoint) -> PairFeatures:
     """Features that collate what the weights of a point can ask for."""
     parts = {"word"} & config.levels | ({"sentence"} if {"sentence", "structure"} & config.levels else set())
-    if not never_positive(config.distillation.weights[0]):
+    if config.has_tlm:
         parts.add("tlm")
     return replace(features.with_parts(frozenset(parts)), english=english)
 
