@@ -41,8 +41,10 @@ class TagHead:
 
 @dataclass
 class TagOutput(ModelOutput):
-    """Scores in float32: `emissions` [B, W, V], and of a CRF `between` [V, V] (from, to), `start` and `end` [V]."""
+    """Scores in float32: `emissions` [B, W, V], and of a CRF `between` [V, V] (from, to), `start` and `end` [V]. Or
+    `words` [B, W, H] alone, where only these were asked for."""
 
+    words: Tensor | None = None
     emissions: Tensor | None = None
     between: Tensor | None = None
     start: Tensor | None = None
@@ -148,17 +150,33 @@ class TagModel(nn.Module):
             self.encoder.eval()
         return self
 
-    def forward(self, *, first: Tensor, last: Tensor, word_mask: Tensor, **inputs: Tensor) -> TagOutput:
+    def forward(
+        self,
+        *,
+        word_mask: Tensor,
+        first: Tensor | None = None,
+        last: Tensor | None = None,
+        words: Tensor | None = None,
+        words_only: bool = False,
+        **inputs: Tensor,
+    ) -> TagOutput:
         """Scores of words.
 
         Args:
-            first, last: [B, W] positions of each word's first and last piece.
             word_mask: [B, W] bool, True where there is a word.
+            first, last: [B, W] positions of each word's first and last piece.
+            words: [B, W, H] what the encoder says of each word, where it was read before; then nothing else is needed.
+            words_only: return only these.
             inputs: `input_ids` and `attention_mask` [B, L], and what else the encoder reads.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.head.frozen_encoder):
-            hidden = self.encoder(**inputs).last_hidden_state
-        words = self.dropout(pool_words(hidden, first, last, self.head.pooling))
+        if words is None:
+            assert first is not None and last is not None, "words are pooled from pieces"
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.head.frozen_encoder):
+                hidden = self.encoder(**inputs).last_hidden_state
+            words = pool_words(hidden, first, last, self.head.pooling)
+        if words_only:
+            return TagOutput(words=words)
+        words = self.dropout(words)
         if self.lstm is not None:
             words = self.dropout(self.lstm(words, word_mask))
         emissions = self.emissions(words).float()

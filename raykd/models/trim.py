@@ -7,7 +7,9 @@ from torch import nn
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from raykd.errors import DataError
+from raykd.models.encoder import SentenceEncoder
 from raykd.models.files import counts_from_padding
+from raykd.models.masked_head import MaskedHead, build_masked_head
 from raykd.models.vocabulary import Kept
 
 _NAMES_A_TOKEN = ("_token_id", "_token_index")
@@ -28,6 +30,12 @@ def trim_model(model: nn.Module, kept: Kept) -> None:
         DataError: if the model has no plain embeddings, or none for some of the pieces; if it has other embeddings by
             piece; if its positions count from the padding and the padding's id would change. The model is as it was.
     """
+    if isinstance(model, SentenceEncoder) and model.masked_head is not None:
+        head, model.masked_head = model.masked_head, None
+        rows = model.encoder.get_input_embeddings().num_embeddings
+        trim_model(model, kept)
+        model.masked_head = _trimmed_head(model.encoder, head, kept, rows)
+        return
     inner = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
     embeddings = inner.get_input_embeddings()
     _check(inner, embeddings, kept)
@@ -83,6 +91,17 @@ def _renumbered(value: int | list[int], kept: Kept) -> int | list[int] | None:
     if isinstance(value, list):
         return [kept.new_ids[number] for number in value if number in kept.new_ids] or None
     return kept.new_ids.get(value)
+
+
+def _trimmed_head(encoder: PreTrainedModel, head: MaskedHead, kept: Kept, rows: int) -> MaskedHead:
+    """The masked-token head of a trimmed encoder, tied to its embeddings again.
+
+    Args:
+        rows: of the embeddings before they were trimmed.
+    """
+    chosen = torch.tensor(kept.ids)
+    weights = {name: each[chosen] if len(each) == rows else each for name, each in head.weights().items()}
+    return build_masked_head(encoder.config, encoder.get_input_embeddings().get_parameter("weight"), weights)
 
 
 def _check(inner: PreTrainedModel, embeddings: nn.Module, kept: Kept) -> None:

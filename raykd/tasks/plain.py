@@ -81,6 +81,18 @@ class PlainLearning:
         """All windows, whatever the teacher was trained on."""
         return np.arange(len(features))
 
+    def reads_once(self, train: Any, config: Any, *, width: int) -> bool:
+        """Nothing is frozen."""
+        return False
+
+    def frozen_outputs(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Nothing to ask."""
+        raise NotImplementedError
+
+    def with_frozen(self, features: Any, said: Tensor) -> Any:
+        """Nothing to add."""
+        raise NotImplementedError
+
     def forward(self, model: Any, batch: dict[str, Tensor], said: Any) -> Any:
         """Of what is in the batch; what the teacher said does not enter."""
         return model(**plain_inputs(batch))

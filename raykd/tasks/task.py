@@ -233,6 +233,19 @@ class TaskLearning(Protocol):
             named: the languages of all teachers beside it.
         """
 
+    def reads_once(self, train: Any, config: Any, *, width: int) -> bool:
+        """Whether a part of the student is frozen, says the same in every epoch, and is to be asked once.
+
+        Args:
+            width: of its vectors.
+        """
+
+    def frozen_outputs(self, model: Any, batch: "dict[str, Tensor]") -> "Tensor":
+        """What that part says of a batch: [B, rows, H]."""
+
+    def with_frozen(self, features: Any, said: "Tensor") -> Any:
+        """The windows with what it said of them, end to end: [rows, H]."""
+
     def forward(self, model: Any, batch: "dict[str, Tensor]", said: Any) -> Any:
         """The student's outputs over a training batch, of which the teacher said something."""
 

@@ -13,7 +13,7 @@ from raykd.worker.context import WorkerContext
 from raykd.worker.epochs import EpochPlan
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import GenerationSpec
-from raykd.worker.loop import Begun, EpochStats, WeightedLoss, train_epoch
+from raykd.worker.loop import Begun, EpochData, EpochStats, WeightedLoss, train_epoch
 from raykd.worker.reporting import Reporter
 from raykd.worker.student import Student
 from raykd.worker.teacher import Teachers
@@ -94,8 +94,9 @@ class GenerationRun:
         """Train the epoch after a position and score it: the position after it, and the report."""
         which = f"epoch {at.epochs + 1} of {len(self.epochs)}"
         done, num_steps = len(at.begun.losses), len(self.epochs.steps[at.epochs])
+        data = self.student.as_read(self.epochs.data(at.epochs))
         self._begin("training", f"training, {which}", epoch=at.epochs, steps=(done, num_steps))
-        stats = self._train(at, loss)
+        stats = self._train(at, data, loss)
         self.epochs.refuse_nan(stats.losses, at)
         self.student.changed()
         self._begin("scoring", f"scoring after {which}", steps=(num_steps, num_steps))
@@ -121,10 +122,10 @@ class GenerationRun:
             parts=task.learning.parts,
         )
 
-    def _train(self, at: Position, loss: WeightedLoss) -> EpochStats:
+    def _train(self, at: Position, data: EpochData, loss: WeightedLoss) -> EpochStats:
         return train_epoch(
             self.student.engine,
-            self.epochs.data(at.epochs),
+            data,
             loss=loss,
             batching=self.config.training,
             timeline=self.epochs.timeline(at.epochs),

@@ -101,7 +101,7 @@ def first_student(context: WorkerContext, point: Identity) -> tuple[Any, Any, Co
     texts = _vocabulary_texts(context, config, student.vocabulary)
     kept = needed_pieces(tokenizer, texts, max_pieces=student.vocabulary.max_pieces)
     trimmed = trim_tokenizer(tokenizer, kept)
-    found = coverage(tokenizer, trimmed, texts)
+    found = coverage(tokenizer, trimmed, task_of(config).data.texts(config, context.items(config).all))
     check_coverage(found)
     trim_model(model, kept)
     return model, trimmed, found

@@ -43,6 +43,28 @@ def outputs(
             yield micro, batch, answered
 
 
+@torch.no_grad()
+def frozen_rows(context: WorkerContext, task: Task, model: Engine, features: Features, *, tokens: int) -> Tensor:
+    """[rows, H] what the frozen part of a student says of all windows, end to end; the same on every rank."""
+    ends = np.cumsum(features.signal_lengths)
+    found: Tensor | None = None
+    model.eval()
+    for micro in batches_for_inference(
+        features.lengths, tokens=tokens, rank=context.rank, world_size=context.world_size
+    ):
+        said = task.learning.frozen_outputs(model, context.to_device(features.collate(micro.indices)))
+        context.heartbeat.moved()
+        if found is None:
+            found = torch.zeros(int(ends[-1]), said.shape[-1], dtype=said.dtype, device=said.device)
+        for row, index in enumerate(micro.indices if not micro.idle else ()):
+            count = features.signal_lengths[index]
+            found[ends[index] - count : ends[index]] = said[row, :count]
+    assert found is not None, "there are windows"
+    if context.world_size > 1:
+        torch.distributed.all_reduce(found)
+    return found
+
+
 def score(
     context: WorkerContext,
     model: Engine,

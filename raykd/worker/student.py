@@ -1,5 +1,7 @@
 """The student of a point: loaded, or gone on with, trained, handed over, freed."""
 
+import logging
+from dataclasses import replace
 from typing import Any
 
 from raykd.results.artifacts import ArtifactRecord, fingerprint
@@ -11,7 +13,10 @@ from raykd.worker.epochs import EpochPlan
 from raykd.worker.handoff import build_engine, export, load
 from raykd.worker.job import PointJob
 from raykd.worker.lineage import GenerationSpec
-from raykd.worker.passes import score
+from raykd.worker.loop import EpochData
+from raykd.worker.passes import frozen_rows, score
+
+log = logging.getLogger(__name__)
 
 
 class Student:
@@ -26,6 +31,7 @@ class Student:
         self.task, self.train = epochs.task, epochs.train
         self.stored_as: str | None = None
         self._engine: Engine | None = None
+        self._frozen: Any = None
 
     @property
     def engine(self) -> Engine:
@@ -57,6 +63,19 @@ class Student:
         """It was trained: no artifact has its weights any more."""
         self.stored_as = None
 
+    def as_read(self, data: EpochData) -> EpochData:
+        """An epoch's data with what a frozen part of the student says of it, where that is asked once."""
+        learning, width = self.task.learning, self.engine.model.config.get_text_config().hidden_size
+        if not learning.reads_once(self.train, self.config, width=width):
+            return data
+        if self._frozen is None:
+            self.context.heartbeat.begin("signals", "reading with the frozen encoder")
+            section, features = self.config.selection_set, self.train.features
+            said = frozen_rows(self.context, self.task, self.engine, features, tokens=section.batch_tokens)
+            log.info("the frozen encoder has read %d windows once for all epochs", len(features))
+            self._frozen = learning.with_frozen(features, said.cpu())
+        return replace(data, features=self._frozen)
+
     def score_epoch(self) -> Scored:
         """Its scores on the part of the selection set that is scored after every epoch."""
         section = self.config.selection_set
@@ -82,4 +101,4 @@ class Student:
         """Give its memory back."""
         if self._engine is not None:
             self._engine.destroy()
-            self._engine = None
+            self._engine, self._frozen = None, None

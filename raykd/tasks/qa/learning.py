@@ -1,5 +1,6 @@
 """Extractive QA: what a batch costs, who teaches it, and how predictions are scored."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -13,12 +14,14 @@ from raykd.tasks.plain import PlainLearning
 from raykd.tasks.qa.answers import Prediction, score_predictions, spans_of
 from raykd.tasks.qa.config import QaDistillation, QaScored
 from raykd.tasks.qa.features import QAFeatures
-from raykd.tasks.qa.mapping import map_signals
+from raykd.tasks.qa.mapping import mapped
 from raykd.tasks.qa.no_answer import THRESHOLD
 from raykd.tasks.qa.sets import DevSet, TrainSet
 from raykd.tasks.qa.teachers import LiveTeacher, StoredTeacher, align_signals
 from raykd.tasks.qa.terms import OUTPUTS, TeacherSignals, kd_term, label_term
 from raykd.tasks.teaching import Reading, Teacher, Teaching, average
+
+log = logging.getLogger(__name__)
 
 
 class QaLearning(PlainLearning):
@@ -52,7 +55,8 @@ class QaLearning(PlainLearning):
             seen = None if teaching.features is train.features else teaching.features
             forward = _mean_of(teaching.live)
             return LiveTeacher(forward, train.features, seen, config, device=device, pad_to=pad_to)
-        signals = average([_as_student_reads(reading, train) for reading in teaching.readings])
+        noted: dict[str, float] = {}
+        signals = average([_as_student_reads(reading, train, noted) for reading in teaching.readings])
         return StoredTeacher(
             train.features,
             signals,
@@ -62,6 +66,7 @@ class QaLearning(PlainLearning):
             num_labelled=train.num_labelled,
             pseudo_from=teaching.pseudo_from,
             languages=train.unlabelled_languages,
+            noted=noted,
         )
 
     def signals(self, outputs: Any) -> dict[str, Tensor]:
@@ -93,14 +98,28 @@ class QaLearning(PlainLearning):
         return section.model_copy(update={THRESHOLD: threshold})
 
 
-def _as_student_reads(reading: Reading, train: TrainSet) -> Reading:
-    """What a teacher says, laid out as the student's tokens."""
+def _as_student_reads(reading: Reading, train: TrainSet, noted: dict[str, float]) -> Reading:
+    """What a teacher says, laid out as the student's tokens.
+
+    Args:
+        noted: gets `mapped`, the least share of a teacher's probability that moved between tokenizers, in percent.
+    """
     read, own = reading.features, train.features
     if read is own:
         return reading
     if read is train.teacher_features:
         return replace(reading, arrays=align_signals(dict(reading.arrays), read, own), features=own)
-    return replace(reading, arrays=map_signals(reading.arrays, read, own), features=own)
+    found = mapped(reading.arrays, read, own, contexts=train.contexts)
+    log.info(
+        "a teacher with another tokenizer: %.1f %% of its probability moved to the student's pieces; it says nothing "
+        "of %d of %d windows, and in %d the answer is cut",
+        100 * found.share_kept,
+        found.silent,
+        len(own),
+        found.golds_lost,
+    )
+    noted["mapped"] = min(100 * found.share_kept, noted.get("mapped", 100.0))
+    return replace(reading, arrays=found.signals, features=own)
 
 
 def _mean_of(models: Any) -> Any:

@@ -22,6 +22,7 @@ class TrainSet:
         teacher_features: what the teacher reads in their place, window for window, with the same tokenizer.
         num_labelled: the first so many windows have labels.
         unlabelled_languages: the language of the context of each of the others.
+        contexts: number of each example -> its context.
         read_with: what a teacher reads with another tokenizer: all windows of the same examples.
         sha256: hash of the examples.
         description: what a record says of the data: the budget's ids and hash, counts of language pairs.
@@ -33,6 +34,7 @@ class TrainSet:
     description: dict[str, Any]
     num_labelled: int
     unlabelled_languages: tuple[str, ...]
+    contexts: dict[int, str]
     read_with: Callable[[Any], QAFeatures]
 
 
@@ -76,7 +78,8 @@ def train_set(config: QaPoint, tokenizer: Any, items: QaItems) -> TrainSet:
         return known[name]
 
     languages = tuple(data.examples[number].context_language for number in features.example[num_labelled:])
-    return TrainSet(features, seen, data.sha256, data.description(), num_labelled, languages, read_with)
+    contexts = {number: example.context for number, example in enumerate(data.examples)}
+    return TrainSet(features, seen, data.sha256, data.description(), num_labelled, languages, contexts, read_with)
 
 
 def dev_set(cells: Cells, tokenizer: Any, *, whole_words: bool = False, **window_options: int) -> DevSet:

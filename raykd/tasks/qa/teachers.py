@@ -12,11 +12,8 @@ from raykd.tasks.form import plain_inputs
 from raykd.tasks.qa.config import QaDistillation
 from raykd.tasks.qa.decode import top_spans
 from raykd.tasks.qa.features import QAFeatures
-from raykd.tasks.qa.terms import OUTPUTS, TeacherSignals, confidence, positions, reduced
+from raykd.tasks.qa.terms import ABSENT, OUTPUTS, TeacherSignals, confidence, positions, reduced
 from raykd.tasks.teaching import Micro
-
-ABSENT = -1e4
-"""The teacher's logit where it says nothing; such positions are masked or padding."""
 
 
 class StoredTeacher:
@@ -33,6 +30,7 @@ class StoredTeacher:
         num_labelled: int | None = None,
         pseudo_from: float | None = None,
         languages: Sequence[str] = (),
+        noted: Mapping[str, float] | None = None,
     ) -> None:
         """
         Args:
@@ -41,6 +39,7 @@ class StoredTeacher:
                 mean of theirs, which says how far this teacher is to be trusted.
             pseudo_from: as `Teaching` has it.
             languages: the language of the context of each window without labels.
+            noted: what else is to be reported.
         """
         self.features, self.config, self.device, self.pad_to = features, config, device, pad_to
         self.num_labelled = len(features) if num_labelled is None else num_labelled
@@ -48,7 +47,9 @@ class StoredTeacher:
         self.signals = torch.stack([signals[name].float() for name in OUTPUTS], dim=1)
         self.per_window, self.certainty = self._measured()
         self.pseudo = None if pseudo_from is None else self._pseudo_answers(pseudo_from)
-        self.taken = {} if self.pseudo is None else self._share_taken(self.pseudo, languages)
+        self.noted = dict(noted or {})
+        if self.pseudo is not None:
+            self.noted |= self._share_taken(self.pseudo, languages)
 
     def for_step(self, step: np.ndarray, micros: Sequence[Micro]) -> list[TeacherSignals]:
         """Signals of the micro-batches of a step; `step` holds all of its windows on all ranks."""
@@ -79,7 +80,7 @@ class StoredTeacher:
         language whose pseudo-labels count, in percent."""
         return {
             **dict(zip((f"teacher_{name}" for name in OUTPUTS), self.certainty.tolist(), strict=True)),
-            **self.taken,
+            **self.noted,
         }
 
     def coefficients(self, steps: Sequence[np.ndarray]) -> list[list[float]]:

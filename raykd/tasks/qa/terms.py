@@ -13,6 +13,9 @@ from raykd.tasks.qa.config import QaDistillation
 OUTPUTS = ("start", "end")
 """The signals of a QA teacher: a start and an end logit for each token of a window."""
 
+ABSENT = -1e4
+"""The teacher's logit where it says nothing: masked positions, padding, and pieces that none of its own moves to."""
+
 
 @dataclass(frozen=True)
 class TeacherSignals:

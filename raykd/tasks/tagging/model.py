@@ -17,7 +17,7 @@ from raykd.tasks.tagging.data import TagItems
 
 def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What a tagging model reads of a batch."""
-    names = ("input_ids", "attention_mask", "token_type_ids", "first", "last", "word_mask")
+    names = ("input_ids", "attention_mask", "token_type_ids", "first", "last", "word_mask", "words")
     return {name: batch[name] for name in names if name in batch}
 
 
