@@ -118,6 +118,12 @@ def _lines(found: "Preview", currency: str) -> Iterator[str]:
         # A point with a larger budget has fewer where they are the rest.
         each = ", ".join(f"{count:,} {language}" for language, count in found.unlabelled.items())
         yield f"  unlabelled: up to {each}"
+    for vocabulary in found.vocabularies:
+        read = ", ".join(
+            f"{language} {each.trimmed_pieces / max(each.pieces, 1):.2f} ({100 * each.trimmed_unknown:.1f} % unknown)"
+            for language, each in vocabulary.languages.items()
+        )
+        yield f"  vocabulary: {vocabulary.kept:,} of {vocabulary.total:,} pieces; times as many for a text: {read}"
     if cost.total is not None and found.wall_seconds is not None:
         yield from _cost_lines(found, currency, wall_seconds=found.wall_seconds)
     if cost.disk_bytes is not None:

@@ -12,6 +12,7 @@ from raykd.config.point import PointBase
 from raykd.data.hub import noted
 from raykd.errors import DataError
 from raykd.plan.points import Plan
+from raykd.plan.vocabulary import check_vocabulary
 from raykd.results.artifacts import fingerprint, hash_folder
 from raykd.results.models import check_model, locate_model, positions_of
 from raykd.tasks import task_of
@@ -29,6 +30,7 @@ class Inspection:
     texts: TextSizes
     num_labelled: int | None
     unlabelled: dict[str, int]
+    vocabularies: list[Any]
 
 
 def check_data(plan: Plan, *, folder: Path) -> dict[str, str]:
@@ -88,11 +90,14 @@ class _Inspector:
         self.labelled: list[int] = []
         self.texts = TextSizes()
         self.unlabelled: dict[str, int] = {}
+        self.vocabularies: list[Any] = []
 
     def found(self) -> Inspection:
         """All of it."""
         problems, labelled = tuple(self.problems), max(self.labelled, default=None)
-        return Inspection(tuple(self.sizes), self.hashes, problems, self.texts, labelled, self.unlabelled)
+        return Inspection(
+            tuple(self.sizes), self.hashes, problems, self.texts, labelled, self.unlabelled, self.vocabularies
+        )
 
     def read_data(self, key: str, group: Sequence[PointBase]) -> None:
         """The data of points that draw from the same items, which `key` names."""
@@ -117,11 +122,26 @@ class _Inspector:
             section = same[0].selection_set
             if content := self._read(f"selection {inner}", self.task.data.content, same[0], section, items):
                 used.append(("selection", content))
+                self._check_vocabularies(same, items, content)
         tests = [(name, config, test) for config in group for name, test in config.test_sets.items()]
         recipes = {f"tests.{name} {config.score_recipe(test)}": (name, config, test) for name, config, test in tests}
         for inner, (name, config, test) in recipes.items():
             if content := self._read(inner, self.task.data.content, config, test, items):
                 self.problems |= dict.fromkeys(_overlaps(f"tests.{name}", content, used))
+
+    def _check_vocabularies(self, configs: Sequence[PointBase], items: Any, scored: Content) -> None:
+        """Whether vocabularies that are trimmed cover what is trained on and scored."""
+        trimmed = [config for config in configs if config.student.vocabulary is not None]
+        if not trimmed or items is None:
+            return
+        texts: dict[str, list[str]] = {}
+        for item in scored.keys().values():
+            for language, text in item.items():
+                texts.setdefault(language, []).append(text)
+        for _, same in _grouped(trimmed, lambda config: dump(config.student)):
+            read = partial(check_vocabulary, same[0], self.task.data.texts(same[0], items), texts, folder=self.folder)
+            if (found := self._attempt(read)) is not None:
+                self.vocabularies.append(found)
 
     def find_models(self, configs: Sequence[PointBase]) -> None:
         """The models that points name."""

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from raykd.data.hub import commits_in
 from raykd.errors import ConfigError
@@ -88,6 +89,7 @@ class Preview:
         tests: names of the test sets; nothing is chosen by them.
         races: budgets whose configurations race, so that this is the most they run; 0 where they do not.
         unlabelled: language -> unlabelled items of the point that has the most; empty without any.
+        vocabularies: what each trimmed one covers, a `raykd.models.vocabulary.Coverage`.
         problems: all that is missing or wrong about data and models, one line each.
     """
 
@@ -110,6 +112,7 @@ class Preview:
     tests: tuple[str, ...]
     races: int
     unlabelled: dict[str, int]
+    vocabularies: tuple[Any, ...]
     problems: tuple[str, ...]
 
 
@@ -160,6 +163,7 @@ def preview(
         tests=tuple(dict.fromkeys(name for point in plan.points for name in point.config.test_sets)),
         races=budgets if plan.sweep.search.algorithm == "race" else 0,
         unlabelled=found.unlabelled,
+        vocabularies=tuple(found.vocabularies),
         problems=found.problems,
     )
 

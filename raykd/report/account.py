@@ -54,6 +54,9 @@ def cost_section(analysis: Analysis) -> Section | None:
         )
         blocks.append(Figure((picture,), "Score over the time of a point: up and to the left is better."))
     blocks.append(Table(headings, rows))
+    if read := [(spoken(each), _unlabelled(each)) for each in ran if _unlabelled(each)]:
+        caption = "Examples without labels that were there to be read, by language"
+        blocks.append(Table(("configuration", "unlabelled"), tuple(read), caption, 1, prose=True))
     return Section("cost", "Cost", "Cost", tuple(blocks))
 
 
@@ -141,6 +144,13 @@ def _cost_row(each: Configuration) -> tuple[str, ...]:
         number(speed, 0),
         str(len(each.finished)),
     )
+
+
+def _unlabelled(each: Configuration) -> str:
+    """Of its first seed; empty where it read none."""
+    result = each.finished[0].result
+    counts = result.data.get("unlabelled", {}) if result is not None else {}
+    return ", ".join(f"{count:,} {language}" for language, count in counts.items())
 
 
 def _without(row: tuple[str, ...], place: int) -> tuple[str, ...]:

@@ -140,8 +140,8 @@ def test_twelve_layers_of_sentencepiece_teach_a_wordpiece_student(tmp_path, task
         wanted = pair_point(base={"model": small}, teacher={"model": large}, lineage={"num_generations": 1})
     else:
         train = None if task == "qa" else {"teachers": "one"}
-        base = {"model": large, "train": train}
-        wanted = MAKERS[task](base=base, student={"model": small}, lineage={"num_generations": 1})
+        base, data = {"model": large, "train": train}, {"max_length": 250}
+        wanted = MAKERS[task](base=base, data=data, student={"model": small}, lineage={"num_generations": 1})
     context, result = done(wanted, tmp_path)
     assert torch.isfinite(losses(context, wanted)).all() and (losses(context, wanted)[:, 2] > 0).all()
     model = TASKS[task].model.load(str(context.store.artifact(result.artifact)))

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 from support.points import epochs, killed_after, losses, opened, ready, run, sharing, weights
-from support.tiny_sweeps import point, tag_point
+from support.tiny_sweeps import point, tag_point, tag_sweep
 from support.written_data import tagged_sentences, write_questions, write_tagged
 
 from raykd.config.identity import Identity
 from raykd.config.training import Batching
 from raykd.data.batching import draw_unlabelled, order_epoch
 from raykd.errors import DataError
+from raykd.plan.file import sweep_of
+from raykd.plan.inspection import check_data
+from raykd.plan.points import make_plan
 from raykd.tasks import task_of
 from raykd.tasks.qa import data as qa_data
 from raykd.tasks.tagging import data as tagging_data
@@ -241,6 +244,31 @@ def test_a_rest_of_nothing_is_refused(tmp_path):
         with pytest.raises(DataError, match=r"data.unlabelled: no (sentence|item) is left"):
             task = task_of(wanted.config)
             task.data.draw(wanted.config, task.data.items(wanted.config, folder=tmp_path).all)
+
+
+def test_plain_text_is_read_as_sentences_of_words_between_spaces(tmp_path):
+    for language, lines in {"en": "Ada was born .\nBo wrote a book .\n", "es": "Ada nació .\n"}.items():
+        (tmp_path / f"{language}.txt").write_text(lines, encoding="utf-8")
+    wanted = tag_rest(data={"unlabelled": {"source": {"path": "{language}.txt"}}, "budget": 6})
+    task = task_of(wanted.config)
+    items = task.data.items(wanted.config, folder=tmp_path).all
+    assert {name: [each.words for each in members] for name, members in items.unlabelled.items()} == {
+        "en": [("Ada", "was", "born", "."), ("Bo", "wrote", "a", "book", ".")],
+        "es": [("Ada", "nació", ".")],
+    }
+    assert task.data.draw(wanted.config, items) == {"en": 2, "es": 1}
+
+
+def test_a_test_set_must_not_share_items_with_unlabelled_ones(tmp_path):
+    write_tagged(tmp_path, tagged_sentences(["en", "es"], 24))
+    source = {"path": "{language}.tsv", **NO_SOURCE}
+    wanted = tag_sweep(
+        data={"unlabelled": {"source": source}},
+        base={"train": {"teachers": "one"}},
+        tests={"proof": {"source": source, "languages": ["en"]}},
+    )
+    with pytest.raises(DataError, match=r"tests.proof: 24 of its 24 items are in data.train too"):
+        check_data(make_plan(sweep_of(wanted)), folder=tmp_path)
 
 
 # The teacher ------------------------------------------------------------------------------------------------------
