@@ -150,6 +150,18 @@ def test_twelve_layers_of_sentencepiece_teach_a_wordpiece_student(tmp_path, task
         assert epochs(context, wanted)[0].watched["mapped"] > 99
 
 
+def test_questions_cannot_be_compared_between_tokenizers(tmp_path, another):
+    wanted = point(student={"model": another["qa"]}, distillation={"context_only": False})
+    with pytest.raises(DataError, match="context_only: false compares questions too"):
+        done(wanted, tmp_path)
+
+
+def test_a_live_teacher_of_another_tokenizer_is_refused(tmp_path, another):
+    wanted = point(student={"model": another["qa"]}, distillation={"signals": "live"})
+    with pytest.raises(DataError, match="signals live: the student has another tokenizer"):
+        done(wanted, tmp_path)
+
+
 def test_signals_of_words_fit_windows_that_are_cut_elsewhere(tmp_path, another):
     wanted = tag_point(
         student={"model": another["tagging"]}, data={"max_length": 16}, base={"train": {"teachers": "one"}}

@@ -197,6 +197,8 @@ class QaPoint(PointBase):
             raise ValueError("data: stride + max_question_length leave no room for the context; raise max_length")
         if data.teacher_view != "same" and not self.distillation.context_only:
             raise ValueError("data.teacher_view q-random and q-en-diag need distillation.context_only: true")
+        if self.unlabelled is not None and self.distillation.reads_live:
+            raise ValueError("data.unlabelled needs stored signals: set distillation.signals: stored")
         for name, test in self.tests.items():
             if test.unanswerable and test.null_threshold is None and not self.selection.unanswerable:
                 raise ValueError(

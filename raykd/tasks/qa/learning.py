@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raykd.errors import DataError
 from raykd.tasks.outcomes import Scored, Scores
 from raykd.tasks.plain import PlainLearning
 from raykd.tasks.qa.answers import Prediction, score_predictions, spans_of
@@ -56,6 +57,11 @@ class QaLearning(PlainLearning):
             forward = _mean_of(teaching.live)
             return LiveTeacher(forward, train.features, seen, config, device=device, pad_to=pad_to)
         noted: dict[str, float] = {}
+        if not config.context_only and any(_is_foreign(reading, train) for reading in teaching.readings):
+            raise DataError(
+                "distillation.context_only: false compares questions too, which a student with another tokenizer than "
+                "its teacher cuts elsewhere; set it to true"
+            )
         signals = average([_as_student_reads(reading, train, noted) for reading in teaching.readings])
         return StoredTeacher(
             train.features,
@@ -98,6 +104,11 @@ class QaLearning(PlainLearning):
         return section.model_copy(update={THRESHOLD: threshold})
 
 
+def _is_foreign(reading: Reading, train: TrainSet) -> bool:
+    """Whether a teacher reads with another tokenizer."""
+    return reading.features is not train.features and reading.features is not train.teacher_features
+
+
 def _as_student_reads(reading: Reading, train: TrainSet, noted: dict[str, float]) -> Reading:
     """What a teacher says, laid out as the student's tokens.
 
@@ -107,7 +118,7 @@ def _as_student_reads(reading: Reading, train: TrainSet, noted: dict[str, float]
     read, own = reading.features, train.features
     if read is own:
         return reading
-    if read is train.teacher_features:
+    if not _is_foreign(reading, train):
         return replace(reading, arrays=align_signals(dict(reading.arrays), read, own), features=own)
     found = mapped(reading.arrays, read, own, contexts=train.contexts)
     log.info(
