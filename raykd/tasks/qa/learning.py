@@ -57,7 +57,14 @@ class QaLearning(PlainLearning):
             forward = _mean_of(teaching.live)
             return LiveTeacher(forward, train.features, seen, config, device=device, pad_to=pad_to)
         noted: dict[str, float] = {}
-        if not config.context_only and any(_is_foreign(reading, train) for reading in teaching.readings):
+        is_foreign = any(_is_foreign(reading, train) for reading in teaching.readings)
+        if is_foreign and config.direction != "forward_kl":
+            # Pieces that no mass moves to have probability 0, and cost a student that gives them any without bound.
+            raise DataError(
+                f"distillation.direction {config.direction}: the student has another tokenizer than its teacher, which "
+                "says nothing of some of its pieces; set it to forward_kl"
+            )
+        if is_foreign and not config.context_only:
             raise DataError(
                 "distillation.context_only: false compares questions too, which a student with another tokenizer than "
                 "its teacher cuts elsewhere; set it to true"

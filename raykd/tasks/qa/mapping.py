@@ -24,7 +24,7 @@ class Mapped:
             window, that lies on pieces inside the student's window; 0 to 1.
         moved: [N] the pieces of that window that moved; 0 where all signals are `ABSENT`.
         read: [N] share of the characters between a window's first and last one that lie in the teacher's too; 0 to 1.
-        gold: [N, 2] whether the student's window has a gold in its context, and whether both have.
+        gold: [N, 2] bool: whether the student's window has a gold in its context, and whether both have.
     """
 
     signals: dict[str, Tensor]
@@ -72,7 +72,8 @@ def mapped(
     normaliser took it away, counts as the next piece for a start and as the previous one for an end; where several
     pieces share a character, a start takes the first and an end the last of them. Pieces of equal offsets, as the bytes
     of one character have them, move one to one: the k-th to the k-th, counted from the front for starts and from the
-    back for ends. Of several on one piece the logits are combined by logsumexp, so that probabilities at T = 1 add up.
+    back for ends. A piece without a character, such as a space whose offsets were trimmed, gets mass only in this way.
+    Of several on one piece the logits are combined by logsumexp, so that probabilities at T = 1 add up.
 
     Pieces wholly outside the student's window are dropped; a softmax over its context renormalises what is left. Where
     both windows have a gold in their contexts, the mass of the teacher's gold boundaries goes to the student's,
@@ -135,7 +136,9 @@ class _Pieces:
         flat: [P] its index in the flat arrays of the features.
         chars: [P, 2] int64 character offsets.
         bounds: [N + 1] where the pieces of each window begin.
-        extents: [N, 2] the first character of each window's context, and the one past its last.
+        solid: [S] the pieces that hold a character. Byte-level BPE has others: of a space alone, if it trims offsets.
+            All pieces of a window in which none does.
+        extents: [N, 2] the first character that solid pieces of each window hold, and the one past the last.
         gold: [N, 2] the pieces where the gold begins and ends; of no meaning where not `has_gold` [N].
     """
 
@@ -146,22 +149,28 @@ class _Pieces:
         self.row = np.repeat(np.arange(len(windows)), lengths)
         self.flat = stretches(features.bounds[windows] + context[:, 0], lengths)
         self.chars = features.chars[self.flat].astype(np.int64)
-        self.extents = _extents(self.chars, self.bounds)
+        held = self.chars[:, 1] > self.chars[:, 0]
+        empty = np.bincount(self.row, weights=held, minlength=len(windows)) == 0
+        self.solid = np.flatnonzero(held | empty[self.row])
+        self.solid_bounds = np.searchsorted(self.solid, self.bounds)
+        self.extents = _extents(self.chars[self.solid], self.solid_bounds)
         gold = features.gold[windows].astype(np.int64)
         self.has_gold = ((gold >= context[:, :1]) & (gold < context[:, 1:])).all(axis=1)
         self.gold = self.bounds[:-1, None] + gold - context[:, :1]
 
     def holding_or_next(self, row: np.ndarray, char: np.ndarray) -> np.ndarray:
-        """[M] the first piece of window `row` [M] that ends after `char` [M]; the last one if none does."""
+        """[M] the first solid piece of window `row` [M] that ends after `char` [M]; the last one if none does."""
         size = self._size(char)
-        ends = np.maximum.accumulate(self.row * size + self.chars[:, 1])
-        return np.minimum(np.searchsorted(ends, row * size + char, side="right"), self.bounds[row + 1] - 1)
+        ends = np.maximum.accumulate(self.row[self.solid] * size + self.chars[self.solid, 1])
+        found = np.searchsorted(ends, row * size + char, side="right")
+        return self.solid[np.minimum(found, self.solid_bounds[row + 1] - 1)]
 
     def holding_or_previous(self, row: np.ndarray, past: np.ndarray) -> np.ndarray:
-        """[M] the last piece of window `row` [M] that begins before `past` [M]; the first one if none does."""
+        """[M] the last solid piece of window `row` [M] that begins before `past` [M]; the first one if none does."""
         size = self._size(past)
-        starts = np.minimum.accumulate((self.row * size + self.chars[:, 0])[::-1])[::-1]
-        return np.maximum(np.searchsorted(starts, row * size + past, side="left") - 1, self.bounds[row])
+        starts = np.minimum.accumulate((self.row[self.solid] * size + self.chars[self.solid, 0])[::-1])[::-1]
+        found = np.searchsorted(starts, row * size + past, side="left") - 1
+        return self.solid[np.maximum(found, self.solid_bounds[row])]
 
     def equals(self, other: "_Pieces") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Which pieces of `other` have offsets that pieces of the same window here have too, and which these are.
@@ -206,10 +215,12 @@ def _chosen(read: QAFeatures, own: QAFeatures) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _refuse_unread(read: QAFeatures, own: QAFeatures) -> None:
-    unread = sorted(_examples(own) - _examples(read))
+    wanted = _examples(own)
+    unread = sorted(wanted - _examples(read))
     if unread:
         shown = ", ".join([*(name for name, _ in unread[:3]), *(["..."] if len(unread) > 3 else [])])
-        raise DataError(f"{shown}: {len(unread)} examples that the student reads have no window that the teacher reads")
+        found = f"{len(unread)} of {len(wanted)} examples that the student reads"
+        raise DataError(f"{shown}: the teacher has no window of {found}; cut its windows of the same examples")
 
 
 def _examples(features: QAFeatures) -> set[tuple[str, int]]:

@@ -184,13 +184,13 @@ def test_of_windows_that_are_alike_the_one_of_the_same_id_is_taken():
 def test_an_example_that_the_teacher_did_not_read_is_refused_by_its_id():
     read = windows([(0, 5)], [(0, 5)], example=[0, 1], ids=["a#0", "b#0"])
     own = windows([(0, 5)], [(0, 5)], [(5, 9)], example=[0, 2, 2], ids=["a#0", "c#0", "c#1"])
-    with pytest.raises(DataError, match=r"^c: 1 examples that the student reads have no window that the teacher reads"):
+    with pytest.raises(DataError, match=r"^c: the teacher has no window of 1 of 2 examples that the student"):
         map_signals(both(torch.zeros(6)), read, own)
     other = windows([(0, 5)], example=[1], ids=["a#0"])  # the id of another number
-    with pytest.raises(DataError, match=r"^a: 1 examples"):
+    with pytest.raises(DataError, match=r"^a: .* 1 of 1 examples"):
         map_signals(both(torch.zeros(6)), read, other)
     nothing = read.take(np.array([], dtype=np.int64))
-    with pytest.raises(DataError, match=r"^a, b: 2 examples"):
+    with pytest.raises(DataError, match=r"^a, b: .* 2 of 2 examples"):
         map_signals(both(torch.zeros(0)), nothing, read)
 
 
@@ -328,15 +328,13 @@ def pieces_of(features: QAFeatures, row: int) -> list[tuple[int, int, int]]:
     return [(place, *features.chars[place].tolist()) for place in range(first, past)]
 
 
-def assume_characters(*sides: QAFeatures) -> None:
-    """Assume away pieces that hold no character, as spaces are where offsets are trimmed: no rule names their place."""
-    for features in sides:
-        for row in range(len(features)):
-            assume(all(first < past for _, first, past in pieces_of(features, row)))
+def solid(pieces: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Those that hold a character; all if none does."""
+    return [(place, first, past) for place, first, past in pieces if first < past] or pieces
 
 
 def extent(pieces: list[tuple[int, int, int]]) -> tuple[int, int]:
-    return min(first for _, first, _ in pieces), max(past for _, _, past in pieces)
+    return min(first for _, first, _ in solid(pieces)), max(past for _, _, past in solid(pieces))
 
 
 def targets(
@@ -382,7 +380,7 @@ def _goal(place, offsets, theirs, mine, *, side, text) -> int | None:
     for char in range(first, high) if side == 0 else range(past - 1, low - 1, -1):
         if holders := [here for here, left, right in mine if left <= char < right]:
             return holders[0] if side == 0 else holders[-1]
-    # Only pieces without characters, as trimmed spaces are, lie on that side.
+    # No piece of the window has a character.
     return mine[-1][0] if side == 0 else mine[0][0]
 
 
@@ -410,7 +408,6 @@ def check_against_rules(signals, read, own, contexts) -> None:
 @given(item=examples_of(), cuts=st.tuples(SHORT, SHORT), seed=st.integers(0, 99), data=st.data())
 def test_signals_move_as_the_rules_say_whatever_the_text_and_the_cuts(tokenizers, pair, item, cuts, seed, data):
     read, own = (build([item], tokenizers[name], **cut) for name, cut in zip(pair, cuts, strict=True))
-    assume_characters(read, own)
     contexts = data.draw(st.sampled_from([None, {0: item.context}]))
     check_against_rules(random_signals(read, seed=seed), read, own, contexts)
 
@@ -422,7 +419,6 @@ def test_with_one_tokenizer_context_logits_stay_bit_for_bit(tokenizers, name, it
     items = [replace(item, id=f"q{number}") for number, item in enumerate(items)]
     read = build(items, tokenizers[name], **cut)
     own = build(items, tokenizers[name], **cut, no_answer=data.draw(st.sampled_from(["drop", "cls", "keep"])))
-    assume_characters(read, own)
     contexts = data.draw(st.sampled_from([None, {number: item.context for number, item in enumerate(items)}]))
     signals = random_signals(read, seed=seed)
     report = mapped(signals, read, own, contexts=contexts)
@@ -450,23 +446,23 @@ def softmax(values: torch.Tensor, features: QAFeatures) -> np.ndarray:
 @pytest.mark.parametrize("pair", PAIRS, ids=" to ".join)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(item=examples_of(), seed=st.integers(0, 99))
-def test_mass_is_kept_left_and_right_of_every_place_where_both_have_an_edge(tokenizers, pair, item, seed):
+def test_mass_is_kept_on_either_side_of_every_edge_that_no_piece_crosses(tokenizers, pair, item, seed):
     item = replace(item, answers=(), context=item.context[:40])
     read, own = (build([item], tokenizers[name]) for name in pair)
     assume(len(read) == len(own) == 1)
-    assume_characters(read, own)
     signals = random_signals(read, seed=seed)
     report = mapped(signals, read, own)
     theirs, mine = (pieces_of(features, 0) for features in (read, own))
     low, high = extent(mine)
     assume(all(past > low and first < high for _, first, past in theirs))
     assert report.kept == pytest.approx(1.0, abs=1e-12)
-    edges = {past for _, _, past in theirs} & {past for _, _, past in mine}
-    edges = [edge for edge in edges if not any(first < edge < past for _, first, past in theirs + mine)]
-    for name in OUTPUTS:
+    pieces = theirs + mine
+    broken = {edge for _, first, past in pieces for edge in (range(first + 1, past) if first < past else [first])}
+    for side, name in enumerate(OUTPUTS):
         before, after = softmax(signals[name], read), softmax(report.signals[name], own)
         assert after.sum() == pytest.approx(1.0, abs=1e-6)
-        for edge in edges:
+        # Over a gap between two words starts move to the right, ends to the left.
+        for edge in {span[1 - side] for _, *span in mine} - broken:
             left = [sum(p[[past <= edge for *_, past in each]]) for p, each in ((before, theirs), (after, mine))]
             assert left[0] == pytest.approx(left[1], abs=1e-6)
 
@@ -531,9 +527,7 @@ def test_published_questions_keep_their_mass_between_published_tokenizers(real_d
         build_features(items, real_tokenizers[name], no_answer="keep", **options) for name in ("xmini", "mbert")
     )
     report = mapped(random_signals(read, seed=0), read, own)
-    # Where both read the whole context; the windows of a longer one hold other parts of it.
-    whole = [np.bincount(features.example, minlength=len(items))[own.example] == 1 for features in (read, own)]
-    assert (whole[0] & whole[1]).any()
-    assert report.kept[whole[0] & whole[1]].mean() > 0.99
+    # Windows of mBERT, which cuts Thai into characters, hold half as much of it.
+    assert report.share_kept > (0.5 if language == "th" else 0.97)
     assert report.silent == 0
     assert report.gold[:, 1].sum() > 0.9 * report.gold[:, 0].sum() > 0
