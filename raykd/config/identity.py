@@ -58,6 +58,12 @@ class Identity:
         return dict(self.config.generation_zero(self.base))
 
     @cached_property
+    def zero(self) -> str:
+        """Names generation 0 in records: the fingerprint of its model, or of all of them where it is several."""
+        models = list(self.generation_zero)
+        return models[0] if len(models) == 1 else digest({"models": models})
+
+    @cached_property
     def scores(self) -> PurePosixPath:
         """Name of the scores of generation 0, in the folder of results."""
         found = {"teachers": list(self.generation_zero), **self.config.score_recipe(self.config.selection_set)}

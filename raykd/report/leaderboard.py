@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from raykd.errors import ArtifactError
 from raykd.results.configurations import Configuration, by_configuration, mean_of, ranked
 from raykd.results.records import SweepRecords, read_records
+from raykd.results.sweep import BaseScores
 from raykd.tasks.outcomes import Scores
 
 T = TypeVar("T")
@@ -146,32 +147,46 @@ def _main(row: Row, main: str | None) -> float | None:
 
 
 def _row(configuration: Configuration, scores: Iterable[str], tests: Iterable[str]) -> Row:
-    values = {score: configuration.values(score) for score in scores}
-    tested = {name: configuration.test_values(name) for name in tests}
+    values = {score: _spread(configuration.values(score)) for score in scores}
     return Row(
         method=configuration.method,
         varied=configuration.varied,
         num_seeds=len(configuration.finished),
-        mean={score: mean_of(found) for score, found in values.items()},
-        deviation={score: _deviation(found) for score, found in values.items()},
+        mean={score: found[0] for score, found in values.items()},
+        deviation={score: found[1] for score, found in values.items()},
         seconds=configuration.mean_seconds,
         unfinished=configuration.unfinished,
-        tests={name: (mean_of(found), _deviation(found)) for name, found in tested.items()},
+        tests={name: _spread(configuration.test_values(name)) for name in tests},
     )
 
 
-def _deviation(values: Sequence[float]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None
-
-
 def _generation_zero(records: SweepRecords) -> Iterator[Row]:
+    """A row for each generation 0; those that serve the same configurations, each some of their seeds, share one."""
     models = {point.description.base: point.settings.base_model for point in records.points}
+    served = {
+        base: frozenset(each.description.configuration for each in records.points if each.description.base == base)
+        for base in models
+    }
+    groups: dict[frozenset[str], list[BaseScores]] = {}
     for base in records.bases:
-        name = GENERATION_ZERO if len(models) == 1 else f"{GENERATION_ZERO} of {models[base.base]}"
-        mean = {score: base.final.values.get(score) for score in records.columns}
-        found = {test.name: test.scores.main_value for test in records.base_tests if test.base == base.base}
-        tests = {test: (found.get(test), None) for test in records.test_sets}
-        yield Row(name, {}, 1, mean, dict.fromkeys(records.columns), None, {}, tests)
+        groups.setdefault(served[base.base], []).append(base)
+    for group in groups.values():
+        names, model = {base.base for base in group}, models[group[0].base]
+        name = GENERATION_ZERO if len(groups) == 1 else f"{GENERATION_ZERO} of {model}"
+        scores = {score: _spread([base.final.values.get(score) for base in group]) for score in records.columns}
+        tested = [each for each in records.base_tests if each.base in names]
+        found = {
+            test: _spread([each.scores.main_value for each in tested if each.name == test])
+            for test in records.test_sets
+        }
+        mean, deviation = ({score: each[part] for score, each in scores.items()} for part in (0, 1))
+        yield Row(name, {}, len(group), mean, deviation, None, {}, found)
+
+
+def _spread(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """Mean and sample deviation of the values that there are; None without one, and below two."""
+    known = [value for value in values if value is not None]
+    return mean_of(known), statistics.stdev(known) if len(known) > 1 else None
 
 
 def _cells(row: Row, keys: Iterable[str], board: Leaderboard) -> list[str]:

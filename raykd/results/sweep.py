@@ -94,7 +94,7 @@ class BaseScores(Record, version=3):
     """Generation 0 of some points, scored once for all of them.
 
     Attributes:
-        base: its fingerprint.
+        base: names it, see `raykd.config.identity.Identity.zero`.
         model: what it began as.
         final: scores on what points are scored on; `epoch` those on the epoch sample, None where there is none.
         outcomes: of the final scores.

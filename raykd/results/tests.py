@@ -42,7 +42,7 @@ class BaseTest(Record, version=1):
 
     Attributes:
         name: of the set; `digest` says what it holds.
-        base: fingerprint of generation 0.
+        base: names generation 0, see `raykd.config.identity.Identity.zero`.
         written: when, in seconds of the Unix clock.
     """
 

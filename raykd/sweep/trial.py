@@ -118,7 +118,7 @@ def point_description(point: Point, *, suggested: Mapping[str, Any] | None = Non
         method=point.method,
         label=point.label,
         varied=dict(point.varied),
-        base=point.base,
+        base=point.zero,
         config=point.config.model_dump(mode="json"),
         suggested=suggested,
     )

@@ -116,7 +116,7 @@ def score_base(context: WorkerContext, point: Identity) -> BaseScores:
         sample = final if most is None else score_zero(context, point, section, most=most) if most else None
         if context.rank == 0:
             record = BaseScores(
-                base=point.base,
+                base=point.zero,
                 model=point.config.base.model,
                 final=final.scores,
                 epoch=sample.scores if sample is not None else None,

@@ -61,7 +61,7 @@ def score_bases_on_tests(context: WorkerContext, points: Sequence[Identity]) -> 
             record = BaseTest(
                 name=name,
                 digest=point.test_digest(name),
-                base=point.base,
+                base=point.zero,
                 scores=scored.scores,
                 outcomes=scored.outcomes,
                 written=time.time(),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.inline_sweep import run_inline
 from support.points import epochs, killed_after, losses, opened, ready, run, sharing, weights
 from support.tiny_sweeps import point, tag_point, tag_sweep
 from support.written_data import tagged_sentences, write_questions, write_tagged
@@ -19,6 +20,8 @@ from raykd.errors import DataError
 from raykd.plan.file import sweep_of
 from raykd.plan.inspection import check_data
 from raykd.plan.points import make_plan
+from raykd.report.leaderboard import leaderboard
+from raykd.results.records import read_records
 from raykd.tasks import task_of
 from raykd.tasks.qa import data as qa_data
 from raykd.tasks.tagging import data as tagging_data
@@ -295,3 +298,22 @@ def test_an_ensemble_has_members_of_other_seeds_and_its_first_one_is_generation_
     assert any(not torch.equal(value, second[name]) for name, value in first.items())
     run(context, wanted)
     assert all(len(epoch.teachers) == 2 for epoch in epochs(context, wanted)[:1])
+
+
+def test_generation_0_of_each_seed_is_a_model_of_its_own_and_the_leaderboard_has_their_mean(tmp_path):
+    keys = tag_sweep(
+        seeds=[1, 2],
+        data={"budget": 6},
+        base={"train": {"source": "budget", "teachers": "one", "epochs": 1}},
+        lineage={"num_generations": 1},
+        tests={"proof": {"source": {"builtin": "small-world", "num_items": 8, "share": [0.5, 1]}, "languages": ["en"]}},
+        selection={"source": {"share": [0, 0.5]}},
+    )
+    run_inline(keys, tmp_path)
+    records = read_records(tmp_path)
+    assert len({base.base for base in records.bases}) == len(records.bases) == len(records.base_tests) == 2
+    assert {point.description.base for point in records.points} == {base.base for base in records.bases}
+    (row,) = [row for row in leaderboard(tmp_path).rows if row.method == "generation 0"]
+    assert row.num_seeds == 2
+    assert row.mean["f1"] == pytest.approx(np.mean([base.final.values["f1"] for base in records.bases]))
+    assert row.tests["proof"][0] == pytest.approx(np.mean([each.scores.main_value for each in records.base_tests]))
