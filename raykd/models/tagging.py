@@ -44,11 +44,11 @@ class TagOutput(ModelOutput):
     """Scores in float32: `emissions` [B, W, V], and of a CRF `between` [V, V] (from, to), `start` and `end` [V]. Or
     `words` [B, W, H] alone, where only these were asked for."""
 
-    words: Tensor | None = None
     emissions: Tensor | None = None
     between: Tensor | None = None
     start: Tensor | None = None
     end: Tensor | None = None
+    words: Tensor | None = None
 
 
 class TransitionScores(nn.Module):

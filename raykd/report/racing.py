@@ -19,7 +19,11 @@ def race_section(analysis: Analysis) -> Section | None:
     seeds, settings = tuple(keys.get("seeds") or ()), Race(**(search.get("race") or {}))
     decisions = decide(analysis.records.points, seeds, settings)
     blocks: list[Block] = [Text(_explained(settings, len(seeds)))]
-    for budget, decision in decisions.items():
+    # Numbers first, rising, then `all`.
+    budgets = sorted(
+        decisions, key=lambda budget: (not isinstance(budget, int), budget if isinstance(budget, int) else 0)
+    )
+    for budget, decision in ((budget, decisions[budget]) for budget in budgets):
         blocks.append(_table(budget, decision))
     return Section("race", "Who is out of the race", "Race", tuple(blocks))
 

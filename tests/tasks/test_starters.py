@@ -53,8 +53,8 @@ def test_every_section_of_the_task_is_there(task):
     text = TASKS[task].info.starter(name="x")
     keys = yaml.safe_load(OFF.sub(r"\1\2", text))
     missing = {*SweepKeys.model_fields, *TASKS[task].point.model_fields} - set(keys)
-    # seeds stand for seed; presets are the released code's. Students of the other tasks start from their base model.
-    assert missing - {"seed", "preset"} == (set() if task == "qa" else {"student"})
+    # seeds stand for seed; presets are the released code's.
+    assert missing - {"seed", "preset"} == set()
 
 
 def test_a_file_that_is_there_is_kept(here, capsys):

@@ -39,7 +39,9 @@ def test_what_is_zero_shot_depends_on_the_languages_of_the_point(context):
     base = PLAIN.base
     assert one.base == base
     for most in (6, None):
-        trained = [context.scored_set(point, point.config.selection, most=most).trained for point in (PLAIN, one)]
+        trained = [
+            context.scored_set(point, point.config.selection, reader=base, most=most).trained for point in (PLAIN, one)
+        ]
         assert trained == [("es", "zh"), ("es",)]
     assert PLAIN.scores != one.scores
     assert PLAIN.scores == pair_point(seed=9).scores

@@ -103,7 +103,9 @@ def by_transformers(folder: Path, texts: Iterable[str], *, pooling: str) -> dict
 def stored_signals(context, wanted: Identity, teacher: str) -> dict[str, Tensor]:
     """English sentence of the point's budget -> what is stored of it."""
     first = teacher in wanted.first_teachers
-    seen = TASKS["parallel"].learning.teacher_features(context.train_set(wanted), first=first)
+    seen = TASKS["parallel"].learning.teacher_features(
+        context.train_set(wanted), context.tokenizer(teacher), first=first
+    )
     arrays, _ = signal_store(context, teacher, wanted).read(seen.ids, seen.signal_lengths)
     texts = {sentence_id(pair.english): pair.english for pair in context.items(wanted.config).all.all()}
     vectors = arrays["vectors"].split(seen.signal_lengths.tolist())
@@ -217,7 +219,7 @@ def test_a_teacher_whose_folder_changes_is_refused(context, teachers, tmp_path_f
     wanted = taught_by(folder)
     ready(context, wanted)
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
-    with pytest.raises(DataError, match=r"teacher.model .*: config.json changed since this sweep began"):
+    with pytest.raises(DataError, match=r"given teacher .*: config.json changed since this sweep began"):
         ready(context, wanted)
 
 

@@ -237,6 +237,7 @@ def test_points_that_differ_in_knobs_share_one_signal_folder(context):
 
 def test_a_student_with_fewer_layers_learns_from_the_whole_teacher(context):
     wanted = point(student={"num_layers": 1})
+    ready(context, wanted)
     result = run(context, wanted)
     saved = json.loads((context.store.artifact(result.artifact) / "config.json").read_text())
     assert saved["num_hidden_layers"] == 1

@@ -123,7 +123,7 @@ def mapped(
         windows=windows,
         kept=kept,
         moved=np.bincount(source.row[inside], minlength=len(own)),
-        read=shared / np.maximum(lengths, 1),
+        read=np.where(lengths > 0, shared / np.maximum(lengths, 1), 1.0),
         gold=np.stack([own_gold, both], axis=1),
     )
 
