@@ -1,5 +1,6 @@
 """The race of a sweep in its report: who went out, when and why."""
 
+import math
 from typing import Any
 
 from raykd.plan.sweep import Race
@@ -19,13 +20,13 @@ def race_section(analysis: Analysis) -> Section | None:
     seeds, settings = tuple(keys.get("seeds") or ()), Race(**(search.get("race") or {}))
     decisions = decide(analysis.records.points, seeds, settings)
     blocks: list[Block] = [Text(_explained(settings, len(seeds)))]
-    # Numbers first, rising, then `all`.
-    budgets = sorted(
-        decisions, key=lambda budget: (not isinstance(budget, int), budget if isinstance(budget, int) else 0)
-    )
-    for budget, decision in ((budget, decisions[budget]) for budget in budgets):
-        blocks.append(_table(budget, decision))
+    blocks += [_table(budget, decisions[budget]) for budget in sorted(decisions, key=_rising)]
     return Section("race", "Who is out of the race", "Race", tuple(blocks))
+
+
+def _rising(budget: Any) -> float:
+    """Where a budget stands among others: numbers before `all`."""
+    return budget if isinstance(budget, int) else math.inf
 
 
 def _explained(settings: Race, num_seeds: int) -> str:
