@@ -61,4 +61,5 @@ def num_unlabelled(labelled: int, there: int, per_labelled: float | None) -> int
         labelled: examples with labels, `there` those without.
         per_labelled: of the latter for each of the former; None takes all.
     """
-    return there if per_labelled is None else min(there, round(labelled * per_labelled))
+    # At least one where there is any: an epoch without unlabelled examples would be one of a point that has none.
+    return there if per_labelled is None else min(there, max(1, round(labelled * per_labelled)))

@@ -180,6 +180,8 @@ def _too_late(own: PointBase | None, drawn: PointBase) -> str | None:
         return "the teacher is computed before optuna chooses, and the file has kd_weight 0; set it above 0 in the file"
     if new_teachers or made.scores != needed.scores or made.base != needed.base:
         return "generation 0 and its scores are computed before optuna chooses; search it with grid or random"
+    if made.student != needed.student:
+        return "the first student is made before optuna chooses; search it with grid or random"
     return None
 
 

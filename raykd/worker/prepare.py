@@ -90,7 +90,7 @@ def _make_base(context: WorkerContext, point: Identity) -> Generator[str, None, 
         given=_given_files(context, config.base.model),
         tokenizer=tokenizer_hash(tokenizer),
     )
-    if config.label_training is not None and name in point.first_teachers:
+    if config.label_training is not None and name in point.generation_zero:
         who = "generation 0"
         yield from _train(context, point, name, model, record, tokenizer=tokenizer, language=None, who=who)
     else:

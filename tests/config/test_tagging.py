@@ -108,6 +108,15 @@ def test_optuna_cannot_choose_what_teachers_depend_on(tmp_path, key):
     )
 
 
+def test_optuna_cannot_choose_students_but_methods_may_have_their_own(tmp_path):
+    search = {"algorithm": "optuna", "num_points": 2, "space": {"student.num_layers": {"choice": [1, 2]}}}
+    lines = problems(tmp_path, tag_sweep(search=search))
+    assert any(line.startswith("search.space.student.num_layers: the first student is made before") for line in lines)
+    search = {"algorithm": "optuna", "num_points": 2, "space": {"distillation.temperature": {"uniform": [1, 4]}}}
+    methods = {"whole": {}, "half": {"student": {"num_layers": 1, "new_head": True}}}
+    assert read(tmp_path, tag_sweep(search=search, methods=methods, seeds=[1, 2])).methods.keys() == methods.keys()
+
+
 # Combinations -----------------------------------------------------------------------------------------------------
 
 

@@ -337,3 +337,21 @@ def test_teachers_with_other_label_sets_are_refused_by_name(tmp_path, taught, an
         TASKS["tagging"].data.check_models([wanted], locate=str)
     with pytest.raises(ArtifactError, match="need one label set"):
         ready(opened(tmp_path / "runs"), given([folder]))
+
+
+def test_a_baseline_may_stand_beside_a_given_teacher_of_a_language_without_labels(taught):
+    teachers, section = {"en": taught["en"], "zh": taught["es"]}, {"source": "rest", "languages": ["en", "zh"]}
+    for weight in (0, 1):
+        wanted = given(teachers, data={"unlabelled": section}, distillation={"kd_weight": weight})
+        assert [*wanted.first_teachers.values()] == ["en", "zh"]
+
+
+def test_generation_0_is_trained_also_where_others_teach(tmp_path):
+    context, wanted = opened(tmp_path / "first"), point()
+    ready(context, wanted)
+    teacher = str(context.store.artifact(wanted.base))
+    other = opened(tmp_path / "second")
+    taught_by_it = point(teachers=[teacher])
+    said = ready(other, taught_by_it)
+    assert any(line.startswith("generation 0: epoch 1/1") for line in said)
+    assert run(other, taught_by_it).artifact

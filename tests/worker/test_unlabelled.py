@@ -317,3 +317,43 @@ def test_generation_0_of_each_seed_is_a_model_of_its_own_and_the_leaderboard_has
     assert row.num_seeds == 2
     assert row.mean["f1"] == pytest.approx(np.mean([base.final.values["f1"] for base in records.bases]))
     assert row.tests["proof"][0] == pytest.approx(np.mean([each.scores.main_value for each in records.base_tests]))
+
+
+def test_a_source_of_its_own_is_trained_on_beside_labelled_sentences_of_the_same_numbers(tmp_path):
+    for language in ("en", "es"):
+        (tmp_path / f"{language}.txt").write_text("Ada was born .\nBo wrote a book .\n" * 20, encoding="utf-8")
+    write_tagged(tmp_path, tagged_sentences(["en", "es"], 24))
+    wanted = tag_rest(
+        data={
+            "train": {"path": "{language}.tsv", **NO_SOURCE},
+            "unlabelled": {"source": {"path": "{language}.txt"}},
+            "budget": 6,
+        },
+        lineage={"num_generations": 1},
+    )
+    context = opened(tmp_path / "runs", folder=tmp_path)
+    ready(context, wanted)
+    assert run(context, wanted).data["unlabelled"] == {"en": 40, "es": 40}
+
+
+def test_the_rest_of_a_training_file_called_txt_is_read_without_its_tags(tmp_path):
+    write_tagged(tmp_path, tagged_sentences(["en", "es", "zh"], 24))
+    for language in ("en", "es", "zh"):
+        (tmp_path / f"{language}.tsv").rename(tmp_path / f"{language}.txt")
+    wanted = tag_rest(
+        data={
+            "train": {"path": "{language}.txt", **NO_SOURCE},
+            "unlabelled": {"source": "rest", "languages": ["en", "zh"]},
+            "budget": 6,
+        }
+    )
+    items = task_of(wanted.config).data.items(wanted.config, folder=tmp_path).all
+    expected = [each.words for each in tagged_sentences(["zh"], 24)["zh"]]
+    assert [each.words for each in items.unlabelled["zh"]] == expected
+
+
+def test_a_ratio_that_is_almost_nothing_still_keeps_labels_of_the_others_out(tmp_path):
+    _, plan = read_by(tag_rest(data={"unlabelled": REST, "budget": 1, "unlabelled_per_labelled": 0.1}), tmp_path)
+    assert plan.num_unlabelled == 1
+    assert all(len(np.concatenate(steps)) == plan.num_labelled + 1 for steps in plan.steps)
+    assert (plan.data(0).label_scale[plan.num_labelled :] == 0).all()

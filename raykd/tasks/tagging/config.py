@@ -214,7 +214,7 @@ class TaggingPoint(PointBase):
         return self
 
     def _teachers_know_languages(self, teachers: Mapping[str, str]) -> None:
-        allowed = (*self.trained_languages, OTHERS)
+        allowed = (*self.data.languages, *self.without_labels, OTHERS)
         if len({*teachers.values()}) < len(teachers):
             raise ValueError(f"teachers: a model is named for several languages; use `{OTHERS}`, or a list for all")
         if strange := [name for name in teachers if name not in allowed]:

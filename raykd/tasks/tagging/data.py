@@ -186,7 +186,7 @@ def load_unlabelled(data: TaggingData, section: TaggingUnlabelled, *, folder: Pa
         languages = tuple(name for name in languages if name not in data.languages)
     if not languages:
         return {}
-    if (source.path or "").endswith(PLAIN_TEXT):
+    if section.source != REST and (source.path or "").endswith(PLAIN_TEXT):
         texts = read_texts(reference(source), languages=languages, folder=folder)
         return {name: _sentences_of(name, lines, source) for name, lines in texts.items()}
     read = load_sentences(source, data.columns, languages=languages, folder=folder, split="train", tags=False)
@@ -228,6 +228,9 @@ def chosen_unlabelled(
         if not members:
             empty.append(language)
         chosen += members
+    if section.source != REST:
+        # Ids count the sentences of a file, so those of another file are the same.
+        chosen = [replace(each, id=f"unlabelled-{each.id}") for each in chosen]
     if empty:
         raise DataError(
             f"data.unlabelled: no sentence is left in {', '.join(empty)}; lower data.budget, or take another source"
