@@ -322,6 +322,12 @@ class PointBase(Config):
         return None
 
     @property
+    def read_unlabelled(self) -> UnlabelledConfig | None:
+        """The section of the unlabelled items that are read: also those that only a vocabulary is made of, so that
+        methods with a teacher and without have the same one."""
+        return None
+
+    @property
     def unlabelled_per_labelled(self) -> float | None:
         """Unlabelled examples for each labelled one; None takes all of them once an epoch."""
         return None
@@ -362,7 +368,8 @@ class PointBase(Config):
     def items_recipe(self) -> dict[str, Any]:
         """What the items depend on that training may use: labelled ones, of which budgets are drawn, and others."""
         found = {"train": dump(self.data.train), "languages": self.data.languages}
-        return found if self.unlabelled is None else {**found, "unlabelled": dump(self.unlabelled)}
+        section = self.read_unlabelled
+        return found if section is None else {**found, "unlabelled": dump(section)}
 
     def train_recipe(self) -> dict[str, Any]:
         """What the windows of training depend on, beside the tokenizer."""
@@ -378,9 +385,16 @@ class PointBase(Config):
         found: dict[str, Any] = {"student": dump(self.student)}
         if self.student.new_head or self.student.model:
             found["seed"] = self.seed
-        if self.student.vocabulary is not None and self.student.vocabulary.texts == "data":
-            found["texts"] = self.items_recipe()
+        if self.student.vocabulary is not None:
+            from_data = self.student.vocabulary.texts == "data"
+            found["texts"] = self.items_recipe() if from_data else self.vocabulary_languages
         return found
+
+    @property
+    def vocabulary_languages(self) -> tuple[str, ...]:
+        """The languages of texts that a vocabulary is made of, where these are not the data."""
+        section = self.read_unlabelled
+        return tuple(dict.fromkeys((*self.data.languages, *((section.languages or ()) if section else ()))))
 
     def budget_recipe(self) -> dict[str, Any]:
         """What the labelled items of the budget depend on."""

@@ -9,6 +9,7 @@ from typing import Any
 from raykd.config.digest import dump
 from raykd.config.identity import Identity
 from raykd.config.point import PointBase
+from raykd.config.training import BUDGET
 from raykd.data.hub import noted
 from raykd.errors import DataError
 from raykd.plan.points import Plan
@@ -193,7 +194,11 @@ def _overlaps(test: str, content: Content, used: Iterable[tuple[str, Items | Con
 
 
 def _label_recipe(config: PointBase) -> Any:
-    return dump(config.label_training) if config.label_training else None
+    train = config.label_training
+    if train is None:
+        return None
+    # Labels of the budget are others for every budget and seed.
+    return dump(train), config.budget_recipe() if train.source == BUDGET else None
 
 
 def _models(config: PointBase) -> list[str]:

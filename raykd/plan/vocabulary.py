@@ -37,7 +37,7 @@ def check_vocabulary(
     tokenizer = load_tokenizer(located)
     kept_for = texts
     if isinstance(section.texts, Source):
-        kept_for = read_texts(reference(section.texts), languages=config.trained_languages, folder=folder)
+        kept_for = read_texts(reference(section.texts), languages=config.vocabulary_languages, folder=folder)
     trimmed = trim_tokenizer(tokenizer, needed_pieces(tokenizer, kept_for, max_pieces=section.max_pieces))
     both = {name: [*texts.get(name, ()), *scored.get(name, ())] for name in {**texts, **scored}}
     found = coverage(tokenizer, trimmed, both)

@@ -11,7 +11,7 @@ from raykd.plan.points import DEFAULT_METHOD
 from raykd.report.leaderboard import GENERATION_ZERO
 from raykd.report.numbers import value
 from raykd.report.statistics import Interval, confidence_interval
-from raykd.results.configurations import BUDGET, Configuration, by_configuration, ranked
+from raykd.results.configurations import BUDGET, Configuration, by_configuration, mean_of, ranked
 from raykd.results.records import SweepRecords
 from raykd.results.sweep import BaseScores
 
@@ -66,10 +66,14 @@ class Analysis:
         """Generation 0 where all points share one."""
         return self.records.bases[0] if len(self.records.bases) == 1 else None
 
-    def base_of(self, configuration: Configuration) -> BaseScores | None:
-        """The generation 0 of a configuration; None where it was not scored."""
-        bases = {point.description.base for point in configuration.points}
-        return next((base for base in self.records.bases if base.base in bases), None)
+    def before(self, configuration: Configuration, scores: Mapping[str, float | None]) -> float | None:
+        """What generation 0 has in place of a configuration's mean: the mean over its points, each of which may have a
+        generation 0 of its own; None where it was not scored.
+
+        Args:
+            scores: generation 0 by name -> a score.
+        """
+        return mean_of(scores.get(point.description.base) for point in configuration.finished)
 
     @property
     def finished(self) -> list[Configuration]:

@@ -149,7 +149,7 @@ def _tested(analysis: Analysis, best: Configuration) -> list[str]:
     for name, heading in tests.items():
         mean = mean_of(best.test_values(name))
         bases = {test.base: test.scores.main_value for test in analysis.records.base_tests if test.name == name}
-        before = bases.get(best.points[0].description.base)
+        before = analysis.before(best, bases)
         beside = f" ({GENERATION_ZERO}: {number(before)})" if before is not None else ""
         if mean is not None:
             lines.append(
@@ -160,8 +160,9 @@ def _tested(analysis: Analysis, best: Configuration) -> list[str]:
 
 def _gain(analysis: Analysis, best: Configuration) -> float | None:
     """How far a configuration is above its generation 0; None where one of them was not scored."""
-    base, mean = analysis.base_of(best), best.mean(analysis.main)
-    before = base.final.values.get(analysis.main) if base is not None else None
+    mean, main = best.mean(analysis.main), analysis.main
+    bases = {base.base: base.final.values.get(main) if main else None for base in analysis.records.bases}
+    before = analysis.before(best, bases)
     return mean - before if mean is not None and before is not None else None
 
 

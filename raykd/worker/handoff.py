@@ -113,7 +113,7 @@ def _vocabulary_texts(
     """The texts whose pieces are kept, by language."""
     if section.texts == "data":
         return task_of(config).data.texts(config, context.items(config).all)
-    return read_texts(reference(section.texts), languages=config.trained_languages, folder=context.folder)
+    return read_texts(reference(section.texts), languages=config.vocabulary_languages, folder=context.folder)
 
 
 def build_engine(model: Any, batching: Batching, compute: ComputeConfig) -> Engine:

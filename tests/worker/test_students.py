@@ -240,6 +240,23 @@ def test_a_trimmed_student_begins_with_the_losses_of_the_whole_one(tmp_path):
     torch.testing.assert_close(losses(context, few)[0], losses(context, whole)[0], rtol=1e-5, atol=1e-6)
 
 
+def test_a_baseline_and_a_method_have_the_same_vocabulary_and_other_languages_another(tmp_path):
+    base = {"train": {"teachers": "one"}}
+
+    def made(texts: Any, languages: list[str], weight: int) -> Identity:
+        data = {"unlabelled": {"source": "rest", "languages": languages}}
+        keys = {"data": data, "distillation": {"kd_weight": weight}, "base": base}
+        return tag_point(student={"vocabulary": {"texts": texts}}, **keys)
+
+    for texts in ("data", {"path": "{language}.txt"}):
+        baseline, method = (made(texts, ["en", "zh"], weight) for weight in (0, 1))
+        assert baseline.student == method.student != made(texts, ["en"], 1).student
+    context = opened(tmp_path)
+    baseline = made("data", ["en", "zh"], 0)
+    ready(context, baseline)
+    assert "zh" in context.store.record(baseline.student).vocabulary["languages"]
+
+
 def test_a_vocabulary_of_other_texts_that_lacks_a_script_is_refused(tmp_path):
     for language in ("en", "es"):
         (tmp_path / f"{language}.txt").write_text("他出生在倫敦。\n", encoding="utf-8")

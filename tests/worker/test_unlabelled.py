@@ -20,6 +20,7 @@ from raykd.errors import DataError
 from raykd.plan.file import sweep_of
 from raykd.plan.inspection import check_data
 from raykd.plan.points import make_plan
+from raykd.report.analysis import analyse
 from raykd.report.leaderboard import leaderboard
 from raykd.results.records import read_records
 from raykd.tasks import task_of
@@ -303,8 +304,8 @@ def test_an_ensemble_has_members_of_other_seeds_and_its_first_one_is_generation_
 def test_generation_0_of_each_seed_is_a_model_of_its_own_and_the_leaderboard_has_their_mean(tmp_path):
     keys = tag_sweep(
         seeds=[1, 2],
-        data={"budget": 6},
-        base={"train": {"source": "budget", "teachers": "one", "epochs": 1}},
+        data={"budget": 18},
+        base={"train": {"source": "budget", "teachers": "one", "epochs": 12, "learning_rate": 1e-2}},
         lineage={"num_generations": 1},
         tests={"proof": {"source": {"builtin": "small-world", "num_items": 8, "share": [0.5, 1]}, "languages": ["en"]}},
         selection={"source": {"share": [0, 0.5]}},
@@ -317,6 +318,10 @@ def test_generation_0_of_each_seed_is_a_model_of_its_own_and_the_leaderboard_has
     assert row.num_seeds == 2
     assert row.mean["f1"] == pytest.approx(np.mean([base.final.values["f1"] for base in records.bases]))
     assert row.tests["proof"][0] == pytest.approx(np.mean([each.scores.main_value for each in records.base_tests]))
+    chosen = analyse(records)
+    before = {base.base: base.final.main_value for base in records.bases}
+    assert len({*before.values()}) == 2, "the seeds have other teachers"
+    assert chosen.before(chosen.configurations[0], before) == pytest.approx(np.mean([*before.values()]))
 
 
 def test_a_source_of_its_own_is_trained_on_beside_labelled_sentences_of_the_same_numbers(tmp_path):
@@ -357,3 +362,17 @@ def test_a_ratio_that_is_almost_nothing_still_keeps_labels_of_the_others_out(tmp
     assert plan.num_unlabelled == 1
     assert all(len(np.concatenate(steps)) == plan.num_labelled + 1 for steps in plan.steps)
     assert (plan.data(0).label_scale[plan.num_labelled :] == 0).all()
+
+
+def test_labels_of_the_budget_are_hashed_for_each_budget_and_seed(tmp_path):
+    keys = tag_sweep(
+        seeds=[1, 2],
+        base={"train": {"source": "budget", "teachers": "one"}},
+        search={"space": {"data.budget": [4, 8]}},
+    )
+    hashes = check_data(make_plan(sweep_of(keys)), folder=tmp_path)
+    labels = {name: value for name, value in hashes.items() if name.startswith("base.train")}
+    assert len(labels) == len({*labels.values()}) == 4
+    keys["search"]["space"]["data.budget"] = [8, 4]
+    again = check_data(make_plan(sweep_of(keys)), folder=tmp_path)
+    assert {name: again[name] for name in labels} == labels

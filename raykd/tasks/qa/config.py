@@ -221,6 +221,11 @@ class QaPoint(PointBase):
         return self.data.unlabelled if self.distillation.uses_teacher else None
 
     @property
+    def read_unlabelled(self) -> UnlabelledConfig | None:
+        needed = self.distillation.uses_teacher or self.student.vocabulary is not None
+        return self.data.unlabelled if needed else None
+
+    @property
     def unlabelled_per_labelled(self) -> float | None:
         return self.data.unlabelled_per_labelled
 

@@ -279,7 +279,7 @@ class QaReader(PlainReader):
     """See `raykd.tasks.task.TaskData`."""
 
     def items(self, config: QaPoint, *, folder: Path) -> Items:
-        found = load_items(config.data, folder=folder, unlabelled=config.unlabelled)
+        found = load_items(config.data, folder=folder, unlabelled=config.read_unlabelled)
         every = [example for item in found.labelled.values() for example in item.values()]
         every += [example for item in found.unlabelled.values() for example in item.values()]
         return Items(found, len(found.labelled), hash_examples(every), keys=lambda: keys_of(every))

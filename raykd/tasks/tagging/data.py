@@ -318,7 +318,7 @@ class TaggingReader(PlainReader):
     """See `raykd.tasks.task.TaskData`."""
 
     def items(self, config: TaggingPoint, *, folder: Path) -> Items:
-        section = config.unlabelled
+        section = config.read_unlabelled
         found = load_items(config.data, folder=folder, named=config.head.labels, unlabelled=section)
         words = fmean(len(sentence.words) for sentence in found.all())
         texts = TextSizes(tokens=2 + PIECES_PER_WORD * words, words=words, labels=len(found.labels()))

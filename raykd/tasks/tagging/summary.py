@@ -82,10 +82,9 @@ def combine(scored: Mapping[str | None, Scored], chosen: Scores | None = None) -
     def teacher_of(language: str) -> Scored:
         return own[language] or teachers[zero_shot[language]]
 
-    kinds = Kinds(tuple(language for language in scored if language is not None))
-    if OTHERS in scored:
-        groups = scored[OTHERS].outcomes.scores
-        kinds = Kinds(groups[metric], groups.get(f"unlabelled_{metric}", ()))
+    # All teachers were scored on the same set, whose groups are those of the students.
+    groups = next(iter(scored.values())).outcomes.scores
+    kinds = Kinds(groups[metric], groups.get(f"unlabelled_{metric}", ()))
     taken = {language: teacher_of(language) for language in example.cells}
     scores = summary({language: each.scores.cells[language] for language, each in taken.items()}, metric, kinds)
     if before is None:

@@ -142,10 +142,11 @@ def test_more_first_sentences_than_there_are_is_all_of_them(wordpiece):
 
 
 def cells(metric: str = "f1", **scores: float) -> Scored:
-    """Three sentences a language, the third of which has all of its 100 entities."""
+    """Three sentences a language, the third of which has all of its 100 entities; students are trained on en and es."""
     found = {name: {"f1": score, "accuracy": score / 2, "num_sentences": 3} for name, score in scores.items()}
     values = {name: (["a", "b", "c"], [[0, 0, 0], [0, 0, 0], [score, 100, 100]]) for name, score in scores.items()}
-    outcomes = record_outcomes(values, statistic="f1", unit="sentence", scores={metric: list(scores)})
+    groups = {metric: [name for name in scores if name in ("en", "es")]}
+    outcomes = record_outcomes(values, statistic="f1", unit="sentence", scores=groups)
     return Scored(Scores(main=metric, metric=metric, columns={}, values={}, cells=found), outcomes)
 
 
@@ -156,6 +157,13 @@ def test_generation_0_is_each_language_by_its_own_teacher_and_the_others_by_the_
     }).scores  # fmt: skip
     assert {name: cell["f1"] for name, cell in found.cells.items()} == {"en": 80, "es": 60, "zh": 20, "de": 30}
     assert (found.values["f1"], found.values["zero_shot_f1"], found.main) == (70, 25, "f1")
+
+
+def test_generation_0_counts_the_languages_of_its_students_whoever_has_a_teacher():
+    found = TASK.learning.combine({"en": cells(en=80, es=60, zh=10)}).scores
+    assert (found.values["f1"], found.values["zero_shot_f1"]) == (70, 10)
+    found = TASK.learning.combine({"en": cells(en=80, es=60, zh=10), "zh": cells(en=0, es=0, zh=90)}).scores
+    assert (found.values["f1"], found.values["zero_shot_f1"]) == (70, 90)
 
 
 def test_a_teacher_whose_language_is_not_scored_still_counts_for_the_others():
