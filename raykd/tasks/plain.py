@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from raykd.data.smallworld_tokenizer import build_tokenizer
+from raykd.errors import DataError
 from raykd.tasks.form import Batch, plain_inputs
 from raykd.tasks.outcomes import Scored, Scores
+from raykd.tasks.task import FrozenPart
 from raykd.tasks.teaching import Micro, Teacher, Teaching
 
 
@@ -30,16 +32,12 @@ class PlainModel:
         return plain_inputs(batch)
 
     def student(self, config: Any, name: str, *, base: Path) -> Any:
-        """The model of the folder, as it is loaded."""
-        return self.load(name)
-
-    def load(self, folder: str, *, dropout: float | None = None) -> Any:
-        """What a task must say for itself."""
-        raise NotImplementedError
+        """A student starts from generation 0."""
+        raise DataError(f"student.model {name}: a student of task {config.task} starts from base.model; remove the key")
 
     def renew_head(self, model: Any) -> None:
-        """What a task must say for itself."""
-        raise NotImplementedError
+        """There is no head that could be initialised again."""
+        raise DataError("student.new_head: this task has no head that can be initialised again; remove the key")
 
     def check_alike(self, teacher: Path, base: Path) -> None:
         """There is nothing to compare."""
@@ -55,6 +53,7 @@ class PlainLearning:
     outputs: tuple[str, ...]
     parts: tuple[str, ...] = ()
     cuts_for_both = False
+    frozen: FrozenPart | None = None
     stored_dtype = torch.float32
 
     def chosen(self, train: Any, epoch: int) -> np.ndarray | None:
@@ -80,18 +79,6 @@ class PlainLearning:
     def taught_by(self, features: Any, language: str | None, *, named: Collection[str | None]) -> np.ndarray:
         """All windows, whatever the teacher was trained on."""
         return np.arange(len(features))
-
-    def reads_once(self, train: Any, config: Any, *, width: int) -> bool:
-        """Nothing is frozen."""
-        return False
-
-    def frozen_outputs(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
-        """Nothing to ask."""
-        raise NotImplementedError
-
-    def with_frozen(self, features: Any, said: Tensor) -> Any:
-        """Nothing to add."""
-        raise NotImplementedError
 
     def forward(self, model: Any, batch: dict[str, Tensor], said: Any) -> Any:
         """Of what is in the batch; what the teacher said does not enter."""

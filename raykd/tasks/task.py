@@ -196,6 +196,19 @@ class GivenTeachers(Protocol):
         """The model that the file names."""
 
 
+class FrozenPart(Protocol):
+    """The ability to ask a part of a student once that is frozen and says the same in every epoch."""
+
+    def reads_once(self, train: Any, config: Any, model: Any) -> bool:
+        """Whether this student has such a part, and what it says is worth keeping."""
+
+    def outputs(self, model: Any, batch: "dict[str, Tensor]") -> "Tensor":
+        """What that part says of a batch: [B, rows, H]."""
+
+    def with_said(self, features: Any, said: "Tensor") -> Any:
+        """The windows with what it said of them, end to end: [rows, H]."""
+
+
 class TaskLearning(Protocol):
     """From windows and outputs to a loss, from a teacher to signals, from predictions to scores.
 
@@ -203,12 +216,14 @@ class TaskLearning(Protocol):
         outputs: names of the stored signals.
         stored_dtype: in which they are stored.
         parts: what a KD term is made of, where that is reported.
+        frozen: asks a part of a student once; None: no part of one is ever frozen.
         cuts_for_both: what a teacher reads depends on the student's tokenizer beside its own.
     """
 
     outputs: tuple[str, ...]
     parts: tuple[str, ...]
     cuts_for_both: bool
+    frozen: FrozenPart | None
     stored_dtype: "torch.dtype"
 
     def chosen(self, train: Any, epoch: int) -> "np.ndarray | None":
@@ -232,19 +247,6 @@ class TaskLearning(Protocol):
         Args:
             named: the languages of all teachers beside it.
         """
-
-    def reads_once(self, train: Any, config: Any, *, width: int) -> bool:
-        """Whether a part of the student is frozen, says the same in every epoch, and is to be asked once.
-
-        Args:
-            width: of its vectors.
-        """
-
-    def frozen_outputs(self, model: Any, batch: "dict[str, Tensor]") -> "Tensor":
-        """What that part says of a batch: [B, rows, H]."""
-
-    def with_frozen(self, features: Any, said: "Tensor") -> Any:
-        """The windows with what it said of them, end to end: [rows, H]."""
 
     def forward(self, model: Any, batch: "dict[str, Tensor]", said: Any) -> Any:
         """The student's outputs over a training batch, of which the teacher said something."""

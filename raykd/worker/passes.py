@@ -18,7 +18,7 @@ from raykd.results.signals import SignalStore
 from raykd.results.sweep import BaseScores
 from raykd.tasks import task_of
 from raykd.tasks.outcomes import Scored, Scores
-from raykd.tasks.task import Features, Task
+from raykd.tasks.task import Features, FrozenPart, Task
 from raykd.tasks.teaching import Reading
 from raykd.worker.context import WorkerContext
 from raykd.worker.engine import Engine
@@ -44,7 +44,7 @@ def outputs(
 
 
 @torch.no_grad()
-def frozen_rows(context: WorkerContext, task: Task, model: Engine, features: Features, *, tokens: int) -> Tensor:
+def frozen_rows(context: WorkerContext, part: FrozenPart, model: Engine, features: Features, *, tokens: int) -> Tensor:
     """[rows, H] what the frozen part of a student says of all windows, end to end; the same on every rank."""
     ends = np.cumsum(features.signal_lengths)
     found: Tensor | None = None
@@ -52,7 +52,7 @@ def frozen_rows(context: WorkerContext, task: Task, model: Engine, features: Fea
     for micro in batches_for_inference(
         features.lengths, tokens=tokens, rank=context.rank, world_size=context.world_size
     ):
-        said = task.learning.frozen_outputs(model, context.to_device(features.collate(micro.indices)))
+        said = part.outputs(model, context.to_device(features.collate(micro.indices)))
         context.heartbeat.moved()
         if found is None:
             found = torch.zeros(int(ends[-1]), said.shape[-1], dtype=said.dtype, device=said.device)

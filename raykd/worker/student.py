@@ -65,15 +65,15 @@ class Student:
 
     def as_read(self, data: EpochData) -> EpochData:
         """An epoch's data with what a frozen part of the student says of it, where that is asked once."""
-        learning, width = self.task.learning, self.engine.model.config.get_text_config().hidden_size
-        if not learning.reads_once(self.train, self.config, width=width):
+        part = self.task.learning.frozen
+        if part is None or not part.reads_once(self.train, self.config, self.engine.model):
             return data
         if self._frozen is None:
             self.context.heartbeat.begin("signals", "reading with the frozen encoder")
             section, features = self.config.selection_set, self.train.features
-            said = frozen_rows(self.context, self.task, self.engine, features, tokens=section.batch_tokens)
+            said = frozen_rows(self.context, part, self.engine, features, tokens=section.batch_tokens)
             log.info("the frozen encoder has read %d windows once for all epochs", len(features))
-            self._frozen = learning.with_frozen(features, said.cpu())
+            self._frozen = part.with_said(features, said.cpu())
         return replace(data, features=self._frozen)
 
     def score_epoch(self) -> Scored:

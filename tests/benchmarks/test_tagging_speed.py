@@ -29,7 +29,7 @@ from raykd.results.artifacts import Store
 from raykd.tasks.tagging import TAGGING
 from raykd.tasks.tagging.config import TaggingDistillation
 from raykd.tasks.tagging.features import TagFeatures
-from raykd.tasks.tagging.frozen import ReadFeatures
+from raykd.tasks.tagging.frozen import FrozenEncoder, ReadFeatures
 from raykd.tasks.tagging.teachers import StoredTeacher
 from raykd.tasks.tagging.windows import build_tag_features
 from raykd.tasks.teaching import Reading
@@ -168,7 +168,7 @@ def test_an_epoch_over_a_frozen_encoder_that_has_read_once_against_one_that_read
     head = TagHead(features.labels, kind=kind, lstm_size=256, frozen_encoder=True)
     bench = Bench(features, tmp_path, head, precision="float32")
     context = WorkerContext.open(Store(tmp_path), tmp_path, alone=True, threads=2)
-    read = ReadFeatures(features, frozen_rows(context, TAGGING, bench.engine, features, tokens=16384))
+    read = ReadFeatures(features, frozen_rows(context, FrozenEncoder(), bench.engine, features, tokens=16384))
     bench.epoch(None)
     ratios = [bench.epoch(None) / bench.epoch(None, features=read) for _ in range(5)]
     print(f"\n{kind} over a BiLSTM on a frozen encoder: {statistics.median(ratios):.2f} times (at least 1.6)")

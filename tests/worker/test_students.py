@@ -25,7 +25,7 @@ from raykd.data.smallworld import corpus
 from raykd.errors import ArtifactError, DataError
 from raykd.models.qa import load_tokenizer
 from raykd.tasks import TASKS
-from raykd.tasks.tagging import learning as tagging_learning
+from raykd.tasks.tagging import frozen
 from raykd.tasks.tagging.teachers import as_cut
 from raykd.tasks.teaching import Reading
 from raykd.worker.passes import teacher_features
@@ -51,26 +51,32 @@ def small_wordpiece() -> PreTrainedTokenizerFast:
     )
 
 
+def sizes(tokenizer: PreTrainedTokenizerFast, *, width: int, layers: int) -> dict[str, int]:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * width,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def written(models_of: dict[str, Any], tokenizer: PreTrainedTokenizerFast, folders: Any) -> dict[str, str]:
+    """Task -> folder with its model and the tokenizer."""
+    found = {task: folders.mktemp(task) for task in models_of}
+    for task, model in models_of.items():
+        model.save_pretrained(found[task])
+        tokenizer.save_pretrained(found[task])
+    return {task: str(folder) for task, folder in found.items()}
+
+
 @pytest.fixture(scope="module")
 def another(tmp_path_factory) -> dict[str, str]:
     """Task -> folder of a random BERT of one layer, narrower than the built-in one, with a tokenizer of its own."""
     tokenizer = small_wordpiece()
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=256,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    found = {}
-    for task, kind in (("qa", BertForQuestionAnswering), ("tagging", BertModel)):
-        folder = tmp_path_factory.mktemp(task)
-        kind(config).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        found[task] = str(folder)
-    return found
+    config = BertConfig(**sizes(tokenizer, width=32, layers=1), max_position_embeddings=256)
+    return written({"qa": BertForQuestionAnswering(config), "tagging": BertModel(config)}, tokenizer, tmp_path_factory)
 
 
 MAKERS = {"qa": point, "tagging": tag_point, "parallel": pair_point}
@@ -114,23 +120,9 @@ def sentencepiece_teachers(tmp_path_factory) -> dict[str, str]:
         pytest.skip("RAYKD_DATA has no ../models/xmini-qa-en beside it")
     tokenizer = load_tokenizer(str(XMINI))
     tokenizer.model_max_length = 256
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=12,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=258,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    kinds = {"qa": XLMRobertaForQuestionAnswering, "tagging": XLMRobertaModel, "parallel": XLMRobertaModel}
-    found = {}
-    for task, kind in kinds.items():
-        folder = tmp_path_factory.mktemp(f"xlmr-{task}")
-        kind(config).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        found[task] = str(folder)
-    return found
+    config = XLMRobertaConfig(**sizes(tokenizer, width=16, layers=12), max_position_embeddings=258)
+    encoder, asked = XLMRobertaModel(config), XLMRobertaForQuestionAnswering(config)
+    return written({"qa": asked, "tagging": encoder, "parallel": encoder}, tokenizer, tmp_path_factory)
 
 
 @pytest.mark.parametrize("task", ["qa", "tagging", "parallel"])
@@ -278,7 +270,7 @@ def test_a_frozen_encoder_is_read_once_and_nothing_else_changes(tmp_path, monkey
         training={"dropout": 0.0},
     )
     context, result = done(wanted, tmp_path / "once")
-    monkeypatch.setattr(tagging_learning, "MOST_CACHED", 0)
+    monkeypatch.setattr(frozen, "MOST_CACHED", 0)
     other, again = done(wanted, tmp_path / "each")
     torch.testing.assert_close(losses(context, wanted), losses(other, wanted), rtol=1e-5, atol=1e-6)
     first, second = weights(context, result.artifact), weights(other, again.artifact)
@@ -372,3 +364,17 @@ def test_generation_0_is_trained_also_where_others_teach(tmp_path):
     said = ready(other, taught_by_it)
     assert any(line.startswith("generation 0: epoch 1/1") for line in said)
     assert run(other, taught_by_it).artifact
+
+
+def test_a_student_model_has_the_head_of_the_file(tmp_path, taught):
+    """The built-in teachers have a CRF over the first piece."""
+    strange = tag_point(student={"model": taught["en"]}, head={"pooling": "mean"})
+    with pytest.raises(DataError, match=r"student.model .*: head.pooling is 'mean' in the sweep file and 'first' in"):
+        ready(opened(tmp_path / "strange"), strange)
+    context, frozen_student = opened(tmp_path / "frozen"), {"student": {"model": taught["en"]}}
+    wanted = tag_point(**frozen_student, head={"freeze_encoder": True}, lineage={"epochs_per_generation": 2})
+    ready(context, wanted)
+    before = weights(context, wanted.student)
+    after = weights(context, run(context, wanted).artifact)
+    kept = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert kept == {name for name in before if name not in after or not name.startswith(("emissions", "transitions"))}

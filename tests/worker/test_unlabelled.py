@@ -120,6 +120,14 @@ def labelled_ids(wanted: Identity, folder: Path) -> set[str]:
     return {each.id for each in tagging_data.load_train(config.data, seed=config.data_seed, items=items)[0]}
 
 
+def bits_of(wanted: Identity, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that a point delivers, and its losses."""
+    context = opened(folder / "runs", folder=folder)
+    ready(context, wanted)
+    result = run(context, wanted)
+    return {**weights(context, result.artifact), "losses": losses(context, wanted)}
+
+
 @pytest.mark.parametrize("targets", ["soft", "pseudo"])
 def test_poisoned_tags_of_unlabelled_sentences_change_no_bit(tmp_path, targets):
     found = []
@@ -142,12 +150,9 @@ def test_poisoned_tags_of_unlabelled_sentences_change_no_bit(tmp_path, targets):
             }
             assert poisoned != sentences
             write_tagged(folder, poisoned)
-        context = opened(folder / "runs", folder=folder)
-        ready(context, wanted)
-        result = run(context, wanted)
-        found.append((weights(context, result.artifact), losses(context, wanted)))
-    assert all(torch.equal(value, found[1][0][name]) for name, value in found[0][0].items())
-    assert torch.equal(found[0][1], found[1][1])
+        found.append(bits_of(wanted, folder))
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
 def shuffled(sentence: Any, rng: random.Random) -> Any:
@@ -170,12 +175,9 @@ def test_poisoned_answers_of_unlabelled_questions_change_no_bit(tmp_path, coeffi
             kept = labelled_ids(wanted, folder)
             every = task_of(wanted.config).data.items(wanted.config, folder=folder).all.labelled
             write_questions(folder, ["en", "es", "zh"], 32, wrong=[each for each in every if each not in kept])
-        context = opened(folder / "runs", folder=folder)
-        ready(context, wanted)
-        result = run(context, wanted)
-        found.append((weights(context, result.artifact), losses(context, wanted)))
-    assert all(torch.equal(value, found[1][0][name]) for name, value in found[0][0].items())
-    assert torch.equal(found[0][1], found[1][1])
+        found.append(bits_of(wanted, folder))
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
 # The whole way -----------------------------------------------------------------------------------------------------

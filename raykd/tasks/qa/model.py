@@ -1,5 +1,6 @@
 """Question-answering models in and out."""
 
+from pathlib import Path
 from typing import Any
 
 from raykd.errors import DataError
@@ -35,6 +36,9 @@ class QaModel(PlainModel):
             needs_head=base.train is None,
         )
         return model, tokenizer
+
+    def student(self, config: QaPoint, name: str, *, base: Path) -> Any:
+        return self.load(name)
 
     def renew_head(self, model: Any) -> None:
         renew_head(model)

@@ -1,7 +1,7 @@
 """Task `tagging`: sequence labelling."""
 
 from raykd.tasks.tagging.config import TaggingPoint
-from raykd.tasks.tagging.data import TaggingReader
+from raykd.tasks.tagging.reader import TaggingReader
 from raykd.tasks.tagging.words import INFO
 from raykd.tasks.task import Task, later
 

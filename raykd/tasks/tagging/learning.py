@@ -9,9 +9,9 @@ from torch import Tensor
 
 from raykd.tasks.outcomes import Scored, Scores
 from raykd.tasks.plain import PlainLearning
-from raykd.tasks.tagging.config import OTHERS, TaggingDistillation, TaggingPoint, TaggingScored
+from raykd.tasks.tagging.config import OTHERS, TaggingDistillation, TaggingScored
 from raykd.tasks.tagging.features import TagFeatures
-from raykd.tasks.tagging.frozen import ReadFeatures
+from raykd.tasks.tagging.frozen import FrozenEncoder
 from raykd.tasks.tagging.model import model_inputs
 from raykd.tasks.tagging.sets import TagDevSet, TagTrainSet
 from raykd.tasks.tagging.summary import Prediction, combine, score_predictions
@@ -19,15 +19,13 @@ from raykd.tasks.tagging.teachers import StoredTeacher, as_cut
 from raykd.tasks.tagging.terms import OUTPUTS, TeacherSlot, best_labels, loss_terms, transitions_of
 from raykd.tasks.teaching import Teacher, Teaching
 
-MOST_CACHED = 4 << 30
-"""Bytes of a frozen encoder's vectors that are kept; of more than that it is asked in every epoch."""
-
 
 class TaggingLearning(PlainLearning):
     """See `raykd.tasks.task.TaskLearning`."""
 
     outputs = OUTPUTS
     stored_dtype = torch.float16
+    frozen = FrozenEncoder()
 
     def forward(self, model: Any, batch: dict[str, Tensor], said: Sequence[TeacherSlot] | None) -> Any:
         return model(**model_inputs(batch))
@@ -45,17 +43,6 @@ class TaggingLearning(PlainLearning):
             known = [number for number, name in enumerate(features.languages) if name in named]
             return np.flatnonzero(~np.isin(features.language, known))
         return features.of_language(language)
-
-    def reads_once(self, train: TagTrainSet, config: TaggingPoint, *, width: int) -> bool:
-        num_bytes = 4 * width * int(train.features.word_bounds[-1])
-        return config.head.freeze_encoder and config.num_epochs > 1 and num_bytes <= MOST_CACHED
-
-    def frozen_outputs(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
-        words: Tensor = model(**model_inputs(batch), words_only=True).words
-        return words
-
-    def with_frozen(self, features: TagFeatures, said: Tensor) -> ReadFeatures:
-        return ReadFeatures(features, said)
 
     def terms(
         self,

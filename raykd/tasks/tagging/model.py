@@ -11,7 +11,7 @@ from raykd.errors import ArtifactError, DataError
 from raykd.models.qa import load_tokenizer
 from raykd.models.tagging import TagHead, TagModel, head_of, load_head, load_tag_model, tiny_tag_model
 from raykd.tasks.plain import PlainModel
-from raykd.tasks.tagging.config import TaggingPoint
+from raykd.tasks.tagging.config import HeadConfig, TaggingPoint
 from raykd.tasks.tagging.data import TagItems
 
 
@@ -34,13 +34,7 @@ class TaggingModel(PlainModel):
             return load_tag_model(name, head=_head(config, items)), tokenizer
         model = load_tag_model(name, freeze_encoder=config.head.freeze_encoder)
         wanted, found = config.head, model.head
-        # Objectives were checked against the head in the file.
-        problems = [
-            f"base.model {name}: head.{key} is {show(getattr(wanted, key))} in the sweep file and "
-            f"{show(getattr(found, key))} in the model; use the value of the model, or train a head (base.train)"
-            for key in ("kind", "pooling", "lstm_size")
-            if getattr(wanted, key) != getattr(found, key)
-        ]
+        problems = _other_head(f"base.model {name}", wanted, found)
         if wanted.labels is not None and set(items.labels()) != set(found.labels):
             problems.append(
                 f"base.model {name}: head.labels stand for {', '.join(items.labels())}, the model has "
@@ -64,7 +58,9 @@ class TaggingModel(PlainModel):
                 f"student.model {name}: its labels are {', '.join(found.labels)}; its teacher's are "
                 f"{', '.join(wanted.labels)}: teacher and student need one label set"
             )
-        return load_tag_model(name)
+        if problems := _other_head(f"student.model {name}", config.head, found):
+            raise DataError(problems)
+        return load_tag_model(name, freeze_encoder=config.head.freeze_encoder)
 
     def renew_head(self, model: TagModel) -> None:
         model.renew_head()
@@ -92,6 +88,16 @@ class TaggingTeachers:
 
     def given(self, config: TaggingPoint, name: str) -> TagModel:
         return load_tag_model(name)
+
+
+def _other_head(whose: str, wanted: HeadConfig, found: TagHead) -> list[str]:
+    """A line for each key in which a model's head is not that of the file; objectives were checked against the file."""
+    return [
+        f"{whose}: head.{key} is {show(getattr(wanted, key))} in the sweep file and {show(getattr(found, key))} in the "
+        "model; use the value of the model, or train a head (base.train)"
+        for key in ("kind", "pooling", "lstm_size")
+        if getattr(wanted, key) != getattr(found, key)
+    ]
 
 
 def _head(config: TaggingPoint, items: TagItems) -> TagHead:
