@@ -256,7 +256,7 @@ def test_a_status_is_true_of_one_moment_however_it_is_written_meanwhile(tmp_path
     lives = {name: life(journal, name, lambda: lease.number, data.draw(ENDS), far=far, by=by) for name in "123"}
     step = st.tuples(st.integers(0, 6), st.sampled_from("123123r"), st.integers(1, 8))
     steps = data.draw(st.lists(step, min_size=30, max_size=30))
-    lease, reads, results = Lease.take(journal.store), 0, set()
+    lease, reads, finished = Lease.take(journal.store), 0, set()
 
     def advance() -> None:
         nonlocal reads, lease
@@ -270,7 +270,8 @@ def test_a_status_is_true_of_one_moment_however_it_is_written_meanwhile(tmp_path
         else:
             for _ in range(count):
                 next(lives[name], None)
-        results.update(each for each in "123" if journal.points.result(each))
+        # From then on, and not before, a result counts.
+        finished.update(each for each in "123" if journal.points.state(each).status == "finished")
 
     class Watched(Store):
         def read(self, name: Any) -> bytes:
@@ -292,11 +293,11 @@ def test_a_status_is_true_of_one_moment_however_it_is_written_meanwhile(tmp_path
     reader, watcher = StatusReader(root), Watcher()
     reader.journal = Journal(Watched(root))
     while steps:
-        before = set(results)
+        before = set(finished)
         status = reader.read()
         watcher.see(status)
         scored = {point.id for point in status.points if point.score is not None}
-        assert before <= scored <= results
+        assert before <= scored <= finished
         for point in status.points:
             assert (point.epoch or 0) <= far.get((point.id, point.attempts), 0)
             begun_by = by.get((point.id, point.attempts), 0)
